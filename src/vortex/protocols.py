@@ -1,0 +1,136 @@
+"""The contracts in the middle of the house. They speak numpy and plain values; nothing here knows torch.
+
+`LanguageModel`: one sweep over the weights serves any mix of spans. `ChatBackend`: requests in, events out;
+the only way the server, the agent and learning see a model. `Tokenizer`: text to ids and back, and nothing lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from vortex.types import (
+    BackendStatus,
+    ChatEvent,
+    ChatMessage,
+    ChatRequest,
+    Embeddings,
+    Exactness,
+    ModelCard,
+    Span,
+    SweepCost,
+    SweepOutput,
+    ToolSpec,
+)
+
+
+class SequenceState(Protocol):
+    """What a model remembers of one sequence: a KV cache, or a recurrent state."""
+
+    @property
+    def length(self) -> int:
+        """Committed tokens."""
+        ...
+
+    @property
+    def resident_bytes(self) -> int: ...
+
+    def commit(self, num_tokens: int) -> None:
+        """Keep the first `num_tokens` of the last swept span, drop the rest. Called once after every sweep."""
+        ...
+
+    def snapshot(self) -> SequenceState:
+        """An independent state of the same committed tokens. Cheap: a shared prefix, or a copied recurrent state."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. Closing twice is harmless."""
+        ...
+
+
+class LanguageModel(Protocol):
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens a sequence may hold; None: unbounded."""
+        ...
+
+    @property
+    def exactness(self) -> Exactness: ...
+
+    @property
+    def prefill_chunk(self) -> int:
+        """Prompt tokens per sweep. Prompts are cut at multiples of it counted from position 0, and only whole
+        chunks are reused by another request, so that a reused prefix and a cold one are the same computation."""
+        ...
+
+    def new_state(self) -> SequenceState: ...
+
+    def sweep(self, spans: Sequence[Span]) -> SweepOutput:
+        """One pass over the weights for all spans. Every span's state must then be committed."""
+        ...
+
+    def sweep_cost(self, spans: Sequence[Span]) -> SweepCost: ...
+
+    def close(self) -> None: ...
+
+
+class StreamDecoder(Protocol):
+    """Ids to text, a token at a time, never half a character."""
+
+    def push(self, token_id: int) -> str: ...
+
+    def flush(self) -> str:
+        """What is left; incomplete bytes become U+FFFD."""
+        ...
+
+
+class Tokenizer(Protocol):
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Ids that end an answer (end of sequence, end of turn)."""
+        ...
+
+    def encode(self, text: str, *, special: bool = False, add_bos: bool = False) -> list[int]:
+        """With `special`, special tokens written in the text become their ids; else they are plain text."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, special: bool = False) -> str:
+        """With `special`, special tokens are spelled out; else they vanish."""
+        ...
+
+    def token_bytes(self, token_id: int) -> bytes: ...
+
+    def stream_decoder(self) -> StreamDecoder: ...
+
+
+class ChatFormat(Protocol):
+    """A model's way to write a conversation as tokens."""
+
+    def encode(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec] = (), **options: object
+    ) -> list[int]:
+        """Ends with the opening of the assistant's turn. Special tokens inside contents stay plain text."""
+        ...
+
+
+class ChatBackend(Protocol):
+    async def models(self) -> Sequence[ModelCard]: ...
+
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        """Started, deltas, a ChoiceFinished per choice, Completed. Closing the iterator cancels the request.
+
+        Raises RequestError before the first event where a request cannot be served, Overloaded where the queue is full.
+        """
+        ...
+
+    async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings: ...
+
+    async def status(self) -> BackendStatus: ...
+
+    async def close(self) -> None: ...

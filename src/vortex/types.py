@@ -1,0 +1,247 @@
+"""Values that rooms hand to each other: what is asked of a model, what is swept, what comes back.
+
+Plain dataclasses over numpy and the standard library. No behaviour beyond what a value knows of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from vortex.protocols import SequenceState
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+class Exactness(StrEnum):
+    """How well a model keeps the law: the logits of position t depend on tokens 0..t alone."""
+
+    BITWISE = "bitwise"  # the same bits for any chunking, batch, thread count, paging
+    ARGMAX = "argmax"  # rounding differs between shapes; a fixed schedule gives the same bits
+    DISTRIBUTION = "distribution"  # only statistically the same
+
+
+class Want(Enum):
+    """Which rows of a span are returned, and as what."""
+
+    NOTHING = "nothing"
+    LAST_LOGITS = "last_logits"
+    ALL_LOGITS = "all_logits"
+    ALL_HIDDEN = "all_hidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Some consecutive tokens of one sequence: a decoded token, a drafted block, a chunk of a prompt."""
+
+    state: SequenceState
+    token_ids: Sequence[int]
+    want: Want = Want.LAST_LOGITS
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOutput:
+    """Rows of all spans in order; `logits_rows[i]` and `hidden_rows[i]` are those of span i (maybe empty).
+
+    logits: [wanted, vocab] float32. hidden: [wanted, width] float32 after the last norm, or None.
+    """
+
+    logits: np.ndarray
+    logits_rows: tuple[slice, ...]
+    hidden: np.ndarray | None = None
+    hidden_rows: tuple[slice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCost:
+    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, floating point operations."""
+
+    bytes_to_fetch: int
+    bytes_to_read: int
+    flops: int
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """How a token is chosen from logits. Temperature 0 is greedy. Ties go to the lowest id."""
+
+    temperature: float = 0.0
+    top_k: int = 0  # 0: no limit
+    top_p: float = 1.0
+    top_p_min_k: int = 1  # adaptive k: nucleus sampling keeps at least ...
+    top_p_max_k: int = 0  # ... and at most this many candidates (0: no limit)
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    penalty_window: int = 256  # the last tokens (prompt included) that penalties look at; 0: all of them
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None  # None: drawn, and reported back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: str  # JSON text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    role: str  # system | user | assistant | tool
+    content: str = ""
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One request to a model: a conversation, or (for plain completion) a prompt as text or token ids.
+
+    Exactly one of `messages` and `prompt` is given. `max_tokens` None means: up to the context's end
+    or the profile's limit, whichever is smaller.
+    """
+
+    request_id: str
+    model: str | None = None
+    messages: tuple[ChatMessage, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    sampling: SamplingOptions = SamplingOptions()
+    max_tokens: int | None = None
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    stop: tuple[str, ...] = ()
+    num_choices: int = 1
+    top_logprobs: int | None = None  # None: no log-probabilities; 0: of the chosen token alone
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"  # auto | none | required | the name of a tool
+    parallel_tool_calls: bool = True
+    json_schema: Mapping[str, Any] | None = None  # {} accepts any JSON object
+    template_options: Mapping[str, Any] = field(default_factory=dict)  # enable_thinking, reasoning_effort, …
+
+
+# --- what comes back -------------------------------------------------------------------------------------------------
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token_id: int
+    token_bytes: bytes
+    logprob: float  # natural logarithm, of the model's own distribution at temperature 1
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds of one request as a whole; `counters` holds sweeps, page faults, drafts, …"""
+
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+    counters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """First event of every answer."""
+
+    request_id: str
+    model: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    """Text that is final for a choice (no half characters, nothing of a stop string), maybe empty with logprobs."""
+
+    choice: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """`id` and `name` come with the first delta of a call, `arguments` in pieces of JSON text."""
+
+    choice: int
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceFinished:
+    choice: int
+    reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """Last event of every answer that did not fail."""
+
+    usage: Usage
+    timings: Timings
+
+
+ChatEvent = Started | TextDelta | ToolCallDelta | ChoiceFinished | Completed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """A model as a backend offers it."""
+
+    name: str
+    context_length: int | None = None
+    created: int = 0  # Unix seconds
+    licence: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """vectors: [num_texts, width] float32, each of length 1."""
+
+    vectors: np.ndarray
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendStatus:
+    """A snapshot for health checks and metrics. `counters` are totals since start."""
+
+    ready: bool
+    active: int = 0
+    queued: int = 0
+    counters: Mapping[str, float] = field(default_factory=dict)
