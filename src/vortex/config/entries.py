@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import BaseModel
 
 from vortex.config.schema import Settings, children
 from vortex.errors import ConfigError
@@ -54,9 +55,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
-def check_key(key: str, origin: str) -> None:
-    """Raise ConfigError unless `key` names a setting."""
-    section: type | None = Settings
+def section_at(key: str, origin: str) -> type[BaseModel] | None:
+    """The section that `key` names; None where it names a setting. Raises ConfigError where it names neither."""
+    section: type[BaseModel] | None = Settings
     path: list[str] = []
     for name in key.split("."):
         if section is None:
@@ -70,6 +71,12 @@ def check_key(key: str, origin: str) -> None:
             )
         section = known[name]
         path.append(name)
+    return section
+
+
+def check_key(key: str, origin: str) -> None:
+    """Raise ConfigError unless `key` names a setting."""
+    section = section_at(key, origin)
     if section is not None:
         raise ConfigError(f"{origin}: '{key}' is a section; name a setting in it: {', '.join(children(section))}")
 
@@ -144,15 +151,23 @@ def _profile(name: str, node: yaml.Node, origin: str, shown: str) -> ProfileText
 
 
 def _flatten(key: str, node: yaml.Node, origin: str, shown: str) -> list[Entry]:
-    if not isinstance(node, yaml.MappingNode):
-        check_key(key, origin)
+    if isinstance(node, yaml.MappingNode) or (_is_empty(node) and section_at(key, origin) is not None):
+        section_at(key, origin)
+        entries: list[Entry] = []
+        for name, key_node, inner in _pairs(node, shown):
+            entries += _flatten(f"{key}.{name}", inner, f"{shown}:{key_node.start_mark.line + 1}", shown)
+        return entries
+    check_key(key, origin)
+    try:
         return [Entry(key, _value(node), origin)]
-    entries: list[Entry] = []
-    for name, key_node, inner in _pairs(node, shown):
-        entries += _flatten(f"{key}.{name}", inner, f"{shown}:{key_node.start_mark.line + 1}", shown)
-    if not entries:
-        check_key(f"{key}.", origin)
-    return entries
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"{origin}: cannot read this value of '{key}'; write plain text, a number or a list"
+        ) from error
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == ""
 
 
 def _compose(path: Path, shown: str) -> yaml.Node | None:
@@ -172,7 +187,7 @@ def _compose(path: Path, shown: str) -> yaml.Node | None:
 
 
 def _pairs(node: yaml.Node, shown: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
-    if isinstance(node, yaml.ScalarNode) and node.value == "":
+    if _is_empty(node):
         return []
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{shown}:{node.start_mark.line + 1}: expected `key: value` lines here")
