@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vortex.config import LoadedSettings, SettingsSources, load_settings
+from vortex.protocols import ChatBackend
 
 
 def settings_for(
@@ -23,3 +24,17 @@ def settings_for(
             "put it into your own settings file (`vortex config path`) or on the command line"
         )
     return loaded
+
+
+def open_backend(loaded: LoadedSettings) -> ChatBackend:
+    """What answers requests, as the settings ask. Close it after use. Raises VortexError."""
+    settings = loaded.settings
+    if settings.model.backend == "fake":
+        from vortex.backends.fake import FakeBackend
+
+        return FakeBackend()
+    if settings.model.backend == "http":
+        from vortex.backends.http import HttpBackend
+
+        return HttpBackend(settings.model.base_url, api_key=settings.server.api_token or None)
+    raise AssertionError

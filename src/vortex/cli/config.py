@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from vortex.cli.options import JsonOption, ModelOption, ProfileOption, SetOption
@@ -16,11 +18,12 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
+    section: Annotated[str, typer.Argument(help="Only this section or setting, for example: decode")] = "",
+    *,
     profile: ProfileOption = None,
     model: ModelOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
-    section: str = typer.Argument("", help="Only this section, for example: decode"),
 ) -> None:
     """Every setting with its value and the place that set it."""
     from vortex.cli.composition import settings_for

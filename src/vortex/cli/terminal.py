@@ -6,11 +6,15 @@ Rich leaves colour out for NO_COLOR, dumb terminals and pipes. Nothing here star
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def notice(text: str) -> None:
@@ -20,6 +24,12 @@ def notice(text: str) -> None:
 
 def warn(text: str) -> None:
     errors().print(f"[yellow]note:[/yellow] {_escaped(text)}", highlight=False)
+
+
+def write_answer(text: str) -> None:
+    """Text of a model, at once. A terminal never gets control characters from it: they could rewrite the screen."""
+    sys.stdout.write(CONTROL_CHARACTERS.sub("", text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
 
 
 def output() -> Console:
