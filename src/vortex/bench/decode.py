@@ -139,9 +139,7 @@ class DecodeMeasurement:
         return Report("decode", f"{self.model_name}: tokens per second", columns, rows, figures, bars, "tokens/s")
 
 
-def prefill(
-    model: LanguageModel, state: SequenceState, tokens: Sequence[int], chunk: int | None = None
-) -> np.ndarray:
+def prefill(model: LanguageModel, state: SequenceState, tokens: Sequence[int], chunk: int | None = None) -> np.ndarray:
     """Sweep and commit `tokens` in chunks; logits [vocab] after the last one."""
     chunk = chunk or model.prefill_chunk
     logits = np.empty(0, np.float32)
@@ -156,4 +154,4 @@ def prefill(
 
 
 def _median(timings: Sequence[Timing], name: str) -> float:
-    return statistics.median(getattr(timing, name) for timing in timings)
+    return float(statistics.median(getattr(timing, name) for timing in timings))

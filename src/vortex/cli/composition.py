@@ -6,9 +6,11 @@ Heavy parts are imported when they are opened, so that a command which needs no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from vortex.config import LoadedSettings, SettingsSources, load_settings
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, LanguageModel, Tokenizer
 
 
 def settings_for(
@@ -24,6 +26,33 @@ def settings_for(
             "put it into your own settings file (`vortex config path`) or on the command line"
         )
     return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model in this process. `path`: the file or folder it was read from."""
+
+    name: str
+    path: Path
+    model: LanguageModel
+    tokenizer: Tokenizer
+
+
+def open_model(loaded: LoadedSettings) -> OpenedModel:
+    """The model the settings name, loaded. Raises VortexError."""
+    from vortex.models.loading import LoadOptions, load_model
+
+    settings = loaded.settings
+    path = Path(settings.model.name)
+    options = LoadOptions(
+        packed_root=Path("/tmp/vortex-packed"),
+        form=settings.model.compute,
+        device=settings.runtime.device,
+        threads=settings.runtime.threads,
+        context_limit=settings.kv.window_size,
+    )
+    found = load_model(path, options)
+    return OpenedModel(path.stem, path, found.model, found.tokenizer)
 
 
 def open_backend(loaded: LoadedSettings) -> ChatBackend:
