@@ -6,6 +6,8 @@ measured is arithmetic and not a conversion. Slow and large on purpose; used by 
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,14 +27,14 @@ class TransformersReference:
         except ImportError as error:
             raise MissingCapability("the reference needs transformers: pip install transformers accelerate") from error
         transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
         options = {} if path.is_dir() else {"gguf_file": path.name}
         folder = path if path.is_dir() else path.parent
         self.name = f"transformers {transformers.__version__} fp32"
         self._torch = torch
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, **options
-        )
+        with contextlib.redirect_stderr(io.StringIO()):  # progress bars that cannot be switched off
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, **options
+            )
         self._model.eval()
 
     def logits(self, token_ids: Sequence[int]) -> np.ndarray:
