@@ -112,9 +112,7 @@ class Tokenizer(Protocol):
 class ChatFormat(Protocol):
     """A model's way to write a conversation as tokens."""
 
-    def encode(
-        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec] = (), **options: object
-    ) -> list[int]:
+    def encode(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec] = (), **options: object) -> list[int]:
         """Ends with the opening of the assistant's turn. Special tokens inside contents stay plain text."""
         ...
 
