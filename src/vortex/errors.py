@@ -5,7 +5,8 @@
     ├── ModelNotFound          no such model name, file or folder
     ├── ModelFileError         a file that is truncated, foreign, or fails its checksum
     ├── UnsupportedModel       a well-formed file whose architecture or format is not supported
-    ├── DownloadError          no network, no space, interrupted
+    ├── DownloadError          no network, interrupted, refused
+    ├── StorageError           no disk space, a folder that cannot be written
     ├── RequestError           a request that cannot be served as it was asked
     │   ├── ContextOverflow    prompt and answer do not fit the context
     │   └── UnknownModel       the request names a model that is not served
@@ -40,6 +41,10 @@ class UnsupportedModel(VortexError):
 
 
 class DownloadError(VortexError):
+    exit_code = 5
+
+
+class StorageError(VortexError):
     exit_code = 5
 
 

@@ -1,0 +1,283 @@
+"""A scripted, deterministic ChatBackend with latency and faults on demand: a real component, not a mock.
+
+Promises: the same request gives the same events on every machine; structured requests get valid JSON; closing an
+answer's iterator is counted as a cancellation. Tokens are words, so counts are easy to foresee.
+Does not do: language. It answers from a script, by default from a short list of known questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from vortex.backends.fake_json import sample
+from vortex.errors import BackendError, ContextOverflow, Overloaded, RequestError, UnknownModel
+from vortex.types import (
+    BackendStatus,
+    ChatEvent,
+    ChatRequest,
+    ChoiceFinished,
+    Completed,
+    Embeddings,
+    FinishReason,
+    ModelCard,
+    Started,
+    TextDelta,
+    Timings,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+EMBEDDING_WIDTH = 64
+PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
+KNOWN = (
+    ("capital of france", "Paris."),
+    ("repeat exactly: ", "one two three four five"),
+    ("degrees", "It is 21 degrees."),
+)
+ENDINGS = (" Indeed.", " So it is.", " That is all.", " As you see.", " No doubt.")
+
+
+class FaultKind(StrEnum):
+    OVERLOADED = "overloaded"  # Overloaded, before the first event
+    REFUSED = "refused"  # RequestError, before the first event
+    BROKEN = "broken"  # BackendError, after `after_tokens` tokens
+    CRASHED = "crashed"  # an unforeseen exception, after `after_tokens` tokens
+    STALLED = "stalled"  # silence for ever, after `after_tokens` tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    kind: FaultKind
+    after_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Waiting times in milliseconds, before the first token and before each later one."""
+
+    first_ms: float = 0.0
+    token_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+Script = Callable[[ChatRequest], str | Answer]
+
+
+def pieces(text: str) -> list[str]:
+    """Words with their leading space, signs and white space; joined they are the text again."""
+    return PIECES.findall(text)
+
+
+def prompt_text(request: ChatRequest) -> str:
+    if request.prompt is not None:
+        return request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt))
+    return "\n".join(f"{message.role}: {message.content}" for message in request.messages)
+
+
+def default_script(request: ChatRequest) -> str:
+    """A known answer, or the last words of the prompt said back; a seeded ending above temperature 0."""
+    last = request.messages[-1].content if request.messages else prompt_text(request)
+    known = next((answer for question, answer in KNOWN if question in last.lower()), None)
+    return known or f"You said: {last[-200:].strip() or 'nothing'}"
+
+
+def in_order(answers: Iterable[str | Answer]) -> Script:
+    """A script that gives the answers one after the other, then complains."""
+    remaining = iter(answers)
+
+    def script(request: ChatRequest) -> str | Answer:
+        answer = next(remaining, None)
+        if answer is None:
+            raise BackendError(f"the fake's script has ended before request {request.request_id}")
+        return answer
+
+    return script
+
+
+class FakeBackend:
+    """`faults` are used up one per chat request, in order; None stands for a request that goes well."""
+
+    def __init__(
+        self,
+        script: Script = default_script,
+        *,
+        name: str = "vortex-fake",
+        pace: Pace | None = None,
+        faults: Iterable[Fault | None] = (),
+        context_length: int = 8192,
+        max_active: int = 1024,
+    ) -> None:
+        self.name = name
+        self.requests: list[ChatRequest] = []  # every request that was begun, for tests to read
+        self.cancelled = 0
+        self.completed = 0
+        self._script = script
+        self._pace = pace or Pace()
+        self._faults = iter(faults)
+        self._context_length = context_length
+        self._max_active = max_active
+        self._active = 0
+        self._last_prompt: list[str] = []
+
+    async def models(self) -> Sequence[ModelCard]:
+        return [ModelCard(name=self.name, context_length=self._context_length, licence="MIT", origin="scripted")]
+
+    async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings:
+        self._check_model(model)
+        vectors = np.stack([_embedding(text) for text in texts])
+        return Embeddings(vectors=vectors, prompt_tokens=sum(len(pieces(text)) for text in texts))
+
+    async def status(self) -> BackendStatus:
+        counters = {"cancelled": float(self.cancelled), "completed": float(self.completed)}
+        return BackendStatus(ready=True, active=self._active, counters=counters)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        self._check_model(request.model)
+        fault = next(self._faults, None)
+        self._refuse(request, fault)
+        self.requests.append(request)
+        self._active += 1
+        finished = False
+        try:
+            async for event in self._events(request, fault):
+                finished = isinstance(event, Completed)
+                self.completed += finished
+                yield event
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled += not finished
+            raise
+        finally:
+            self._active -= 1
+
+    def _check_model(self, model: str | None) -> None:
+        if model not in (None, self.name):
+            raise UnknownModel(f"the model {model!r} is not served here; ask for {self.name!r}")
+
+    def _refuse(self, request: ChatRequest, fault: Fault | None) -> None:
+        if fault and fault.kind is FaultKind.REFUSED:
+            raise RequestError("the fake was told to refuse this request", param="messages")
+        if self._active >= self._max_active or (fault and fault.kind is FaultKind.OVERLOADED):
+            raise Overloaded("the fake is full; try again in a second", retry_after_s=1.0)
+        wanted_tokens = len(pieces(prompt_text(request))) + 1
+        if wanted_tokens > self._context_length:
+            raise ContextOverflow(
+                f"the prompt has {wanted_tokens} tokens and the context holds {self._context_length}; shorten it"
+            )
+
+    async def _events(self, request: ChatRequest, fault: Fault | None) -> AsyncIterator[ChatEvent]:
+        prompt = pieces(prompt_text(request))
+        seed = request.sampling.seed
+        seed = zlib.crc32(prompt_text(request).encode()) if seed is None else seed
+        yield Started(request_id=request.request_id, model=self.name, seed=seed)
+        completion_tokens = 0
+        await asyncio.sleep(self._pace.first_ms / 1000)
+        for choice in range(request.num_choices):
+            async for event, num_tokens in self._choice(request, choice, seed):
+                if fault and completion_tokens >= fault.after_tokens:
+                    await _fail(fault)
+                if completion_tokens and self._pace.token_ms:
+                    await asyncio.sleep(self._pace.token_ms / 1000)
+                completion_tokens += num_tokens
+                yield event
+        if fault and completion_tokens >= fault.after_tokens:
+            await _fail(fault)
+        cached_tokens = _common_length(prompt, self._last_prompt)
+        self._last_prompt = prompt
+        usage = Usage(prompt_tokens=len(prompt), completion_tokens=completion_tokens, cached_tokens=cached_tokens)
+        counters = {"sweeps": float(completion_tokens)}
+        yield Completed(usage=usage, timings=Timings(prefill_ms=self._pace.first_ms, counters=counters))
+
+    async def _choice(self, request: ChatRequest, choice: int, seed: int) -> AsyncIterator[tuple[ChatEvent, int]]:
+        answer = self._answer(request, choice, seed)
+        for index, call in enumerate(answer.tool_calls):
+            yield ToolCallDelta(choice=choice, index=index, id=call.id, name=call.name), 1
+            for piece in pieces(call.arguments):
+                yield ToolCallDelta(choice=choice, index=index, arguments=piece), 1
+        if answer.tool_calls:
+            yield ChoiceFinished(choice=choice, reason=FinishReason.TOOL_CALLS), 0
+            return
+        tokens, reason = _limited(pieces(answer.text), request)
+        for token in tokens:
+            yield TextDelta(choice=choice, text=token, logprobs=_logprobs(token, request.top_logprobs)), 1
+        yield ChoiceFinished(choice=choice, reason=reason), 0
+
+    def _answer(self, request: ChatRequest, choice: int, seed: int) -> Answer:
+        if request.tools and request.tool_choice not in ("auto", "none"):
+            wanted = [tool for tool in request.tools if request.tool_choice in ("required", tool.name)]
+            arguments = json.dumps(sample(dict(wanted[0].parameters)) or {})
+            call_id = f"call_{zlib.crc32(f'{request.request_id}/{choice}'.encode()):08x}"
+            return Answer(tool_calls=(ToolCall(id=call_id, name=wanted[0].name, arguments=arguments),))
+        if request.json_schema is not None:
+            return Answer(text=json.dumps(sample(dict(request.json_schema)) or {}))
+        answer = self._script(request)
+        answer = Answer(text=answer) if isinstance(answer, str) else answer
+        if request.sampling.temperature > 0 and not answer.tool_calls:
+            return Answer(text=answer.text + ENDINGS[(seed + choice) % len(ENDINGS)])
+        return answer
+
+
+def _limited(tokens: list[str], request: ChatRequest) -> tuple[list[str], FinishReason]:
+    """The tokens up to a stop string or the limit, and which of the two (or the end) it was."""
+    wanted = request.max_tokens if request.ignore_eos else request.min_tokens
+    while tokens and len(tokens) < (wanted or 0):
+        tokens = tokens + tokens
+    text = "".join(tokens)
+    ends = [text.find(stop) for stop in request.stop if stop in text]
+    limit = len(tokens) if request.max_tokens is None else request.max_tokens
+    if ends and len(kept := pieces(text[: min(ends)])) <= limit:
+        return kept, FinishReason.STOP
+    return tokens[:limit], FinishReason.LENGTH if limit < len(tokens) or request.ignore_eos else FinishReason.STOP
+
+
+def _logprobs(token: str, top_logprobs: int | None) -> tuple[TokenLogprob, ...]:
+    """The token at -0.5 nats; below it invented rivals, each half a nat less likely."""
+    if top_logprobs is None:
+        return ()
+    names = [token, *(f"{token}{rank}" for rank in range(1, top_logprobs))][:top_logprobs]
+    top = tuple(TokenLogprob(_token_id(name), name.encode(), -0.5 * (rank + 1)) for rank, name in enumerate(names))
+    return (TokenLogprob(_token_id(token), token.encode(), -0.5, top),)
+
+
+def _token_id(token: str) -> int:
+    return zlib.crc32(token.encode()) % 50_000
+
+
+def _embedding(text: str) -> np.ndarray:
+    """[EMBEDDING_WIDTH] float32 of length 1: counts of hashed letter triples."""
+    padded = f"  {text.lower()} "
+    vector = np.zeros(EMBEDDING_WIDTH, dtype=np.float32)
+    for start in range(len(padded) - 2):
+        vector[zlib.crc32(padded[start : start + 3].encode()) % EMBEDDING_WIDTH] += 1.0
+    return vector / np.linalg.norm(vector)
+
+
+def _common_length(first: list[str], second: list[str]) -> int:
+    return next(
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+async def _fail(fault: Fault) -> None:
+    if fault.kind is FaultKind.BROKEN:
+        raise BackendError("the fake was told to break here", status=502)
+    if fault.kind is FaultKind.CRASHED:
+        raise ArithmeticError("the fake was told to crash here")
+    await asyncio.Event().wait()

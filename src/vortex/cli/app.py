@@ -1,0 +1,74 @@
+"""The program `vortex` (also `klimeai`, `python -m vortex`, `python -m c3rnt2`).
+
+Each command group lives in its own file and registers itself here. Commands import what they need when they run, so
+`vortex --help` stays fast. An error a user can cause is one line on stderr with an exit code that scripts can rely on
+(`errors.py`); VORTEX_DEBUG=1 shows the traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from vortex.cli import chat, config
+from vortex.errors import VortexError
+
+WELCOME = """\
+Vortex: your own language model, on your own machine.
+
+Try these first:
+  vortex chat "What is the capital of France?"   ask once (the first run fetches a 98 MB model)
+  vortex chat                                    have a conversation
+  vortex doctor                                  what this machine can run
+
+All commands: vortex --help
+"""
+INTERNAL_ERROR = 70
+
+app = typer.Typer(
+    name="vortex",
+    help="Your own language model, on your own machine: it fits, adapts and improves under your control.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def welcome(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+) -> None:
+    if version:
+        from vortex import __version__
+
+        typer.echo(f"vortex {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(WELCOME, nl=False)
+
+
+for group in (chat, config):
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    if os.environ.get("VORTEX_DEBUG"):
+        app()
+        return
+    try:
+        app()
+    except VortexError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    except Exception as error:
+        _fail(f"internal: {type(error).__name__}: {error}; VORTEX_DEBUG=1 shows where", INTERNAL_ERROR)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    one_line = " ".join(message.split())
+    print(f"error: {one_line}", file=sys.stderr)
+    sys.exit(exit_code)

@@ -1,0 +1,103 @@
+"""`vortex chat`: one question, or a conversation.
+
+The answer goes to stdout and nothing else does, so it can be piped; speed and notices go to stderr. Ctrl-C stops the
+answer at the next token: one-shot then exits with 130, a conversation returns to its prompt.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vortex.cli.options import BackendOption, JsonOption, ModelOption, ProfileOption, SetOption
+
+if TYPE_CHECKING:
+    from vortex.config import LoadedSettings
+
+
+def register(app: typer.Typer) -> None:
+    app.command("chat", rich_help_panel="Talk")(chat)
+
+
+def chat(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The question. Without one: a conversation, or stdin's text.")
+    ] = None,
+    *,
+    profile: ProfileOption = None,
+    model: ModelOption = None,
+    backend: BackendOption = None,
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show words as they come.")] = True,
+    max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", "--max-new", help="Longest answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0: always the likeliest word; 1: as the model is.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
+    system: Annotated[str | None, typer.Option(help="Instruction put before the conversation.")] = None,
+    as_json: JsonOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Ask a question, or have a conversation.
+
+    Examples:
+
+      vortex chat "What is the capital of France?"
+
+      vortex chat --temperature 0.7 --seed 1 "A haiku about rain"
+
+      git diff | vortex chat --no-stream
+    """
+    from vortex.cli.composition import settings_for
+    from vortex.errors import RequestError
+
+    flags = {
+        "model.name": model,
+        "model.backend": backend,
+        "decode.max_new_tokens": max_new_tokens,
+        "decode.temperature": temperature,
+        "chat.system": system,
+    }
+    loaded = settings_for(profile, set_, flags)
+    if prompt is None and not sys.stdin.isatty():
+        prompt = sys.stdin.read()
+    if prompt is None:
+        if as_json:
+            raise RequestError("--json answers one question: give it as an argument or on stdin")
+        from vortex.cli.conversation import converse
+
+        converse(loaded, seed=seed, stream=stream, max_tokens=max_new_tokens)
+        return
+    if not prompt.strip():
+        raise RequestError('the question is empty; try: vortex chat "What is the capital of France?"')
+    _ask_once(prompt.strip(), loaded, stream=stream, as_json=as_json, seed=seed, max_tokens=max_new_tokens)
+
+
+def _ask_once(
+    prompt: str, loaded: LoadedSettings, *, stream: bool, as_json: bool, seed: int | None, max_tokens: int | None
+) -> None:
+    import asyncio
+
+    from vortex.cli.composition import open_backend
+    from vortex.cli.terminal import notice, print_json, write_answer
+    from vortex.cli.turn import Turn, request_for, run_turn
+    from vortex.types import ChatMessage
+
+    backend = open_backend(loaded)
+    live = stream and not as_json
+    turn = Turn()
+
+    async def ask() -> None:
+        request = request_for([ChatMessage(role="user", content=prompt)], loaded.settings, seed, max_tokens)
+        try:
+            await run_turn(backend, request, turn, write_answer if live else lambda _: None)
+        finally:
+            await backend.close()
+
+    try:
+        asyncio.run(ask())
+    finally:  # also when stopped: the line of the answer is ended before anything else is written
+        if as_json:
+            print_json(turn.as_json())
+        elif turn.text:
+            write_answer(("" if live else turn.text) + "\n")
+    notice(turn.summary())

@@ -1,0 +1,23 @@
+"""Options that several commands share, written once so that they read and behave alike."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="Settings profile. `vortex config profiles` lists them.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Model: a known name, a Hugging Face repo, a GGUF file or a safetensors folder."),
+]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", help="Where the model runs: local, or http for a running server.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change any setting for this run. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]

@@ -1,0 +1,57 @@
+"""Where the command line writes: answers and data on stdout, everything said about them on stderr.
+
+Rich leaves colour out for NO_COLOR, dumb terminals and pipes. Nothing here starts anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def notice(text: str) -> None:
+    """One line about what is going on, for people."""
+    errors().print(f"[dim]{_escaped(text)}[/dim]", highlight=False)
+
+
+def warn(text: str) -> None:
+    errors().print(f"[yellow]note:[/yellow] {_escaped(text)}", highlight=False)
+
+
+def write_answer(text: str) -> None:
+    """Text of a model, at once. A terminal never gets control characters from it: they could rewrite the screen."""
+    sys.stdout.write(CONTROL_CHARACTERS.sub("", text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def output() -> Console:
+    """Console on stdout, for tables."""
+    from rich.console import Console
+
+    return Console()
+
+
+def errors() -> Console:
+    """Console on stderr. Lines are never wrapped, so that they can be searched and copied."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,144 @@
+"""Every setting there is, with its type, its default and one line of what it does.
+
+Only settings that some part reads live here; a part that lands brings its section. Profiles and files may set any of
+them, except that a setting marked `LoosensSecurity` is never taken from the working folder's file: that folder may be
+a repository somebody else wrote. Defaults here equal `profiles/default.yaml` (a test holds that).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LoosensSecurity:
+    """Marks a setting that widens what others can reach or where prompts go."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, protected_namespaces=())
+
+
+class ModelSettings(Section):
+    """Which model answers."""
+
+    name: str = Field(
+        default="smollm2-135m", description="Known name, Hugging Face repo, GGUF file or safetensors folder."
+    )
+    fallback: str | None = Field(
+        default=None, description="Model used, with a notice, where the profile's own cannot be had."
+    )
+    gpu_memory_gb: float = Field(default=0.0, ge=0, description="GPU memory the profile's model needs; 0: none.")
+    backend: Literal["local", "http", "hash", "fake"] = Field(
+        default="local",
+        description="local: in this process; http: a running server; hash, fake: without weights, for tests.",
+    )
+    compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
+        default="auto",
+        description="Form weights take in memory; auto keeps each tensor as close to its file as is fast.",
+    )
+    base_url: Annotated[str, LoosensSecurity()] = Field(
+        default="http://127.0.0.1:8000", description="Server that the http backend talks to, without /v1."
+    )
+
+
+class RuntimeSettings(Section):
+    """How the machine is used."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Compute threads; 0: one per physical core.")
+    offline: Annotated[bool, LoosensSecurity()] = Field(
+        default=False, description="Never use the network; models must already be here."
+    )
+    max_active: int = Field(default=8, ge=1, le=1024, description="Requests that are swept together.")
+    max_queued: int = Field(default=64, ge=0, description="Requests that may wait; more are refused.")
+
+
+class DecodeSettings(Section):
+    """How tokens are chosen when a request does not say."""
+
+    max_new_tokens: int = Field(default=1024, ge=1, description="Most tokens of one answer.")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="0: always the likeliest token.")
+    top_k: int = Field(default=0, ge=0, description="0: no limit.")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="Share of probability that nucleus sampling keeps.")
+    min_p: float = Field(
+        default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
+    )
+    repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+
+
+class BadSettings(Section):
+    """Limits of sampling that block decoding shares (BAD)."""
+
+    penalty_window: int = Field(default=256, ge=0, description="Last tokens that penalties look at; 0: all of them.")
+    top_p_min_k: int = Field(default=1, ge=1, description="Nucleus sampling keeps at least this many candidates.")
+    top_p_max_k: int = Field(default=0, ge=0, description="... and at most this many; 0: no limit.")
+
+
+class KvSettings(Section):
+    """What a sequence may remember."""
+
+    window_size: int = Field(
+        default=0, ge=0, description="Most tokens of one conversation; 0: the model's own context."
+    )
+
+
+class ChatSettings(Section):
+    """`vortex chat`."""
+
+    system: str = Field(default="", description="System message put before every conversation; empty: the model's own.")
+
+
+class ServerSettings(Section):
+    """`vortex serve`."""
+
+    host: Annotated[str, LoosensSecurity()] = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="0: any free port.")
+    api_token: Annotated[str, LoosensSecurity()] = Field(
+        default="", repr=False, description="Token that clients must send; KLIMEAI_API_TOKEN sets it too."
+    )
+
+
+class Settings(Section):
+    """All settings of one run. Immutable."""
+
+    model: ModelSettings = ModelSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    decode: DecodeSettings = DecodeSettings()
+    bad: BadSettings = BadSettings()
+    kv: KvSettings = KvSettings()
+    chat: ChatSettings = ChatSettings()
+    server: ServerSettings = ServerSettings()
+
+
+SECRET_KEYS = frozenset({"server.api_token"})
+
+
+def children(section: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
+    """Names inside a section; a nested section maps to its class, a plain setting to None."""
+    return {
+        name: field.annotation
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        else None
+        for name, field in section.model_fields.items()
+    }
+
+
+def keys_of(section: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """Every setting as a dotted key, in the order of this file."""
+    keys = []
+    for name, nested in children(section).items():
+        keys += keys_of(nested, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+    return keys
+
+
+def loosening_keys(section: type[BaseModel] = Settings, prefix: str = "") -> frozenset[str]:
+    """Keys that the working folder's file may not set."""
+    keys: set[str] = set()
+    for name, field in section.model_fields.items():
+        if nested := children(section)[name]:
+            keys |= loosening_keys(nested, f"{prefix}{name}.")
+        elif any(isinstance(mark, LoosensSecurity) for mark in field.metadata):
+            keys.add(f"{prefix}{name}")
+    return frozenset(keys)

@@ -1,0 +1,42 @@
+"""Log-probabilities and entropy of the model's own distribution: temperature 1, before bias, penalties and masks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def chosen_and_top(logits: np.ndarray, token_id: int, num_top: int) -> tuple[float, list[tuple[int, float]]]:
+    """The chosen token's log-probability, and the `num_top` likeliest tokens with theirs, likeliest first.
+
+    logits: [vocab] float32. Natural logarithms in float64; ties go to the lowest id.
+    """
+    scores = logits.astype(np.float64)
+    peak = scores.max()
+    log_total = peak + np.log(np.exp(scores - peak).sum())
+    ids = likeliest(scores, num_top)
+    return float(scores[token_id] - log_total), [(int(i), float(scores[i] - log_total)) for i in ids]
+
+
+def entropy_nats(logits: np.ndarray, top_k: int) -> float:
+    """Shannon entropy of the `top_k` likeliest tokens, renormalised among themselves: between 0 and log(top_k)."""
+    scores = np.sort(_greatest_values(logits, top_k).astype(np.float64))
+    weights = np.exp(scores - scores[-1])
+    total = weights.sum()
+    with np.errstate(invalid="ignore"):
+        terms = np.where(weights > 0, weights * (scores - scores[-1]), 0.0)
+    return float(np.log(total) - terms.sum() / total)
+
+
+def likeliest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Ids of the `count` greatest scores, greatest first, ties by lowest id."""
+    count = min(count, len(scores))
+    if not count:
+        return np.empty(0, dtype=np.int64)
+    edge = np.partition(scores, len(scores) - count)[len(scores) - count]
+    ids = np.flatnonzero(scores >= edge)
+    return ids[np.argsort(-scores[ids], kind="stable")][:count]
+
+
+def _greatest_values(scores: np.ndarray, count: int) -> np.ndarray:
+    count = min(count, len(scores))
+    return np.partition(scores, len(scores) - count)[len(scores) - count :]

@@ -1,0 +1,1 @@
+"""What can be swept: decoders, their files, and the computes that run them."""

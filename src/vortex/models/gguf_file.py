@@ -1,0 +1,143 @@
+"""A GGUF file's header, read whole and checked; tensor bytes memory-mapped.
+
+Format: GGUF versions 2 and 3, little-endian (ggml's docs/gguf.md). The `gguf` package reads the same files, but
+takes seconds for a vocabulary of 49k tokens since it keeps a view per element (docs/decisions/0002); it stays the
+oracle in tests. Does not decode blocks: see formats.py.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from vortex.errors import ModelFileError
+
+MAGIC = b"GGUF"
+DEFAULT_ALIGNMENT = 32
+MAX_COUNT = 1 << 28  # tokens, tensors, keys: anything above is a corrupt header, not a model
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """`shape` is in numpy's order (rows first); `offset` counts from the start of the file."""
+
+    name: str
+    type: GGMLQuantizationType
+    shape: tuple[int, ...]
+    offset: int
+    num_bytes: int
+
+
+class _Cursor:
+    def __init__(self, buffer: mmap.mmap) -> None:
+        self.buffer = buffer
+        self.at = 0
+
+    def unpack(self, code: str) -> Any:
+        (value,) = struct.unpack_from("<" + code, self.buffer, self.at)
+        self.at += struct.calcsize("<" + code)
+        return value
+
+    def count(self) -> int:
+        value = int(self.unpack("Q"))
+        if value > MAX_COUNT:
+            raise struct.error(f"a count of {value}")
+        return value
+
+    def string(self) -> str:
+        length = self.count()
+        if self.at + length > len(self.buffer):
+            raise struct.error("a string runs past the end")
+        text = self.buffer[self.at : self.at + length]
+        self.at += length
+        return text.decode("utf-8", errors="replace")
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            element, length = self.unpack("I"), self.count()
+            if element in _SCALARS:
+                size = struct.calcsize("<" + _SCALARS[element])
+                if self.at + length * size > len(self.buffer):
+                    raise struct.error("an array runs past the end")
+                values = struct.unpack_from(f"<{length}{_SCALARS[element]}", self.buffer, self.at)
+                self.at += length * size
+                return list(values)
+            return [self.value(element) for _ in range(length)]
+        if kind not in _SCALARS:
+            raise struct.error(f"value type {kind}")
+        return self.unpack(_SCALARS[kind])
+
+
+class GgufFile:
+    """`metadata` as plain Python values, `tensors` by name. Raises ModelFileError unless the file is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ModelFileError(f"cannot read {path}: {error}") from error
+        if self._map[:4] != MAGIC:
+            raise ModelFileError(f"{path} is not a GGUF file (it starts with {self._map[:4]!r})")
+        cursor = _Cursor(self._map)
+        cursor.at = len(MAGIC)
+        try:
+            self.version = int(cursor.unpack("I"))
+            if self.version not in {2, 3}:
+                raise ModelFileError(f"{path} is GGUF version {self.version}; versions 2 and 3 are supported")
+            num_tensors, num_keys = cursor.count(), cursor.count()
+            self.metadata: dict[str, Any] = {}
+            for _ in range(num_keys):
+                key = cursor.string()
+                self.metadata[key] = cursor.value(cursor.unpack("I"))
+            self.tensors = self._read_directory(cursor, num_tensors)
+        except (struct.error, ValueError) as error:
+            raise ModelFileError(
+                f"{path} has a broken or truncated header near byte {cursor.at} ({error}); download it again"
+            ) from error
+        for tensor in self.tensors.values():
+            end = tensor.offset + tensor.num_bytes
+            if end > len(self._map):
+                raise ModelFileError(
+                    f"{path} is truncated: tensor {tensor.name!r} ends at byte {end:,}, the file has "
+                    f"{len(self._map):,}; download it again"
+                )
+
+    def _read_directory(self, cursor: _Cursor, num_tensors: int) -> dict[str, GgufTensor]:
+        rows = []
+        for _ in range(num_tensors):
+            name, num_dimensions = cursor.string(), int(cursor.unpack("I"))
+            if num_dimensions > 4:
+                raise struct.error(f"tensor {name!r} of {num_dimensions} dimensions")
+            shape = tuple(cursor.count() for _ in range(num_dimensions))[::-1]
+            rows.append((name, shape, GGMLQuantizationType(cursor.unpack("I")), int(cursor.unpack("Q"))))
+        alignment = int(self.metadata.get("general.alignment", DEFAULT_ALIGNMENT))
+        if alignment <= 0:
+            raise struct.error(f"an alignment of {alignment}")
+        start = -(-cursor.at // alignment) * alignment
+        tensors = {}
+        for name, shape, kind, offset in rows:
+            block_width, block_bytes = GGML_QUANT_SIZES[kind]
+            num_values = math.prod(shape)
+            if num_values % block_width or (shape and shape[-1] % block_width):
+                raise struct.error(f"tensor {name!r} of shape {shape} in blocks of {block_width}")
+            tensors[name] = GgufTensor(name, kind, shape, start + offset, num_values // block_width * block_bytes)
+        return tensors
+
+    def read(self, name: str) -> np.ndarray:
+        """The tensor's bytes, uint8 [rows, row_bytes], memory-mapped. Rows are all dimensions but the last."""
+        tensor = self.tensors[name]
+        data = np.frombuffer(self._map, np.uint8, tensor.num_bytes, tensor.offset)
+        return data.reshape(math.prod(tensor.shape[:-1]), -1)

@@ -1,0 +1,213 @@
+"""The decoder's arithmetic in torch: packed 4-bit products in bfloat16, everything else in float32.
+
+B batch rows, D model width, H query heads, K key heads, G = H / K, W head width, S keys.
+
+Measured (docs/decisions/0003): bfloat16 attention and residuals are slower on a CPU and less exact, so bfloat16 is
+used only where the packed product demands it. Exactness: a product's rows are bit-identical for any batch, and
+attention's shape depends on its own span alone, so a request's bits do not depend on its neighbours; but a prompt cut
+elsewhere rounds elsewhere, hence `prefill_chunk` (models/compute.py). On CUDA the same code runs with the planes
+unpacked to bfloat16 matrices at load; it has not run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gguf.constants import GGMLQuantizationType
+from gguf.quants import dequantize
+
+from vortex.c3.folder import C3Folder
+from vortex.models.checkpoint import layer_names
+from vortex.models.compute import Batch, Segment
+from vortex.models.decoder_config import DecoderConfig
+from vortex.models.torch_linear import PackedLinear, RowGroups
+from vortex.models.torch_pack import FUSED
+from vortex.types import Exactness
+
+CACHE_STEP_TOKENS = 256
+
+
+class TorchCache:
+    """keys, values: per layer float32 [K, capacity, W]."""
+
+    def __init__(self, config: DecoderConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.capacity = 0
+        self.keys: list[torch.Tensor] = []
+        self.values: list[torch.Tensor] = []
+        self._grow(CACHE_STEP_TOKENS)
+
+    @property
+    def resident_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+
+    def reserve(self, num_tokens: int) -> None:
+        if num_tokens > self.capacity:
+            self._grow(max(num_tokens, min(2 * self.capacity, self.config.context_length)))
+
+    def copy(self, num_tokens: int) -> TorchCache:
+        other = TorchCache(self.config, self.device)
+        other.reserve(num_tokens)
+        for mine, theirs in zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True):
+            theirs[:, :num_tokens] = mine[:, :num_tokens]
+        return other
+
+    def close(self) -> None:
+        self.keys, self.values, self.capacity = [], [], 0
+
+    def _grow(self, capacity: int) -> None:
+        capacity += -capacity % CACHE_STEP_TOKENS
+        shape = (self.config.num_kv_heads, capacity, self.config.head_width)
+
+        def grown(old: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            fresh = [torch.empty(shape, device=self.device) for _ in range(self.config.num_layers)]
+            for source, target in zip(old, fresh, strict=False):
+                target[:, : self.capacity] = source
+            return fresh
+
+        self.keys, self.values, self.capacity = grown(self.keys), grown(self.values), capacity
+
+
+class TorchCompute:
+    """A Compute over a folder packed by torch_pack."""
+
+    exactness = Exactness.ARGMAX
+    prefill_chunk = 128
+
+    def __init__(self, config: DecoderConfig, folder: C3Folder, *, device: str = "cpu") -> None:
+        self.config, self.folder = config, folder
+        self.device = torch.device(device)
+        vectors, _ = layer_names(config)
+        self.layers = []
+        for index in range(config.num_layers):
+            prefix = f"layers.{index}."
+            linears = {name: PackedLinear(folder, prefix + name, self.device) for name in FUSED}
+            norms = {name: self._vector(prefix + name) for name in vectors}
+            if config.qkv_bias:
+                norms["qkv_bias"] = torch.cat([norms[name] for name in ("q_bias", "k_bias", "v_bias")])
+            self.layers.append((linears, norms))
+        self.head = PackedLinear(folder, "head", self.device)
+        self.final_norm = self._vector("final_norm")
+        entry = folder.entries["embedding"]
+        self.embedding_type = GGMLQuantizationType[entry.layout.removeprefix("ggml_")]
+        self.embedding = folder.read("embedding").reshape(config.vocab_size, -1)
+        self.inverse_frequencies = [
+            torch.tensor(config.inverse_frequencies(index), dtype=torch.float64, device=self.device)
+            for index in range(config.num_layers)
+        ]
+        self._angles: dict[bool, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._masks: dict[tuple[int, int, int], torch.Tensor] = {}
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.head.num_bytes + sum(part.num_bytes for linears, _ in self.layers for part in linears.values())
+
+    def new_cache(self) -> TorchCache:
+        return TorchCache(self.config, self.device)
+
+    @torch.inference_mode()
+    def embed(self, batch: Batch) -> torch.Tensor:
+        rows = dequantize(self.embedding[batch.token_ids], self.embedding_type).astype(np.float32, copy=False)
+        self._angles.clear()
+        self._masks.clear()
+        return torch.from_numpy(rows * np.float32(self.config.embedding_scale)).to(self.device)
+
+    @torch.inference_mode()
+    def layer(self, index: int, x_BD: torch.Tensor, batch: Batch) -> torch.Tensor:
+        config, (linears, norms) = self.config, self.layers[index]
+        groups = [segment.rows for segment in batch.segments]
+        normed_BD = self._norm(x_BD, norms["attention_norm"])
+        attended_BD = self._attention(index, linears["qkv"](normed_BD.bfloat16(), groups).float(), batch)
+        attended_BD = linears["attention_out"](attended_BD, groups).float()
+        if config.post_norms:
+            attended_BD = self._norm(attended_BD, norms["post_attention_norm"])
+        x_BD = x_BD + attended_BD
+        gate_up = linears["gate_up"](self._norm(x_BD, norms["ffn_norm"]).bfloat16(), groups).float()
+        gate, up = gate_up.split(config.ffn_width, dim=-1)
+        activated = F.silu(gate) if config.activation == "silu" else F.gelu(gate, approximate="tanh")
+        fed_BD = linears["down"](activated.mul_(up).bfloat16(), groups).float()
+        if config.post_norms:
+            fed_BD = self._norm(fed_BD, norms["post_ffn_norm"])
+        return x_BD + fed_BD
+
+    @torch.inference_mode()
+    def logits(self, x_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+        normed = self._norm(x_BD[torch.from_numpy(rows).to(self.device)], self.final_norm)
+        alone: RowGroups = [slice(row, row + 1) for row in range(len(rows))]
+        return self.head(normed.bfloat16(), alone).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def hidden(self, x_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+        return self._norm(x_BD[torch.from_numpy(rows).to(self.device)], self.final_norm).cpu().numpy()
+
+    def close(self) -> None:
+        self.layers.clear()
+
+    def _vector(self, name: str) -> torch.Tensor:
+        vector = torch.from_numpy(self.folder.read(name).view(np.float32).copy())
+        return (vector * len(vector) ** 0.5 if name.endswith("norm") else vector).to(self.device)
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """RMS norm with sqrt(width) folded into the weight: a third of the time of torch's own on a CPU."""
+        squares = x.square().sum(-1, keepdim=True).add_(x.shape[-1] * self.config.norm_epsilon)
+        return (x * squares.rsqrt_()).mul_(weight)
+
+    def _attention(self, index: int, qkv: torch.Tensor, batch: Batch) -> torch.Tensor:
+        config, (_, norms) = self.config, self.layers[index]
+        if config.qkv_bias:
+            qkv = qkv + norms["qkv_bias"]
+        qkv_BNW = qkv.view(len(qkv), -1, config.head_width)
+        num_rotated = config.num_heads + config.num_kv_heads
+        qk_BNW, v_BKW = qkv_BNW[:, :num_rotated], qkv_BNW[:, num_rotated:]
+        if config.qk_norm:
+            q, k = qk_BNW.split([config.num_heads, config.num_kv_heads], dim=1)
+            qk_BNW = torch.cat([self._norm(q, norms["q_norm"]), self._norm(k, norms["k_norm"])], dim=1)
+        qk_BNW = self._rotated(index, qk_BNW, batch)
+        q_BHW, k_BKW = qk_BNW[:, : config.num_heads], qk_BNW[:, config.num_heads :]
+        outputs = []
+        for segment in batch.segments:
+            keys, values = segment.cache.keys[index], segment.cache.values[index]
+            keys[:, segment.start_position : segment.end_position] = k_BKW[segment.rows].transpose(0, 1)
+            values[:, segment.start_position : segment.end_position] = v_BKW[segment.rows].transpose(0, 1)
+            outputs.append(self._attend(q_BHW[segment.rows], keys, values, segment, config.window(index)))
+        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).bfloat16()
+
+    def _rotated(self, index: int, x_BNW: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Rotary embedding, first half against second half; the angles are shared by all layers of a kind."""
+        local = self.config.is_local(index)
+        if local not in self._angles:
+            positions = torch.from_numpy(batch.positions).to(self.device, torch.float64)
+            angles = positions[:, None, None] * self.inverse_frequencies[index]
+            cos, sin = angles.cos().float(), angles.sin().float()
+            self._angles[local] = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+        cos, sin = self._angles[local]
+        half = x_BNW.shape[-1] // 2
+        return x_BNW * cos + torch.roll(x_BNW, half, dims=-1) * sin
+
+    def _attend(
+        self, q_THW: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, segment: Segment, window: int
+    ) -> torch.Tensor:
+        """float32 [T, H * W]. Query heads of one key head are stacked as rows, so keys are never repeated."""
+        config, num_rows = self.config, segment.num_rows
+        first = max(0, segment.start_position + 1 - window) if window else 0
+        keys_KSW, values_KSW = (part[None, :, first : segment.end_position] for part in (keys, values))
+        q_KGTW = q_THW.transpose(0, 1).reshape(1, config.num_kv_heads, config.group_size * num_rows, -1)
+        mask = self._mask(segment, first, window) if num_rows > 1 else None
+        out = F.scaled_dot_product_attention(q_KGTW, keys_KSW, values_KSW, attn_mask=mask, scale=config.query_scale)
+        return out.view(config.num_heads, num_rows, -1).transpose(0, 1).reshape(num_rows, -1)
+
+    def _mask(self, segment: Segment, first: int, window: int) -> torch.Tensor:
+        """Additive float32 [G * T, S]: minus infinity for keys of the future and behind the window."""
+        key = (segment.first_row, first, window)
+        if key not in self._masks:
+            queries = torch.arange(segment.start_position, segment.end_position, device=self.device)[:, None]
+            keys = torch.arange(first, segment.end_position, device=self.device)[None]
+            hidden = keys > queries
+            if window:
+                hidden = hidden | (keys <= queries - window)
+            mask = torch.zeros(hidden.shape, device=self.device).masked_fill_(hidden, float("-inf"))
+            self._masks[key] = mask.repeat(self.config.group_size, 1)
+        return self._masks[key]

@@ -1,0 +1,121 @@
+"""Packing a checkpoint for torch's products: 4-bit planes for the CPU kernel, one scale and offset per 32 columns.
+
+Layouts in the `.c3` folder:
+  torch_int4   uint8 [rows, columns / 2] as `_convert_weight_to_int4pack_for_cpu` arranges it for this CPU, then
+               bfloat16 [columns / 32, rows, 2] of (scale, offset): w = (code - 8) * scale + offset
+  torch_int8   two torch_int4 tensors, high and low nibbles of 8-bit codes: their products add up. The kernel for
+               bytes reads at half the speed and its rows depend on the batch; this one keeps the law
+  torch_bf16   bfloat16 [rows, columns]
+  ggml_<TYPE>  rows as the source file has them (the embedding, of which a sweep reads a few rows)
+  f32          vectors
+Matrices that read the same input (q, k, v; gate, up) are stored as one when their bits agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from vortex.c3.folder import C3Writer
+from vortex.models.checkpoint import Checkpoint, layer_names
+from vortex.models.formats import GROUP, Affine, affine, check_supported, dense
+
+ROWS_MULTIPLE = 16
+FUSED = {"qkv": ("q", "k", "v"), "attention_out": ("attention_out",), "gate_up": ("gate", "up"), "down": ("down",)}
+Progress = Callable[[int, int], None]
+
+
+def packed_tag() -> str:
+    """The arrangement depends on torch's version and on the vector width it found on this CPU."""
+    capability = torch.backends.cpu.get_cpu_capability().lower().replace(" ", "")
+    return f"torch{torch.__version__.split('+')[0]}-{capability}"
+
+
+def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:
+    """Every tensor of the model into `writer`, in the order of a sweep.
+
+    `form`: auto keeps what the file has (floats become int8); int8 and int4 say what floats become; bf16 unpacks all.
+    """
+    config = checkpoint.config
+    embedding = checkpoint.tensor("embedding")
+    check_supported(embedding, "embedding")
+    shape = (embedding.rows, embedding.columns)
+    writer.add("embedding", f"ggml_{embedding.type.name}", shape, embedding.data)
+    vectors, _ = layer_names(config)
+    for index in range(config.num_layers):
+        prefix = f"layers.{index}."
+        for name in vectors:
+            _add_vector(checkpoint, writer, prefix + name)
+        for name, members in FUSED.items():
+            _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in members], form)
+        if progress:
+            progress(index + 1, config.num_layers + 1)
+    _add_vector(checkpoint, writer, "final_norm")
+    _add_matrices(checkpoint, writer, "head", ["head"], form)
+    if progress:
+        progress(config.num_layers + 1, config.num_layers + 1)
+
+
+def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
+    values = dense(checkpoint.tensor(name))[0]
+    writer.add(name, "f32", values.shape, values)
+
+
+def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: list[str], form: str) -> None:
+    """One linear of the layer: runs of neighbouring members with equal bits become one part `name.0`, `name.1`, ..."""
+    tensors = [checkpoint.tensor(member) for member in members]
+    for tensor, member in zip(tensors, members, strict=True):
+        check_supported(tensor, member)
+    if form == "bf16":
+        weight = torch.from_numpy(np.concatenate([dense(tensor) for tensor in tensors])).bfloat16()
+        writer.add(f"{name}.0", "torch_bf16", tuple(weight.shape), weight.view(torch.uint8).numpy())
+        return
+    runs: list[list[Affine]] = []
+    for tensor in tensors:
+        codes = affine(tensor, bits_for_floats=4 if form == "int4" else 8)
+        if runs and runs[-1][0].bits == codes.bits:
+            runs[-1].append(codes)
+        else:
+            runs.append([codes])
+    for number, run in enumerate(runs):
+        _add_part(writer, f"{name}.{number}", _joined(run))
+
+
+def _joined(run: list[Affine]) -> Affine:
+    if len(run) == 1:
+        return run[0]
+    code, scale, minimum = (
+        np.concatenate(parts) for parts in zip(*((a.code, a.scale, a.minimum) for a in run), strict=True)
+    )
+    return Affine(run[0].bits, code, scale, minimum)
+
+
+def _add_part(writer: C3Writer, name: str, codes: Affine) -> None:
+    rows, columns = codes.code.shape
+    padding = -rows % ROWS_MULTIPLE
+    if padding:
+        code, scale, minimum = (
+            np.pad(array, ((0, padding), (0, 0))) for array in (codes.code, codes.scale, codes.minimum)
+        )
+        codes = Affine(codes.bits, code, scale, minimum)
+    if codes.bits == 4:
+        planes = [_plane(codes.code, codes.scale, codes.minimum + 8 * codes.scale)]
+    else:  # w = 16 s h + s l + m, with offsets chosen so that both planes are centred on 8
+        high = _plane(codes.code >> 4, 16 * codes.scale, codes.minimum + (16 * 8 + 8) * codes.scale)
+        planes = [high, _plane(codes.code & 15, codes.scale, np.zeros_like(codes.scale))]
+    data = np.concatenate([part for plane in planes for part in plane])
+    writer.add(name, f"torch_int{codes.bits}", (rows, columns), data)
+
+
+def _plane(code: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(torch.from_numpy(code.astype(np.int32)), 1)
+    pairs = torch.from_numpy(np.stack([scale, offset], -1).swapaxes(0, 1).copy()).bfloat16()
+    return weight.numpy().reshape(-1), pairs.contiguous().view(torch.uint8).numpy().reshape(-1)
+
+
+def plane_bytes(rows: int, columns: int) -> tuple[int, int]:
+    """Bytes of one plane's codes and of its (scale, offset) pairs."""
+    padded = rows + -rows % ROWS_MULTIPLE
+    return padded * columns // 2, padded * (columns // GROUP) * 2 * 2
