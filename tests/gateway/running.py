@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,13 +41,15 @@ class Running:
         self.url = url
         self.session = session
 
-    async def chat(self, text: str = "hello", *, fault: str = "", headers: dict[str, str] | None = None, **extra: Any) -> Answer:
+    async def chat(
+        self, text: str = "hello", *, fault: str = "", headers: dict[str, str] | None = None, **extra: Any
+    ) -> Answer:
         body = {"model": "fake-model", "messages": [{"role": "user", "content": text}], **extra}
         return await self.post("/v1/chat/completions", body, headers)
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Answer:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with self.session.post(self.url + path, data=data, headers=headers) as response:
+        async with self.session.post(self.url + path, data=io.BytesIO(data), headers=headers) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     async def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
@@ -79,7 +82,7 @@ class Answer:
             assert event.startswith("data: "), event
             data = event.removeprefix("data: ")
             found.append(data if data == "[DONE]" else json.loads(data))
-        assert found.count("[DONE]") == 1 and found[-1] == "[DONE]", found[-2:]
+        assert [index for index, event in enumerate(found) if event == "[DONE]"] == [len(found) - 1], found[-2:]
         return found
 
     @property

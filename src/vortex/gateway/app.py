@@ -120,7 +120,7 @@ class Gateway:
             return
         task = asyncio.current_task()
         assert task is not None, "a request runs in a task"
-        watcher = asyncio.create_task(_cancel_when_gone(receive, task))
+        watcher = asyncio.create_task(_cancel_when_gone(receive, reply, task))
         try:
             await self._chat.serve(request, reply, parsed)
         except asyncio.CancelledError:
@@ -195,7 +195,9 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-async def _cancel_when_gone(receive: Receive, task: asyncio.Task[Any]) -> None:
+async def _cancel_when_gone(receive: Receive, reply: Reply, task: asyncio.Task[Any]) -> None:
+    """ASGI says `disconnect` also when a reply is complete: then there is nothing to cancel."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    task.cancel()
+    if not reply.ended:
+        task.cancel()
