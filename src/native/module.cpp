@@ -1,0 +1,8 @@
+// The Python module vortex.kernels._native: every part of the native code registers its functions here.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+NB_MODULE(_native, module) {
+  module.doc() = "Native core of Vortex. Use it through vortex.kernels, which picks the instruction set and checks arguments.";
+}
