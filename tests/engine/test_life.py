@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 
@@ -12,6 +13,7 @@ import pytest
 from vortex.engine.options import EngineOptions
 from vortex.errors import BackendError, MissingCapability, Overloaded, RequestError
 from vortex.models.hash_model import HashModel, HashModelOptions
+from vortex.tokenizer.byte_tokenizer import ByteTokenizer
 from vortex.types import ChatRequest, FinishReason, SamplingOptions, Started, TextDelta
 
 LONG = {"prompt": "go on", "max_tokens": 3000, "ignore_eos": True}
@@ -200,11 +202,13 @@ async def test_a_model_without_hidden_rows_gives_no_embeddings(bench, monkeypatc
 
 
 async def test_status_and_timings_tell_what_happened(bench):
-    async with bench(HashModelOptions(delay_s=0.001)) as one:
+    async with bench(HashModelOptions(delay_s=0.001), EngineOptions(entropy_top_k=20)) as one:
         answer = await one.ask(prompt="x" * 39, max_tokens=5, ignore_eos=True, sampling=SamplingOptions(seed=1))
         status = await one.backend.status()
     timings = answer.completed.timings
-    assert timings.counters == {"prompt_sweeps": 3, "decode_sweeps": 4}
+    counters = dict(timings.counters)
+    assert 0 < counters.pop("mean_entropy_nats") < math.log(20)
+    assert counters == {"prompt_sweeps": 3, "decode_sweeps": 4}
     assert timings.prefill_ms >= 3
     assert timings.decode_ms >= 4
     assert timings.queue_ms < 1000
@@ -259,3 +263,19 @@ async def test_an_hour_of_traffic_in_seconds(bench):
         counters = await one.counters()
         assert counters["requests"] == 600
         assert counters["completed"] + counters["failed"] + counters["cancelled"] == 600
+
+
+async def test_a_prompt_that_is_slow_to_read_does_not_hold_up_the_loop(bench, monkeypatch):
+    slow = "y" * 20_000
+
+    def read_slowly(self, text, **options):
+        time.sleep(0.5 if text == slow else 0)
+        return [1, 2, 3]
+
+    monkeypatch.setattr(ByteTokenizer, "encode", read_slowly)
+    async with bench() as one:
+        waiting = asyncio.create_task(one.ask(prompt=slow, max_tokens=1, ignore_eos=True))
+        await asyncio.sleep(0)
+        await one.ask(prompt="x", max_tokens=1, ignore_eos=True)
+        assert not waiting.done()
+        await waiting

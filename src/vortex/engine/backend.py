@@ -75,9 +75,9 @@ class LocalBackend:
             licence=card.licence,
             origin=card.origin,
         )
-        self._tokenizer = tokenizer
         self._options = options
         self._read_answer = read_answer
+        self._slow_in_flight = 0
         self._intake = Intake(
             tokenizer,
             chat_format,
@@ -97,7 +97,7 @@ class LocalBackend:
         self._check_model(request.model)
         size_chars = sum(len(message.content) for message in request.messages) + len(request.prompt or "")
         is_slow = size_chars > _LONG_TEXT_CHARS or wants_structure(request)  # a schema has to be compiled
-        prepared = await _off_the_loop_if(is_slow, self._intake.prepare, request)
+        prepared = await self._prepared(is_slow, self._intake.prepare, request)
         box: Mailbox[ChatEvent] = Mailbox()
         reader = self._read_answer(request) if self._read_answer else None
         self._engine.submit(self._intake.generation(prepared, box))
@@ -117,7 +117,7 @@ class LocalBackend:
         self._check_model(model)
         check_texts(texts)
         is_slow = sum(map(len, texts)) > _LONG_TEXT_CHARS
-        prompts = await _off_the_loop_if(is_slow, self._prompts, texts)
+        prompts = await self._prepared(is_slow, self._prompts, texts)
         vectors: list[np.ndarray] = []
         for start in range(0, len(prompts), self._options.max_slots):  # a long list must not fill the line
             group = prompts[start : start + self._options.max_slots]
@@ -130,6 +130,16 @@ class LocalBackend:
     async def close(self, drain_s: float = 0.0) -> None:
         """Refuse new requests, let running ones finish for at most `drain_s` seconds, free the model."""
         await asyncio.to_thread(self._engine.close, drain_s)
+
+    async def _prepared(self, is_slow: bool, function: Callable[[Argument], Result], argument: Argument) -> Result:
+        """What is slow runs on another thread; and while it does, so does the rest: tokenizers have a lock."""
+        if not is_slow and not self._slow_in_flight:
+            return function(argument)
+        self._slow_in_flight += 1
+        try:
+            return await asyncio.to_thread(function, argument)
+        finally:
+            self._slow_in_flight -= 1
 
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
         prompts = [self._intake.prompt_ids(ChatRequest(request_id="embedding", prompt=text)) for text in texts]
@@ -151,7 +161,3 @@ class LocalBackend:
 
 def _shorter(*lengths: int | None) -> int | None:
     return min((length for length in lengths if length is not None), default=None)
-
-
-async def _off_the_loop_if(is_slow: bool, function: Callable[[Argument], Result], argument: Argument) -> Result:
-    return await asyncio.to_thread(function, argument) if is_slow else function(argument)

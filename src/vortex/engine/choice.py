@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vortex.decode.logprobs import chosen_and_top
+from vortex.decode.logprobs import chosen_and_top, entropy_nats
 from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
 from vortex.protocols import SequenceState, Tokenizer
@@ -36,17 +36,20 @@ class Choice:
         ending: Ending,
         tokenizer: Tokenizer,
         top_logprobs: int | None,
+        entropy_top_k: int = 0,
     ) -> None:
         self.state: SequenceState | None = None  # set when the prompt has been swept
         self.block: list[int] = []
         self.num_tokens = 0
         self.num_sweeps = 0
+        self.entropy_nats = 0.0  # summed over the answer's tokens, where it is measured
         self.finish_reason: FinishReason | None = None
         self.text = text
         self._sampler = sampler
         self._ending = ending
         self._tokenizer = tokenizer
         self._top_logprobs = top_logprobs
+        self._entropy_top_k = entropy_top_k
 
     def accept(self, logits: np.ndarray) -> int:
         """Sample from the rows of a swept block (or the last row of a prompt) and append to the answer.
@@ -76,6 +79,8 @@ class Choice:
 
     def _append(self, token_id: int, row: np.ndarray) -> None:
         self.num_tokens += 1
+        if self._entropy_top_k:
+            self.entropy_nats += entropy_nats(row, self._entropy_top_k)
         if token_id in self._ending.end_ids:
             self.finish(FinishReason.STOP)
             return

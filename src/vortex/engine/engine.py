@@ -126,16 +126,18 @@ class Engine:
     def _schedule(self) -> list[Rider]:
         with self._changed:
             self._drop_cancelled()
-            for ticket in self._scheduler.admit():
-                self._begin(ticket)
+            admitted = self._scheduler.admit()
+        for ticket in admitted:  # a reused prefix may be a copy of megabytes: nobody waits for the lock meanwhile
+            self._begin(ticket)
+        with self._changed:
             plan = self._scheduler.plan()
-            riders: list[Rider] = [
-                BlockRider(ticket, choice)
-                for ticket in plan.decoding
-                for choice in ticket.job.choices
-                if not choice.finish_reason
-            ]
-            return riders + [PromptRider(chunk, self._prefixes) for chunk in plan.chunks]
+        riders: list[Rider] = [
+            BlockRider(ticket, choice)
+            for ticket in plan.decoding
+            for choice in ticket.job.choices
+            if not choice.finish_reason
+        ]
+        return riders + [PromptRider(chunk, self._prefixes) for chunk in plan.chunks]
 
     def _sweep(self, riders: Sequence[Rider]) -> SweepOutput | None:
         started = time.perf_counter()

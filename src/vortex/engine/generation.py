@@ -105,12 +105,16 @@ class Generation:
         )
 
     def _timings(self) -> Timings:
+        counters = {
+            "prompt_sweeps": float(self._prompt_sweeps),
+            "decode_sweeps": float(max(choice.num_sweeps for choice in self.choices)),
+        }
+        entropy_nats = sum(choice.entropy_nats for choice in self.choices)
+        if entropy_nats:
+            counters["mean_entropy_nats"] = entropy_nats / sum(choice.num_tokens for choice in self.choices)
         return Timings(
             queue_ms=1e3 * (self._admitted_at - self._submitted_at),
             prefill_ms=1e3 * (self._answering_at - self._admitted_at),
             decode_ms=1e3 * (time.perf_counter() - self._answering_at),
-            counters={
-                "prompt_sweeps": self._prompt_sweeps,
-                "decode_sweeps": max(choice.num_sweeps for choice in self.choices),
-            },
+            counters=counters,
         )

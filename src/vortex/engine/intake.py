@@ -172,6 +172,7 @@ class Intake:
             ending=ending,
             tokenizer=self._tokenizer,
             top_logprobs=request.top_logprobs,
+            entropy_top_k=self._options.entropy_top_k,
         )
 
 

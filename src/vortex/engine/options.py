@@ -13,6 +13,7 @@ class EngineOptions:
     prefill_tokens_per_sweep: prompt tokens that ride in one sweep beside all decodes; at least one chunk always does.
     prefix_cache_bytes: memory for prompt prefixes that later requests may share; 0 turns sharing off.
     default_max_tokens: tokens of an answer whose request names no limit.
+    entropy_top_k: report the mean entropy of an answer's tokens over this many likeliest ones; 0: do not measure it.
     context_tokens: most tokens of one conversation; 0: the model's own context.
     """
 
@@ -21,4 +22,5 @@ class EngineOptions:
     prefill_tokens_per_sweep: int = 512
     prefix_cache_bytes: int = 256 * 2**20
     default_max_tokens: int = 2048
+    entropy_top_k: int = 0
     context_tokens: int = 0
