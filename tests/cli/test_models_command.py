@@ -19,7 +19,12 @@ from vortex.models.progress import Progress
 def vortex(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ) if home is None else {**os.environ, "VORTEX_HOME": str(home)}
     return subprocess.run(
-        [sys.executable, "-m", "vortex", *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "vortex", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 

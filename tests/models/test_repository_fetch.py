@@ -59,7 +59,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
         files = PICKLED if "/pickled" in path else FILES
         body, status, headers = b"", 200, {}
         if path.startswith(("/api/models/tiny/model", "/api/models/tiny/pickled")):
-            rows = [{"type": "file", "path": name, "size": len(data), "oid": digest(data)} for name, data in files.items()]
+            rows = [
+                {"type": "file", "path": name, "size": len(data), "oid": digest(data)} for name, data in files.items()
+            ]
             siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
             info = {"id": "tiny/model", "sha": COMMIT, "siblings": siblings, "cardData": {"license": "mit"}, "tags": []}
             body = json.dumps(rows if "/tree/" in path else info).encode()
@@ -117,7 +119,14 @@ def test_a_repository_is_fetched_found_offline_and_deleted(
     assert pickled.startswith("UnsupportedModel tiny/pickled holds no config.json with *.safetensors")
     assert json.loads(model) == ["mit", ["config.json", "model.safetensors", "tokenizer.json"]]
 
-    offline = ["resolve tiny/model", "list .", "resolve tiny/other", "remove tiny/model", "list .", "resolve tiny/model"]
+    offline = [
+        "resolve tiny/model",
+        "list .",
+        "resolve tiny/other",
+        "remove tiny/model",
+        "list .",
+        "resolve tiny/model",
+    ]
     again, listed, other, freed, empty, gone = run(offline, tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert (again, json.loads(listed)) == (model, ["tiny/model"])
     assert "HF_HUB_OFFLINE forbids the network" in other
