@@ -18,7 +18,11 @@ LEVELS = {
     "server": 4, "gateway": 4, "agent": 4, "learn": 4, "stack": 4, "bench": 4,
     "cli": 5,
 }  # fmt: skip
-SAME_LEVEL = {("types", "protocols"), ("protocols", "types"), ("blocks", "kernels"), ("c3", "records"), ("tokenizer", "records"), ("tokenizer", "kernels"), ("backends", "records")}  # fmt: skip
+SAME_LEVEL = {
+    ("types", "protocols"), ("protocols", "types"),
+    ("blocks", "kernels"), ("tokenizer", "kernels"),
+    ("c3", "records"), ("tokenizer", "records"), ("backends", "records"),
+}  # fmt: skip
 TORCH_ROOMS = {"models", "blocks", "learn", "c3"}
 MAX_LINES = 500
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -60,7 +60,7 @@ class SweepOutput:
 
 @dataclass(frozen=True, slots=True)
 class SweepCost:
-    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, floating point operations."""
+    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, arithmetic operations."""
 
     bytes_to_fetch: int
     bytes_to_read: int

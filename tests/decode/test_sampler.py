@@ -62,9 +62,7 @@ def test_the_window_counts_exactly_the_last_tokens(prompt, size, pushed):
 
 def test_penalties_reach_back_to_the_prompt_and_forget_beyond_the_window():
     row = np.zeros(70, dtype=np.float32)
-    state = SamplerState(
-        SamplingOptions(presence_penalty=1.0, penalty_window=2), seed=0, prompt_ids=[9, 0, 1]
-    )
+    state = SamplerState(SamplingOptions(presence_penalty=1.0, penalty_window=2), seed=0, prompt_ids=[9, 0, 1])
     chosen = []
     for _ in range(4):
         chosen.append(state.choose(row))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -26,13 +28,13 @@ def test_any_cutting_gives_what_the_whole_text_gives(text, stops, cuts):
     edges = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     matcher = StopMatcher(stops)
     out = ""
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         out += matcher.push(text[start:end])
         if not matcher.stopped:
             assert out + matcher.held == text[:end]
-            assert not matcher.held or any(
-                stop.startswith(matcher.held) and stop != matcher.held for stop in stops
-            ), "held text must still be able to become a stop string"
+            assert not matcher.held or any(stop.startswith(matcher.held) and stop != matcher.held for stop in stops), (
+                "held text must still be able to become a stop string"
+            )
     out += matcher.flush()
     assert (out, matcher.stopped) == naive(text, stops)
 

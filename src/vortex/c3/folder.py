@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from vortex.errors import StorageError, ModelFileError
+from vortex.errors import ModelFileError, StorageError
+from vortex.records.atomic import sync_folder
 
 VERSION = 1
 ALIGNMENT_BYTES = 4096
@@ -60,11 +61,11 @@ class C3Writer:
         return self
 
     def add(self, name: str, layout: str, shape: tuple[int, ...], data: np.ndarray) -> None:
-        flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        flat = memoryview(np.ascontiguousarray(data).reshape(-1).view(np.uint8))  # type: ignore[arg-type] # a Buffer
         self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT_BYTES))
         offset = self._file.tell()
-        self._file.write(memoryview(flat))
-        checksum = xxhash.xxh3_64_hexdigest(memoryview(flat))
+        self._file.write(flat)
+        checksum = xxhash.xxh3_64_hexdigest(flat)
         self._entries.append(TensorEntry(name, layout, shape, offset, flat.nbytes, checksum))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -92,9 +93,7 @@ class C3Writer:
         except OSError:
             if not (self.path / INDEX).exists():  # else another process packed the same model first: keep theirs
                 raise
-        descriptor = os.open(self.path.parent, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        sync_folder(self.path.parent)
 
 
 class C3Folder:
@@ -112,21 +111,28 @@ class C3Folder:
             with (path / WEIGHTS).open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelFileError(f"{path} is not a whole .c3 folder ({error}); delete it to have it packed anew") from error
+            raise ModelFileError(
+                f"{path} is not a whole .c3 folder ({error}); delete it to have it packed anew"
+            ) from error
         end = max((entry.offset + entry.num_bytes for entry in self.entries.values()), default=0)
         if end > len(self._map):
-            raise ModelFileError(f"{path / WEIGHTS} has {len(self._map):,} bytes, its index needs {end:,}; delete {path}")
+            raise ModelFileError(
+                f"{path / WEIGHTS} has {len(self._map):,} bytes, its index needs {end:,}; delete {path}"
+            )
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
     def read(self, name: str) -> np.ndarray:
+        return np.frombuffer(self._bytes(name), np.uint8)
+
+    def _bytes(self, name: str) -> memoryview:
         entry = self.entries[name]
-        return np.frombuffer(self._map, np.uint8, entry.num_bytes, entry.offset)
+        return memoryview(self._map)[entry.offset : entry.offset + entry.num_bytes]
 
     def verify(self, name: str) -> None:
         """Raises ModelFileError when the tensor's bytes are not those that were written."""
-        if xxhash.xxh3_64_hexdigest(memoryview(self.read(name))) != self.entries[name].xxh3:
+        if xxhash.xxh3_64_hexdigest(self._bytes(name)) != self.entries[name].xxh3:
             raise ModelFileError(f"{self.path}: tensor {name} fails its checksum; delete the folder to pack it anew")
 
     @property

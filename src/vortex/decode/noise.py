@@ -18,6 +18,7 @@ _GAMMA = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
+_BLOCK = 16384  # ids hashed at once: the passes over them stay in the cache
 _PRUNE_ABOVE = 1024  # fewer candidates than this are scored without asking which could win
 _HEAD_DEPTH = 3.0  # log-weights this close to the best form the head of the candidates
 _HEAD_PROBES = 64
@@ -42,13 +43,17 @@ def noise_key(seed: int, choice: int, output_index: int) -> int:
 def random_bits(token_ids: np.ndarray, key: int) -> np.ndarray:
     """[n] ids to [n] uint64: the splitmix64 stream that starts at `key`, read at position id."""
     bits = token_ids.astype(np.uint64)
-    bits *= np.uint64(_GAMMA)
-    bits += np.uint64(key)
-    bits ^= bits >> np.uint64(30)
-    bits *= np.uint64(_MIX_1)
-    bits ^= bits >> np.uint64(27)
-    bits *= np.uint64(_MIX_2)
-    bits ^= bits >> np.uint64(31)
+    scratch = np.empty(min(len(bits), _BLOCK), dtype=np.uint64)
+    for start in range(0, len(bits), _BLOCK):
+        block = bits[start : start + _BLOCK]
+        shifted = scratch[: len(block)]
+        block *= np.uint64(_GAMMA)
+        block += np.uint64(key)
+        block ^= np.right_shift(block, np.uint64(30), out=shifted)
+        block *= np.uint64(_MIX_1)
+        block ^= np.right_shift(block, np.uint64(27), out=shifted)
+        block *= np.uint64(_MIX_2)
+        block ^= np.right_shift(block, np.uint64(31), out=shifted)
     return bits
 
 

@@ -13,12 +13,15 @@ how many survive, never which of two equals. Arithmetic is float64. The choice d
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from vortex.decode.noise import gumbel_argmax
 from vortex.errors import BackendError
 from vortex.types import SamplingOptions
+
+_NUCLEUS_DEPTHS = (-4.0, -7.0, -10.0, -13.0, -math.inf)  # log-weights under the best
 
 
 def choose_token(
@@ -74,8 +77,10 @@ def adjust_scores(
 def keep_candidates(scores: np.ndarray, best: float, options: SamplingOptions) -> tuple[np.ndarray, np.ndarray]:
     """Ids that survive temperature, top-k, top-p and min-p, and their log-weights (best 0). Any order."""
     with np.errstate(over="ignore"):  # a tiny temperature sends all but the best to -inf, which is what it means
-        log_weights = (scores.astype(np.float64) - best) / options.temperature
-    token_ids = np.arange(len(log_weights))
+        log_weights = scores.astype(np.float64)
+        log_weights -= best
+        log_weights /= options.temperature
+    token_ids = _all_ids(len(log_weights))
     if 0 < options.top_k < len(token_ids):
         token_ids = _greatest(log_weights, options.top_k)
         log_weights = log_weights[token_ids]
@@ -86,6 +91,13 @@ def keep_candidates(scores: np.ndarray, best: float, options: SamplingOptions) -
         kept = np.flatnonzero(log_weights >= math.log(options.min_p))
         token_ids, log_weights = token_ids[kept], log_weights[kept]
     return token_ids, log_weights
+
+
+@lru_cache(maxsize=4)
+def _all_ids(vocab_size: int) -> np.ndarray:
+    ids = np.arange(vocab_size)
+    ids.setflags(write=False)
+    return ids
 
 
 def _greatest(values: np.ndarray, count: int) -> np.ndarray:
@@ -100,15 +112,15 @@ def _nucleus(log_weights: np.ndarray, options: SamplingOptions) -> np.ndarray:
     """Indices of the fewest greatest candidates that together weigh top_p, at least top_p_min_k of them and at most
     top_p_max_k (0: no limit)."""
     weights = np.exp(log_weights)
-    total = weights.sum()
-    # All candidates lighter than (1 - top_p) / n of the total weigh less than 1 - top_p together, so the nucleus
-    # lies among the others, which are few and cheap to sort. The factor keeps rounding out of the argument.
-    likely = np.flatnonzero(weights >= 0.5 * (1 - options.top_p) * total / len(weights))
-    if len(likely) < min(options.top_p_min_k, len(weights)):
-        likely = _greatest(log_weights, min(options.top_p_min_k, len(weights)))
+    target = options.top_p * weights.sum()
+    least = min(options.top_p_min_k, len(weights))
+    for depth in _NUCLEUS_DEPTHS:  # sorting is dear: try the heaviest candidates first
+        likely = np.flatnonzero(log_weights >= depth)
+        if len(likely) >= least and weights[likely].sum() >= target * (1 + 1e-9):
+            break
     ranking = likely[np.argsort(-log_weights[likely], kind="stable")]
-    count = int(np.searchsorted(np.cumsum(weights[ranking]), options.top_p * total)) + 1
-    count = max(count, options.top_p_min_k)
+    count = int(np.searchsorted(np.cumsum(weights[ranking]), target)) + 1
+    count = max(count, least)
     if options.top_p_max_k:
         count = min(count, options.top_p_max_k)
     return ranking[:count]

@@ -141,7 +141,7 @@ class GgufCheckpoint:
         head_width = self.config.head_width
         if part.endswith("_bias"):
             values = tensor.data.view(np.float32).reshape(-1, head_width // 2, 2)
-            data = np.ascontiguousarray(values.swapaxes(1, 2)).view(np.uint8).reshape(1, -1)
+            data: np.ndarray = np.ascontiguousarray(values.swapaxes(1, 2)).view(np.uint8).reshape(1, -1)
         else:
             pairs = tensor.data.reshape(-1, head_width // 2, 2, tensor.data.shape[-1])
             data = np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(tensor.data.shape)

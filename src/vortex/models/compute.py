@@ -17,7 +17,7 @@ from vortex.types import Exactness
 
 
 class KeyValueCache(Protocol):
-    """Keys and values of one sequence, all layers. Rows are written by position; whoever knows the length is outside."""
+    """Keys and values of one sequence, all layers, by position. How many of them count is known outside."""
 
     @property
     def resident_bytes(self) -> int: ...

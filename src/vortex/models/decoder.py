@@ -119,7 +119,7 @@ class Decoder:
                     f"{state.length + num_rows} tokens do not fit the context of {self.context_length}"
                 )
             ids = np.asarray(span.token_ids, np.int64)
-            assert ids.min() >= 0 and ids.max() < self.vocab_size, "a token id outside the vocabulary"
+            assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
             state.begin(num_rows)
             segments.append(Segment(state.cache, first_row, num_rows, state.length))
             token_ids.append(ids)
@@ -132,7 +132,9 @@ def _rows(
     spans: Sequence[Span], batch: Batch, last_rows: dict[Want, int | None]
 ) -> tuple[tuple[slice, ...], np.ndarray]:
     """Batch rows that spans want (None: all of a span's rows), and each span's slice of the result."""
-    slices, rows, count = [], [], 0
+    slices: list[slice] = []
+    rows: list[int] = []
+    count = 0
     for span, segment in zip(spans, batch.segments, strict=True):
         num_wanted = (last_rows[span.want] or segment.num_rows) if span.want in last_rows else 0
         end = segment.first_row + segment.num_rows

@@ -101,7 +101,10 @@ def _refuse(architecture: str, known: Mapping[str, str], origin: str) -> Unsuppo
 
 
 def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, origin: str) -> DecoderConfig:
-    """Llama 3's divisors are a tensor in GGUF: the caller adds them. Raises UnsupportedModel for another architecture, ModelFileError for missing keys."""
+    """Llama 3's divisors are a tensor in GGUF: the caller adds them.
+
+    Raises UnsupportedModel for another architecture, ModelFileError for missing keys.
+    """
     name = str(metadata.get("general.architecture"))
     if name not in GGUF_ARCHITECTURES:
         raise _refuse(name, GGUF_ARCHITECTURES, origin)

@@ -126,8 +126,8 @@ def _q4_k(blocks: np.ndarray) -> Affine:
 
 
 def _q5_k(blocks: np.ndarray) -> Affine:
-    fifth = np.unpackbits(blocks[..., 16:48, None], axis=-1, bitorder="little")  # bit g of byte i: group g, column i
-    fifth = fifth.swapaxes(-1, -2).reshape(*blocks.shape[:-1], SUPER_BLOCK) << 4
+    bits = np.unpackbits(blocks[..., 16:48, None], axis=-1, bitorder="little")  # bit g of byte i: group g, column i
+    fifth = bits.swapaxes(-1, -2).reshape(*blocks.shape[:-1], SUPER_BLOCK) << 4
     return Affine(8, _flat(_k_nibbles(blocks[..., 48:176]) | fifth), *_k_scales(blocks))
 
 

@@ -80,7 +80,7 @@ class _Cursor:
 
 
 class GgufFile:
-    """`metadata` as plain Python values, `tensors` by name. Raises ModelFileError for anything but a whole GGUF file."""
+    """`metadata` as plain Python values, `tensors` by name. Raises ModelFileError unless the file is whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -137,7 +137,7 @@ class GgufFile:
         return tensors
 
     def read(self, name: str) -> np.ndarray:
-        """The tensor's bytes, uint8 [rows, row_bytes] (read-only, memory-mapped). Rows are all but the last dimension."""
+        """The tensor's bytes, uint8 [rows, row_bytes], memory-mapped. Rows are all dimensions but the last."""
         tensor = self.tensors[name]
         data = np.frombuffer(self._map, np.uint8, tensor.num_bytes, tensor.offset)
         return data.reshape(math.prod(tensor.shape[:-1]), -1)

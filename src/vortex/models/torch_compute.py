@@ -23,8 +23,8 @@ from vortex.c3.folder import C3Folder
 from vortex.models.checkpoint import layer_names
 from vortex.models.compute import Batch, Segment
 from vortex.models.decoder_config import DecoderConfig
-from vortex.models.formats import GROUP
-from vortex.models.torch_pack import FUSED, plane_bytes
+from vortex.models.torch_linear import PackedLinear, RowGroups
+from vortex.models.torch_pack import FUSED
 from vortex.types import Exactness
 
 CACHE_STEP_TOKENS = 256
@@ -69,61 +69,6 @@ class TorchCache:
             return fresh
 
         self.keys, self.values, self.capacity = grown(self.keys), grown(self.values), capacity
-
-
-class PackedLinear:
-    """y [B, rows] = x [B, columns] @ w.T, in bfloat16. One or more parts of 4 or 8 bits, one under the other."""
-
-    def __init__(self, folder: C3Folder, name: str, device: torch.device) -> None:
-        self.device = device
-        self.num_bytes = 0
-        self.parts: list[tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]] = []
-        self.dense: torch.Tensor | None = None
-        number = 0
-        while f"{name}.{number}" in folder:
-            entry = folder.entries[f"{name}.{number}"]
-            rows, columns = entry.shape
-            self.parts.append((rows, _planes(folder.read(entry.name), rows, columns, entry.layout)))
-            self.num_bytes += entry.num_bytes
-            number += 1
-        assert self.parts, f"{folder.path} has no {name}"
-        if device.type != "cpu":
-            identity = torch.eye(columns, dtype=torch.bfloat16)
-            self.dense = self._packed(identity).T.contiguous().to(device)
-
-    def __call__(self, x_BD: torch.Tensor) -> torch.Tensor:
-        return self._packed(x_BD) if self.dense is None else F.linear(x_BD, self.dense)
-
-    def _packed(self, x_BD: torch.Tensor) -> torch.Tensor:
-        outputs = [_product(x_BD, rows, planes) for rows, planes in self.parts]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-
-
-def _planes(data: np.ndarray, rows: int, columns: int, layout: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    code_bytes, pair_bytes = plane_bytes(rows, columns)
-    planes = []
-    for start in range(0, len(data), code_bytes + pair_bytes):
-        code = _tensor(data[start : start + code_bytes]).view(-1, columns // 2)
-        pairs = _tensor(data[start + code_bytes : start + code_bytes + pair_bytes]).view(torch.bfloat16)
-        planes.append((code, pairs.view(columns // GROUP, -1, 2)))
-    assert len(planes) == (1 if layout == "torch_int4" else 2), f"{layout} with {len(planes)} planes"
-    return planes
-
-
-def _tensor(data: np.ndarray) -> torch.Tensor:
-    """Over the memory map itself: never written, and freed with it."""
-    import warnings
-
-    with warnings.catch_warnings():  # torch has no read-only tensors, and says so
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(data)
-
-
-def _product(x_BD: torch.Tensor, rows: int, planes: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    y = torch.ops.aten._weight_int4pack_mm_for_cpu(x_BD, planes[0][0], GROUP, planes[0][1])
-    for code, pairs in planes[1:]:
-        y = y + torch.ops.aten._weight_int4pack_mm_for_cpu(x_BD, code, GROUP, pairs)
-    return y if y.shape[-1] == rows else y[:, :rows]
 
 
 class TorchCompute:
@@ -173,15 +118,17 @@ class TorchCompute:
     @torch.inference_mode()
     def layer(self, index: int, x_BD: torch.Tensor, batch: Batch) -> torch.Tensor:
         config, (linears, norms) = self.config, self.layers[index]
+        groups = [segment.rows for segment in batch.segments]
         normed_BD = self._norm(x_BD, norms["attention_norm"])
-        attended_BD = linears["attention_out"](self._attention(index, normed_BD.bfloat16(), batch)).float()
+        attended_BD = self._attention(index, linears["qkv"](normed_BD.bfloat16(), groups).float(), batch)
+        attended_BD = linears["attention_out"](attended_BD, groups).float()
         if config.post_norms:
             attended_BD = self._norm(attended_BD, norms["post_attention_norm"])
         x_BD = x_BD + attended_BD
-        gate_up = linears["gate_up"](self._norm(x_BD, norms["ffn_norm"]).bfloat16()).float()
+        gate_up = linears["gate_up"](self._norm(x_BD, norms["ffn_norm"]).bfloat16(), groups).float()
         gate, up = gate_up.split(config.ffn_width, dim=-1)
         activated = F.silu(gate) if config.activation == "silu" else F.gelu(gate, approximate="tanh")
-        fed_BD = linears["down"](activated.mul_(up).bfloat16()).float()
+        fed_BD = linears["down"](activated.mul_(up).bfloat16(), groups).float()
         if config.post_norms:
             fed_BD = self._norm(fed_BD, norms["post_ffn_norm"])
         return x_BD + fed_BD
@@ -189,7 +136,8 @@ class TorchCompute:
     @torch.inference_mode()
     def logits(self, x_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
         normed = self._norm(x_BD[torch.from_numpy(rows).to(self.device)], self.final_norm)
-        return self.head(normed.bfloat16()).float().cpu().numpy()
+        alone: RowGroups = [slice(row, row + 1) for row in range(len(rows))]
+        return self.head(normed.bfloat16(), alone).float().cpu().numpy()
 
     @torch.inference_mode()
     def hidden(self, x_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
@@ -207,9 +155,8 @@ class TorchCompute:
         squares = x.square().sum(-1, keepdim=True).add_(x.shape[-1] * self.config.norm_epsilon)
         return (x * squares.rsqrt_()).mul_(weight)
 
-    def _attention(self, index: int, x_BD: torch.Tensor, batch: Batch) -> torch.Tensor:
-        config, (linears, norms) = self.config, self.layers[index]
-        qkv = linears["qkv"](x_BD).float()
+    def _attention(self, index: int, qkv: torch.Tensor, batch: Batch) -> torch.Tensor:
+        config, (_, norms) = self.config, self.layers[index]
         if config.qkv_bias:
             qkv = qkv + norms["qkv_bias"]
         qkv_BNW = qkv.view(len(qkv), -1, config.head_width)

@@ -5,6 +5,7 @@ Layouts in the `.c3` folder:
                bfloat16 [columns / 32, rows, 2] of (scale, offset): w = (code - 8) * scale + offset
   torch_int8   two torch_int4 tensors, high and low nibbles of 8-bit codes: their products add up. The kernel for
                bytes reads at half the speed and its rows depend on the batch; this one keeps the law
+  torch_bf16   bfloat16 [rows, columns]
   ggml_<TYPE>  rows as the source file has them (the embedding, of which a sweep reads a few rows)
   f32          vectors
 Matrices that read the same input (q, k, v; gate, up) are stored as one when their bits agree.
@@ -32,8 +33,11 @@ def packed_tag() -> str:
     return f"torch{torch.__version__.split('+')[0]}-{capability}"
 
 
-def pack(checkpoint: Checkpoint, writer: C3Writer, *, bits_for_floats: int = 8, progress: Progress | None = None) -> None:
-    """Every tensor of the model into `writer`, in the order of a sweep."""
+def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:
+    """Every tensor of the model into `writer`, in the order of a sweep.
+
+    `form`: auto keeps what the file has (floats become int8); int8 and int4 say what floats become; bf16 unpacks all.
+    """
     config = checkpoint.config
     embedding = checkpoint.tensor("embedding")
     check_supported(embedding, "embedding")
@@ -45,11 +49,11 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, *, bits_for_floats: int = 8, 
         for name in vectors:
             _add_vector(checkpoint, writer, prefix + name)
         for name, members in FUSED.items():
-            _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in members], bits_for_floats)
+            _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in members], form)
         if progress:
             progress(index + 1, config.num_layers + 1)
     _add_vector(checkpoint, writer, "final_norm")
-    _add_matrices(checkpoint, writer, "head", ["head"], bits_for_floats)
+    _add_matrices(checkpoint, writer, "head", ["head"], form)
     if progress:
         progress(config.num_layers + 1, config.num_layers + 1)
 
@@ -59,13 +63,18 @@ def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
     writer.add(name, "f32", values.shape, values)
 
 
-def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: list[str], bits_for_floats: int) -> None:
+def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: list[str], form: str) -> None:
     """One linear of the layer: runs of neighbouring members with equal bits become one part `name.0`, `name.1`, ..."""
-    runs: list[list[Affine]] = []
-    for member in members:
-        tensor = checkpoint.tensor(member)
+    tensors = [checkpoint.tensor(member) for member in members]
+    for tensor, member in zip(tensors, members, strict=True):
         check_supported(tensor, member)
-        codes = affine(tensor, bits_for_floats=bits_for_floats)
+    if form == "bf16":
+        weight = torch.from_numpy(np.concatenate([dense(tensor) for tensor in tensors])).bfloat16()
+        writer.add(f"{name}.0", "torch_bf16", tuple(weight.shape), weight.view(torch.uint8).numpy())
+        return
+    runs: list[list[Affine]] = []
+    for tensor in tensors:
+        codes = affine(tensor, bits_for_floats=4 if form == "int4" else 8)
         if runs and runs[-1][0].bits == codes.bits:
             runs[-1].append(codes)
         else:
@@ -77,7 +86,9 @@ def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: 
 def _joined(run: list[Affine]) -> Affine:
     if len(run) == 1:
         return run[0]
-    code, scale, minimum = (np.concatenate(parts) for parts in zip(*((a.code, a.scale, a.minimum) for a in run)))
+    code, scale, minimum = (
+        np.concatenate(parts) for parts in zip(*((a.code, a.scale, a.minimum) for a in run), strict=True)
+    )
     return Affine(run[0].bits, code, scale, minimum)
 
 

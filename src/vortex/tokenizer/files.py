@@ -1,7 +1,7 @@
 """What a tokenizer is on disk: `tokenizer.json` (Hugging Face's format) beside `tokenizer_settings.json` (ours).
 
 A packed model folder stores both, so that a later start reads neither a GGUF vocabulary nor a model's own
-configuration files. Does not build a tokenizer: see house.py. Does not read foreign formats: see gguf.py, huggingface.py.
+configuration files. Does not build a tokenizer (house.py) and reads no foreign format (gguf.py, huggingface.py).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 from tokenizers import Tokenizer as RustTokenizer
 
@@ -49,8 +50,9 @@ def piece_reader(tokenizer: RustTokenizer) -> tuple[Callable[[str], bytes], bool
 
     Raises UnsupportedModel for vocabularies that write bytes in neither way (WordPiece, for instance).
     """
-    decoder = json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder is not None else {"type": "none"}
-    parts = decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
+    none = '{"type": "nothing"}'
+    decoder: dict[str, Any] = json.loads(none if tokenizer.decoder is None else tokenizer.decoder.__getstate__())
+    parts: list[dict[str, Any]] = decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
     kinds = {part["type"] for part in parts}
     if "ByteLevel" in kinds:
         return byte_level_bytes, False

@@ -1,0 +1,81 @@
+"""llama.cpp behind JSON lines: a script for the interpreter where `llama_cpp` is installed. Imports nothing of ours.
+
+One request a line on stdin, one answer a line on stdout; ends when stdin does.
+    {"operation": "version"}                                     -> {"version"}
+    {"operation": "load", "file", "context", "threads"}          -> {"vocab_size"}
+    {"operation": "time", "prompt": ids, "new_tokens": n}        -> {"prefill_s", "decode_s", "top"}
+    {"operation": "logits", "tokens": ids, "file": npy path}     -> {}   float32 [tokens, vocab]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.model: Any = None
+
+    def version(self) -> dict[str, Any]:
+        import llama_cpp
+
+        return {"version": llama_cpp.__version__}
+
+    def load(self, file: str, context: int, threads: int, all_logits: bool = False) -> dict[str, Any]:
+        import llama_cpp
+
+        self.model = llama_cpp.Llama(
+            file,
+            n_ctx=context,
+            n_threads=threads,
+            n_threads_batch=threads,
+            logits_all=all_logits,
+            verbose=False,
+        )
+        return {"vocab_size": self.model.n_vocab()}
+
+    def time(self, prompt: list[int], new_tokens: int) -> dict[str, Any]:
+        """Prefill the prompt, then sweep single tokens (always the same one: no sampling on either side)."""
+        import numpy
+
+        self.model.reset()
+        started = time.perf_counter()
+        self.model.eval(prompt)
+        prefilled = time.perf_counter()
+        logits = numpy.ctypeslib.as_array(self.model._ctx.get_logits(), shape=(self.model.n_vocab(),))
+        top = int(numpy.argmax(logits))
+        started_decode = time.perf_counter()
+        for _ in range(new_tokens):
+            self.model.eval([prompt[-1]])
+        ended = time.perf_counter()
+        return {"prefill_s": prefilled - started, "decode_s": ended - started_decode, "top": top}
+
+    def logits(self, tokens: list[int], file: str) -> dict[str, Any]:
+        import numpy
+
+        self.model.reset()
+        self.model.eval(tokens)
+        numpy.save(file, self.model.scores[: len(tokens)])
+        return {}
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever the library prints must not meet the answers
+    worker = Worker()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("operation"))(**request)
+        except Exception as error:  # every failure goes back to who asked
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

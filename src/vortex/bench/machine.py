@@ -1,0 +1,124 @@
+"""What this machine is and how fast its memory and disk are, measured in about a second each.
+
+Promises figures that hold for large sequential reads: memory through every core, disk past the page cache where the
+system allows it. Does not measure latency, writes or the GPU.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+MEMORY_BUFFER_BYTES = 256 << 20
+DISK_BLOCK_BYTES = 8 << 20
+DISK_LIMIT_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRate:
+    """`direct` is False where the system refused to go past the page cache: the rate may then be the memory's."""
+
+    bytes_per_s: float
+    direct: bool
+
+
+def describe_machine() -> dict[str, object]:
+    """Name and size of this machine, for the head of every report."""
+    return {
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "memory_gb": round(memory_total_bytes() / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may use: a container's share, not the whole host."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    return cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def cpu_info(key: str) -> str:
+    """A field of /proc/cpuinfo, or nothing where there is none."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return ""
+
+
+def memory_total_bytes() -> int:
+    return _meminfo("MemTotal") or (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def memory_available_bytes() -> int:
+    return _meminfo("MemAvailable") or memory_total_bytes()
+
+
+def disk_free_bytes(folder: Path) -> int:
+    """Free space where `folder` is or would be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def memory_read_bytes_per_s(seconds: float = 0.5) -> float:
+    """Bytes read per second by all usable cores together, best of the passes that fit into `seconds`."""
+    cores = usable_cores()
+    parts = np.array_split(np.ones(MEMORY_BUFFER_BYTES // 4, np.float32), cores)
+    best = 0.0
+    with ThreadPoolExecutor(cores) as pool:
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            started = time.perf_counter()
+            list(pool.map(lambda part: float(np.dot(part, part)), parts))
+            best = max(best, MEMORY_BUFFER_BYTES / (time.perf_counter() - started))
+    return best
+
+
+def disk_read_bytes_per_s(file: Path) -> DiskRate:
+    """Rate of reading `file` from its beginning, at most 512 MB of it. Raises OSError."""
+    direct = getattr(os, "O_DIRECT", 0)
+    try:
+        return DiskRate(_read_rate(file, direct), direct != 0)
+    except OSError:
+        if not direct:
+            raise
+        return DiskRate(_read_rate(file, 0), direct=False)
+
+
+def _read_rate(file: Path, flags: int) -> float:
+    descriptor = os.open(file, os.O_RDONLY | flags)
+    try:
+        with mmap.mmap(-1, DISK_BLOCK_BYTES) as buffer:  # page-aligned, as direct reads demand
+            total = 0
+            started = time.perf_counter()
+            while total < DISK_LIMIT_BYTES and (count := os.readv(descriptor, [buffer])):
+                total += count
+            return total / (time.perf_counter() - started)
+    finally:
+        os.close(descriptor)
+
+
+def _meminfo(key: str) -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), 0)

@@ -1,0 +1,35 @@
+"""The measurements there are. Each checks what it is about to time, then times it; a wrong result is never timed.
+
+A part that brings a measurement adds one line to `MEASUREMENTS` and one command to `cli/bench.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vortex.bench.report import Report
+from vortex.errors import VortexError
+
+MEASUREMENTS = {
+    "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "decode": "vortex.bench.decode:DecodeMeasurement",
+    "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+}
+
+
+class CheckFailed(VortexError):
+    """What was to be measured gives wrong results."""
+
+
+class Measurement(Protocol):
+    def check(self) -> None:
+        """Raise CheckFailed if what is about to be timed is wrong."""
+        ...
+
+    def measure(self) -> Report: ...
+
+
+def run_measurement(measurement: Measurement) -> Report:
+    """Check, then measure."""
+    measurement.check()
+    return measurement.measure()

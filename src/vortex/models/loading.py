@@ -1,0 +1,137 @@
+"""From a file or folder on disk to something that can be swept, with its tokenizer and its way to write a conversation.
+
+A first load packs the weights into a `.c3` folder in the cache, tokenizer and settings beside them; every later load
+maps that folder and never parses the source again. A source that changed (size, time, first and last megabyte) has
+another fingerprint and is packed anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from vortex.c3.folder import C3Folder, C3Writer
+from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
+from vortex.models.checkpoint import Checkpoint, GgufCheckpoint
+from vortex.models.compute import Compute
+from vortex.models.decoder import Decoder
+from vortex.models.decoder_config import DecoderConfig
+from vortex.tokenizer.files import TokenizerFiles
+from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
+
+FINGERPRINT_BYTES = 1 << 20
+FORMS = ("auto", "int4", "int8", "bf16", "float32")
+PackProgress = Callable[[int, int], None]  # steps done, steps in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """`form` auto: as the file has it, floats as int8; float32: the slow reference. `device`: auto, cpu, cuda."""
+
+    packed_root: Path
+    form: str = "auto"
+    device: str = "auto"
+    threads: int = 0  # 0: one per core
+    context_limit: int = 0  # 0: the model's own
+    progress: PackProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    model: Decoder
+    tokenizer: HouseTokenizer
+
+
+def load_model(source: Path, options: LoadOptions) -> LoadedModel:
+    """`source`: a GGUF file or a safetensors folder. Raises ModelNotFound, ModelFileError, UnsupportedModel."""
+    if not source.exists():
+        raise ModelNotFound(f"there is no model at {source}")
+    if options.form == "float32":
+        checkpoint = open_checkpoint(source)
+        from vortex.models.reference_compute import ReferenceCompute
+
+        config = _limited(checkpoint.config, options.context_limit)
+        return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
+    folder = packed_folder(source, options)
+    config = _limited(DecoderConfig.from_json(folder.metadata["config"]), options.context_limit)
+    return LoadedModel(Decoder(config, _torch_compute(config, folder, options)), load_tokenizer(folder.path))
+
+
+def open_checkpoint(source: Path) -> Checkpoint:
+    """The file's own weights, unpacked."""
+    if source.is_dir():
+        from vortex.models.safetensors_checkpoint import SafetensorsCheckpoint
+
+        return SafetensorsCheckpoint(source)
+    return GgufCheckpoint(source)
+
+
+def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
+    """The source's packed form, made now if it is not there yet."""
+    from vortex.models.torch_pack import pack, packed_tag
+
+    path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{packed_tag()}-{options.form}.c3"
+    if path.exists():
+        try:
+            return C3Folder(path)
+        except ModelFileError:
+            path.rename(path.with_suffix(f".damaged-{os.getpid()}"))
+    checkpoint = open_checkpoint(source)
+    metadata = {"config": checkpoint.config.to_json(), "source": source.name}
+    with C3Writer(path, metadata) as writer:
+        _tokenizer_files(source, checkpoint).save(writer.folder)
+        pack(checkpoint, writer, options.form, options.progress)
+    return C3Folder(path)
+
+
+def fingerprint(source: Path) -> str:
+    """16 hexadecimal digits that change when the file (or the folder's files) changes."""
+    digest = xxhash.xxh3_64()
+    files = sorted([*source.glob("*.safetensors"), *source.glob("*.json")]) if source.is_dir() else [source]
+    for path in files:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(f"{path.name} {size} ".encode())
+            digest.update(file.read(FINGERPRINT_BYTES))
+            file.seek(max(0, size - FINGERPRINT_BYTES))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
+    import torch
+
+    from vortex.models.torch_compute import TorchCompute
+
+    has_gpu = torch.cuda.is_available()
+    if options.device == "cuda" and not has_gpu:
+        raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
+    device = "cuda" if options.device == "cuda" or (options.device == "auto" and has_gpu) else "cpu"
+    torch.set_num_threads(options.threads or os.cpu_count() or 1)
+    return TorchCompute(config, folder, device=device)
+
+
+def _limited(config: DecoderConfig, context_limit: int) -> DecoderConfig:
+    import dataclasses
+
+    if not context_limit:
+        return config
+    return dataclasses.replace(config, context_length=min(config.context_length, context_limit))
+
+
+def _tokenizer_files(source: Path, checkpoint: Checkpoint) -> TokenizerFiles:
+    if isinstance(checkpoint, GgufCheckpoint):
+        from vortex.tokenizer.gguf import tokenizer_files_from_gguf
+
+        return tokenizer_files_from_gguf(checkpoint.file.metadata)
+    from vortex.tokenizer.huggingface import tokenizer_files_from_folder
+
+    return tokenizer_files_from_folder(source)
+
+
+def _tokenizer_of(source: Path, checkpoint: Checkpoint) -> HouseTokenizer:
+    return HouseTokenizer(_tokenizer_files(source, checkpoint))

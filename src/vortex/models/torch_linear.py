@@ -1,0 +1,83 @@
+"""Linear layers in torch over a packed folder: y [B, rows] = x [B, columns] @ w.T, bfloat16 in and out.
+
+Packed planes run through the 4-bit CPU kernel, whose rows are bit-identical for any batch. Dense matrices promise
+nothing of the kind, so they are multiplied a group of rows at a time: a group's shape is its own affair.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vortex.c3.folder import C3Folder
+from vortex.models.formats import GROUP
+from vortex.models.torch_pack import plane_bytes
+
+Plane = tuple[torch.Tensor, torch.Tensor]  # codes uint8 [rows, columns / 2]; bfloat16 [columns / 32, rows, 2]
+RowGroups = Sequence[slice]
+
+
+class PackedLinear:
+    """One or more parts `name.0`, `name.1`, ... of different formats, one under the other.
+
+    Anywhere but on a CPU the planes are unpacked to dense bfloat16 at load.
+    """
+
+    def __init__(self, folder: C3Folder, name: str, device: torch.device) -> None:
+        self.num_bytes = 0
+        self.parts: list[_PlanesPart | _DensePart] = []
+        while (part_name := f"{name}.{len(self.parts)}") in folder:
+            entry, data = folder.entries[part_name], _tensor(folder.read(part_name))
+            rows, columns = entry.shape
+            self.num_bytes += entry.num_bytes
+            if entry.layout == "torch_bf16":
+                self.parts.append(_DensePart(data.view(torch.bfloat16).view(rows, columns).to(device)))
+                continue
+            packed = _PlanesPart(data, rows, columns)
+            self.parts.append(packed if device.type == "cpu" else _DensePart(packed.dense(columns).to(device)))
+        assert self.parts, f"{folder.path} has no {name}"
+
+    def __call__(self, x_BD: torch.Tensor, groups: RowGroups) -> torch.Tensor:
+        outputs = [part(x_BD, groups) for part in self.parts]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+
+
+class _PlanesPart:
+    def __init__(self, data: torch.Tensor, rows: int, columns: int) -> None:
+        self.rows = rows
+        self.planes: list[Plane] = []
+        code_bytes, pair_bytes = plane_bytes(rows, columns)
+        for start in range(0, len(data), code_bytes + pair_bytes):
+            code = data[start : start + code_bytes].view(-1, columns // 2)
+            pairs = data[start + code_bytes : start + code_bytes + pair_bytes].view(torch.bfloat16)
+            self.planes.append((code, pairs.view(columns // GROUP, -1, 2)))
+
+    def __call__(self, x_BD: torch.Tensor, _: RowGroups) -> torch.Tensor:
+        (code, pairs), *rest = self.planes
+        y = torch.ops.aten._weight_int4pack_mm_for_cpu(x_BD, code, GROUP, pairs)
+        for code, pairs in rest:
+            y = y + torch.ops.aten._weight_int4pack_mm_for_cpu(x_BD, code, GROUP, pairs)
+        return y if y.shape[-1] == self.rows else y[:, : self.rows]
+
+    def dense(self, columns: int) -> torch.Tensor:
+        return self(torch.eye(columns, dtype=torch.bfloat16), ()).T.contiguous()
+
+
+class _DensePart:
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.weight = weight
+
+    def __call__(self, x_BD: torch.Tensor, groups: RowGroups) -> torch.Tensor:
+        outputs = [F.linear(x_BD[rows], self.weight) for rows in groups]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _tensor(data: np.ndarray) -> torch.Tensor:
+    """Over the memory map itself: never written to, and freed with it."""
+    with warnings.catch_warnings():  # torch has no read-only tensors, and says so
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(data)

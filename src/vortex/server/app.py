@@ -1,0 +1,87 @@
+"""The application: routes, their errors, and the middleware around them, from the outside in.
+
+request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → last net → routes
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vortex import __version__
+from vortex.errors import VortexError
+from vortex.protocols import ChatBackend
+from vortex.records.episodes import EpisodeStore
+from vortex.server import errors, openapi
+from vortex.server.access import AccessControl
+from vortex.server.answer import ClientGone
+from vortex.server.body_limit import BodyLimit
+from vortex.server.catch_all import CatchAll
+from vortex.server.episode_log import EpisodeLog
+from vortex.server.metrics import CountRequests
+from vortex.server.options import ServerOptions
+from vortex.server.request_id import RequestId
+from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
+from vortex.server.routes.doctor import doctor_router
+from vortex.server.serving import Checkups, Serving
+
+
+def create_app(backend: ChatBackend, options: ServerOptions, checkups: Checkups | None = None) -> FastAPI:
+    """An app that closes the backend when it shuts down. Nothing is written or opened before it starts up."""
+    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups())
+    app = FastAPI(
+        title="Vortex",
+        version=__version__,
+        description="Your own language model behind OpenAI's wire.",
+        redirect_slashes=False,
+        redoc_url=None,
+        lifespan=lambda app: _lifespan(serving),
+        middleware=_middleware(serving),
+        exception_handlers={
+            VortexError: errors.on_vortex_error,
+            HTTPException: errors.on_http_exception,
+            ClientGone: _on_client_gone,
+        },
+    )
+    app.state.serving = serving
+    for group in (health, models, chat, completions, responses, embeddings):
+        app.include_router(group.router)
+    if options.episodes_dir is not None:
+        app.include_router(feedback.router)
+    app.include_router(doctor_router(serving.checkups))
+    described = openapi.document(app)
+    app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(serving: Serving) -> AsyncIterator[None]:
+    if serving.options.episodes_dir is not None:
+        serving.episodes = EpisodeLog(EpisodeStore(serving.options.episodes_dir))
+    try:
+        yield
+    finally:
+        await serving.backend.close()
+        if serving.episodes is not None:
+            serving.episodes.close()
+
+
+def _middleware(serving: Serving) -> list[Middleware]:
+    options = serving.options
+    stack = [Middleware(RequestId), Middleware(CountRequests, metrics=serving.metrics)]
+    if options.allowed_origins:
+        origins = list(options.allowed_origins)
+        stack.append(Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]))
+    stack.append(Middleware(AccessControl, options=options))
+    return [*stack, Middleware(BodyLimit, limit_bytes=options.limits.body_bytes), Middleware(CatchAll)]
+
+
+async def _on_client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nginx's number for it; nobody reads this, the counters do

@@ -1,0 +1,102 @@
+"""JSON schemas in requests: response formats and tools, with caps on their depth and size."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+
+from vortex.errors import RequestError
+from vortex.server.bodies.reading import Part
+from vortex.server.options import Limits
+from vortex.types import ToolSpec
+
+NAME = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+
+
+class JsonSchema(Part):
+    name: str = NAME
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Part):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class Function(Part):
+    name: str = NAME
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Part):
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(Part):
+    name: str
+
+
+class NamedTool(Part):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+def schema_of(response_format: ResponseFormat | None, limits: Limits) -> dict[str, Any] | None:
+    """The schema an answer must fit; {} for any JSON object; None for text."""
+    if response_format is None or response_format.type == "text":
+        return None
+    if response_format.type == "json_object":
+        return {}
+    if response_format.json_schema is None:
+        raise RequestError("'json_schema' is missing", param="response_format.json_schema")
+    schema = response_format.json_schema.schema_ or {}
+    check_schema(schema, limits, "response_format.json_schema.schema")
+    return schema
+
+
+def check_schema(schema: dict[str, Any], limits: Limits, param: str) -> None:
+    """RequestError where a schema is larger or deeper than the limits."""
+    if _depth(schema) > limits.schema_depth:
+        raise RequestError(f"the schema is nested deeper than {limits.schema_depth} levels", param=param)
+    if len(orjson.dumps(schema)) > limits.schema_bytes:
+        raise RequestError(f"the schema is larger than {limits.schema_bytes} bytes", param=param)
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting; counted level by level, so that depth itself cannot hurt."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        depth += 1
+        level = [child for v in level for child in (v.values() if isinstance(v, dict) else v)]
+    return depth
+
+
+def tool_specs(functions: list[Function], limits: Limits) -> tuple[ToolSpec, ...]:
+    if len(functions) > limits.tools:
+        raise RequestError(f"{len(functions)} tools are more than the limit of {limits.tools}", param="tools")
+    names = [function.name for function in functions]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RequestError(f"the tool {twice!r} is given twice", param="tools")
+    for index, function in enumerate(functions):
+        check_schema(function.parameters or {}, limits, f"tools[{index}].function.parameters")
+    return tuple(
+        ToolSpec(name=f.name, description=f.description or "", parameters=f.parameters or {}) for f in functions
+    )
+
+
+def checked_tool_choice(choice: str | None, tools: tuple[ToolSpec, ...]) -> str:
+    """`choice` is a mode or a tool's name; a choice that the tools cannot keep is a RequestError."""
+    if choice is None or (choice in ("none", "auto") and not tools):
+        return "auto"
+    if not tools:
+        raise RequestError("'tool_choice' needs 'tools'", param="tool_choice")
+    if choice not in ("auto", "none", "required", *(tool.name for tool in tools)):
+        raise RequestError(f"'tool_choice' names {choice!r}, which is not among the tools", param="tool_choice")
+    return choice

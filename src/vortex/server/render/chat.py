@@ -1,0 +1,96 @@
+"""`chat.completion` and `chat.completion.chunk`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from vortex.server.answer import Gathered, GatheredChoice
+from vortex.server.render import common
+from vortex.server.sse import DONE, frame
+from vortex.types import ChatEvent, ChoiceFinished, Completed, Started, TextDelta, ToolCallDelta
+
+
+def whole(request_id: str, fingerprint: str, gathered: Gathered, *, logprobs: bool) -> dict[str, Any]:
+    assert gathered.usage is not None, "only a completed answer is rendered whole"
+    return {
+        "id": request_id,
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": gathered.started.model,
+        "choices": [_choice(index, choice, logprobs) for index, choice in enumerate(gathered.choices)],
+        "usage": common.usage(gathered.usage),
+        "system_fingerprint": fingerprint,
+        "seed": gathered.started.seed,
+        "timings": common.timings(gathered.timings, gathered.usage),
+    }
+
+
+def _choice(index: int, choice: GatheredChoice, logprobs: bool) -> dict[str, Any]:
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in choice.tool_calls
+    ]
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text or (None if calls else ""), "refusal": None}
+    if calls:
+        message["tool_calls"] = calls
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": common.chat_logprobs(choice.logprobs) if logprobs else None,
+        "finish_reason": common.finish_reason(choice.reason),
+    }
+
+
+class ChatChunks:
+    """One stream's chunks. All share a head; each choice opens with its role."""
+
+    def __init__(self, request_id: str, fingerprint: str, started: Started, *, with_usage: bool) -> None:
+        self._head: dict[str, Any] = {
+            "id": request_id,
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": started.model,
+            "system_fingerprint": fingerprint,
+            "seed": started.seed,
+        }
+        self._with_usage = with_usage
+
+    async def frames(self, events: AsyncGenerator[ChatEvent, None], num_choices: int) -> AsyncGenerator[bytes, None]:
+        for index in range(num_choices):
+            yield self._frame(index, {"role": "assistant", "content": ""})
+        async with aclosing(events):
+            async for event in events:
+                if data := self._event(event):
+                    yield data
+        yield DONE
+
+    def _event(self, event: ChatEvent) -> bytes | None:
+        if isinstance(event, TextDelta):
+            return self._frame(event.choice, {"content": event.text}, event)
+        if isinstance(event, ToolCallDelta):
+            return self._frame(event.choice, {"tool_calls": [_call(event)]})
+        if isinstance(event, ChoiceFinished):
+            return self._frame(event.choice, {}, reason=common.finish_reason(event.reason))
+        if isinstance(event, Completed) and self._with_usage:
+            last = {"choices": [], "usage": common.usage(event.usage)}
+            return frame({**self._head, **last, "timings": common.timings(event.timings, event.usage)})
+        return None
+
+    def _frame(
+        self, index: int, delta: dict[str, Any], text: TextDelta | None = None, reason: str | None = None
+    ) -> bytes:
+        logprobs = common.chat_logprobs(text.logprobs) if text is not None and text.logprobs else None
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        if self._with_usage:
+            return frame({**self._head, "choices": [choice], "usage": None})
+        return frame({**self._head, "choices": [choice]})
+
+
+def _call(event: ToolCallDelta) -> dict[str, Any]:
+    function: dict[str, Any] = {"arguments": event.arguments}
+    if event.id is None:
+        return {"index": event.index, "function": function}
+    return {"index": event.index, "id": event.id, "type": "function", "function": {"name": event.name, **function}}

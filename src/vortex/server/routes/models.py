@@ -1,0 +1,45 @@
+"""`GET /v1/models` and `GET /v1/models/{name}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vortex.errors import UnknownModel
+from vortex.server.serving import Serving
+from vortex.types import ModelCard
+
+router = APIRouter()
+
+
+@router.get("/v1/models", response_model=None)
+async def list_models(request: Request) -> Response:
+    """The models that requests may name."""
+    serving: Serving = request.app.state.serving
+    cards = [_entry(card) for card in await serving.backend.models()]
+    return Response(orjson.dumps({"object": "list", "data": cards}), media_type="application/json")
+
+
+@router.get("/v1/models/{name:path}", response_model=None)
+async def one_model(request: Request, name: str) -> Response:
+    """One model by its name."""
+    serving: Serving = request.app.state.serving
+    card = next((card for card in await serving.backend.models() if card.name == name), None)
+    if card is None:
+        raise UnknownModel(f"the model {name!r} is not served here; GET /v1/models lists what is")
+    return Response(orjson.dumps(_entry(card)), media_type="application/json")
+
+
+def _entry(card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.name,
+        "object": "model",
+        "created": card.created,
+        "owned_by": card.origin or "local",
+        "context_length": card.context_length,
+        "licence": card.licence,
+    }

@@ -1,0 +1,72 @@
+"""What the routes share: the backend, the options, the counters, the book of episodes, and how an answer is begun."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from vortex import __version__
+from vortex.errors import Overloaded
+from vortex.protocols import ChatBackend
+from vortex.server.answer import Gathered, LiveAnswer, unless_gone
+from vortex.server.episode_log import EpisodeLog
+from vortex.server.metrics import ServerMetrics
+from vortex.server.options import ServerOptions
+from vortex.types import ChatRequest
+
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkups:
+    """What `/doctor` and `/doctor/deep` run, each in a thread of its own; without one the path does not exist."""
+
+    quick: Callable[[], Report] | None = None
+    deep: Callable[[], Report] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Serving:
+    backend: ChatBackend
+    options: ServerOptions
+    checkups: Checkups = Checkups()
+    episodes: EpisodeLog | None = None
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
+    active: int = 0
+
+    async def begin(
+        self, request: Request, asked: ChatRequest, *, messages: list[dict[str, Any]] | None = None
+    ) -> LiveAnswer:
+        """An answer whose first event has come. With `messages` it is written down as an episode when it ends.
+
+        Raises what the backend raises, Overloaded at the limit of concurrent requests, ClientGone.
+        """
+        limit = self.options.limits.concurrent_requests
+        if self.active >= limit:
+            raise Overloaded(f"{limit} requests are being served; try again in a second", retry_after_s=1.0)
+        born_s = time.perf_counter()
+
+        def on_end(gathered: Gathered) -> None:
+            self.metrics.answer_ended(gathered)
+            if self.episodes is not None and messages is not None:
+                self.episodes.add(asked, messages, gathered)
+
+        answer = LiveAnswer(self.backend.chat(asked), asked.num_choices, on_end, born_s)
+        self.active += 1
+        self.metrics.active.inc()
+        answer.on_close(self._release)
+        await unless_gone(request, answer.begin())
+        return answer
+
+    def _release(self) -> None:
+        self.active -= 1
+        self.metrics.active.dec()
+
+    def fingerprint(self, model: str) -> str:
+        """Changes when the program or the model does, as OpenAI's `system_fingerprint` promises."""
+        return "fp_" + hashlib.sha256(f"{__version__}/{model}".encode()).hexdigest()[:12]
