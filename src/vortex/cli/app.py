@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from vortex.cli import bench, chat, config, doctor, models, serve
+from vortex.cli import bench, chat, config, doctor, gateway, models, serve
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -49,7 +49,7 @@ def welcome(
         typer.echo(WELCOME, nl=False)
 
 
-for group in (chat, serve, models, doctor, bench, config):
+for group in (chat, serve, gateway, models, doctor, bench, config):
     group.register(app)
 
 
