@@ -103,6 +103,8 @@ def fingerprint(source: Path) -> str:
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
+    # Before torch brings OpenMP: threads that spin at every barrier make a busy machine ten times slower (decisions/0003).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from vortex.models.torch_compute import TorchCompute
