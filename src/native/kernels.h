@@ -7,14 +7,18 @@
 
 namespace vortex {
 
-// Rows of activations, as floats and as int8 in blocks of 32: x = scale * q.
+// 32 activations as int8, x = scale * q, and what they bring to offsets and minima. One record, so that a row of them
+// is one stream of memory.
+struct QuantizedBlock {
+  int8_t q[BLOCK];
+  float scale, scaled_sum;  // scaled_sum: scale * sum of q
+  int32_t sums[2];          // of q: columns 0-15, 16-31
+};
+
 struct Activations {
   int64_t rows, columns;
-  const float* x;     // [rows][columns]
-  int8_t* q;          // [rows][columns]
-  float* scale;       // [rows][columns / 32]
-  float* scaled_sum;  // [rows][columns / 32]: scale * sum of q
-  int32_t* sums;      // [rows][columns / 16]: sums of q
+  const float* x;          // [rows][columns]
+  QuantizedBlock* blocks;  // [rows][columns / 32]
 };
 
 struct Matrix {

@@ -47,16 +47,10 @@ void multiply(Team& team, const Activations& a, const Output* outputs, int count
 }
 
 void Rows::reshape(int64_t rows, int64_t columns) {
-  const auto grow = [](auto& v, int64_t n) {
-    if ((int64_t)v.size() < n) v.resize((size_t)n);
-  };
-  const int64_t blocks = (columns + BLOCK - 1) / BLOCK;
-  grow(x_, rows * columns);
-  grow(q_, rows * columns);
-  grow(scale_, rows * blocks);
-  grow(scaled_sum_, rows * blocks);
-  grow(sums_, 2 * rows * blocks);
-  view_ = {rows, columns, x_.data(), q_.data(), scale_.data(), scaled_sum_.data(), sums_.data()};
+  const int64_t blocks = rows * ((columns + BLOCK - 1) / BLOCK);
+  if ((int64_t)x_.size() < rows * columns) x_.resize((size_t)(rows * columns));
+  if ((int64_t)blocks_.size() < blocks) blocks_.resize((size_t)blocks);
+  view_ = {rows, columns, x_.data(), blocks_.data()};
 }
 
 void Rows::quantize(int64_t row, int64_t first, int64_t end) {

@@ -29,9 +29,8 @@ class Rows {
   void quantize(int64_t row) { quantize(row, 0, view_.columns); }
 
  private:
-  std::vector<float> x_, scale_, scaled_sum_;
-  std::vector<int8_t> q_;
-  std::vector<int32_t> sums_;
+  std::vector<float> x_;
+  std::vector<QuantizedBlock> blocks_;
   Activations view_{};
 };
 

@@ -57,15 +57,8 @@ VORTEX_INLINE void unpack(const uint8_t* header, const uint8_t* p, int lane, Blo
   }
 }
 
-// What one row of activations brings to a block.
-struct RowBlock {
-  const int8_t* q;
-  float scale, scaled_sum;
-  const int32_t* sums;
-};
-
 template <Layout L>
-VORTEX_INLINE V meet(V acc, const Block& k, RowBlock x) {
+VORTEX_INLINE V meet(V acc, const Block& k, const QuantizedBlock& x) {
   VI low, high;
   if constexpr (L.codes_bytes == 512) {
     low = signed_start(x.sums[0] + x.sums[1]);
@@ -95,10 +88,7 @@ VORTEX_INLINE V meet(V acc, const Block& k, RowBlock x) {
 template <Layout L, int R>
 VORTEX_INLINE void product_rows(const uint8_t* tile, const Activations& a, int64_t row, float* y, int64_t y_stride, int valid) {
   const int64_t blocks = a.columns / BLOCK;
-  const int8_t* q = a.q + row * a.columns;
-  const float* scale = a.scale + row * blocks;
-  const float* scaled_sum = a.scaled_sum + row * blocks;
-  const int32_t* sums = a.sums + 2 * row * blocks;
+  const QuantizedBlock* x = a.blocks + row * blocks;
   float out[R][TILE];
   for (int lane = 0; lane < TILE; lane += LANES) {
     V acc[R];
@@ -112,10 +102,7 @@ VORTEX_INLINE void product_rows(const uint8_t* tile, const Activations& a, int64
         Block k;
         unpack<L>(header, p, lane, k);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-          const int64_t at = r * blocks + b;
-          acc[r] = meet<L>(acc[r], k, {q + at * BLOCK, scale[at], scaled_sum[at], sums + 2 * at});
-        }
+        for (int r = 0; r < R; r++) acc[r] = meet<L>(acc[r], k, x[r * blocks + b]);
       }
     }
     for (int r = 0; r < R; r++) vstore(out[r] + lane, acc[r]);

@@ -2,23 +2,21 @@
 namespace vortex::VORTEX_ISA {
 
 static void quantize(const Activations& a, int64_t row, int64_t first_block, int64_t end_block) {
-  const int64_t blocks = a.columns / BLOCK;
   for (int64_t b = first_block; b < end_block; b++) {
     const float* x = a.x + row * a.columns + b * BLOCK;
-    int8_t* q = a.q + row * a.columns + b * BLOCK;
+    QuantizedBlock& out = a.blocks[row * (a.columns / BLOCK) + b];
     const W low = wload(x), high = wload(x + 16);
     const float largest = wlargest(wmax(wabs(low), wabs(high)));
     const bool empty = !(largest > 1e-30f);
     const W inverse = wset(empty ? 0.0f : 127.0f / largest);
-    wto_int8(q, wmul(low, inverse));
-    wto_int8(q + 16, wmul(high, inverse));
+    wto_int8(out.q, wmul(low, inverse));
+    wto_int8(out.q + 16, wmul(high, inverse));
     int32_t sums[2] = {0, 0};
-    for (int i = 0; i < BLOCK; i++) sums[i / 16] += q[i];
-    const float scale = empty ? 0.0f : largest / 127.0f;
-    a.scale[row * blocks + b] = scale;
-    a.scaled_sum[row * blocks + b] = scale * (float)(sums[0] + sums[1]);
-    a.sums[2 * (row * blocks + b)] = sums[0];
-    a.sums[2 * (row * blocks + b) + 1] = sums[1];
+    for (int i = 0; i < BLOCK; i++) sums[i / 16] += out.q[i];
+    out.scale = empty ? 0.0f : largest / 127.0f;
+    out.scaled_sum = out.scale * (float)(sums[0] + sums[1]);
+    out.sums[0] = sums[0];
+    out.sums[1] = sums[1];
   }
 }
 
