@@ -31,7 +31,7 @@ def test_a_gpu_profile_falls_back_and_says_why(driver) -> None:
     loaded = load_settings(SettingsSources(profile="rtx4080_16gb", environment={}))
     driver("")
     assert "this machine has none" in (missing_gpu(loaded) or "")
-    assert [finding.status for finding in profile(loaded)][0] is Status.NOTE
+    assert next(finding.status for finding in profile(loaded)) is Status.NOTE
     driver("NVIDIA GeForce RTX 4060, 8188")
     assert "RTX 4060 has 9 GB" in (missing_gpu(loaded) or "")
     driver("NVIDIA GeForce RTX 4080, 16376")

@@ -81,7 +81,10 @@ def test_debug_shows_where_an_error_came_from(vortex) -> None:
     assert "ConfigError" in result.stderr
 
 
-def test_the_page_of_commands_is_up_to_date() -> None:
-    script = ROOT / "scripts" / "write_cli_docs.py"
-    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", ["write_cli_docs.py", "write_settings_table.py"])
+def test_pages_written_from_the_program_are_up_to_date(script: str) -> None:
+
+    result = subprocess.run(
+        [sys.executable, ROOT / "scripts" / script, "--check"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
