@@ -23,6 +23,7 @@ from vortex.models.checkpoint import Checkpoint, layer_names
 from vortex.models.formats import GROUP, Affine, affine, check_supported, dense
 
 ROWS_MULTIPLE = 16
+ROWS_AT_ONCE = 8192  # a multiple of every block height that the converter uses
 FUSED = {"qkv": ("q", "k", "v"), "attention_out": ("attention_out",), "gate_up": ("gate", "up"), "down": ("down",)}
 Progress = Callable[[int, int], None]
 
@@ -110,9 +111,15 @@ def _add_part(writer: C3Writer, name: str, codes: Affine) -> None:
 
 
 def _plane(code: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(torch.from_numpy(code.astype(np.int32)), 1)
+    slices = range(0, len(code), ROWS_AT_ONCE)  # the converter wants int32: eight times the bytes it gives
+    converted = [_converted(code[start : start + ROWS_AT_ONCE]) for start in slices]
     pairs = torch.from_numpy(np.stack([scale, offset], -1).swapaxes(0, 1).copy()).bfloat16()
-    return weight.numpy().reshape(-1), pairs.contiguous().view(torch.uint8).numpy().reshape(-1)
+    return np.concatenate(converted), pairs.contiguous().view(torch.uint8).numpy().reshape(-1)
+
+
+def _converted(code: np.ndarray) -> np.ndarray:
+    weight = torch.ops.aten._convert_weight_to_int4pack_for_cpu(torch.from_numpy(code.astype(np.int32)), 1)
+    return weight.numpy().reshape(-1)
 
 
 def plane_bytes(rows: int, columns: int) -> tuple[int, int]:
