@@ -5,6 +5,7 @@ python scripts/terminal_picture.py
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -27,7 +28,7 @@ COLUMNS = 100
 
 
 def main() -> None:
-    console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w", encoding="utf-8"))
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
     for command in COMMANDS:
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
         arguments = [sys.executable, "-m", "vortex", *shlex.split(command)[1:]]

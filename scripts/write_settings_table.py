@@ -1,4 +1,4 @@
-"""Write the table of settings in docs/configuration.md from the schema; with --check, only say whether it is current."""
+"""Write the table of settings in docs/configuration.md from the schema; with --check, only say if it is current."""
 
 from __future__ import annotations
 
