@@ -45,6 +45,12 @@ def test_no_colour_codes_without_a_terminal(vortex) -> None:
     assert "\x1b" not in result.stdout + result.stderr
 
 
+def test_a_terminal_without_unicode_still_gets_an_answer(vortex) -> None:
+    result = vortex.run("chat", "--backend", "fake", "¿qué? 日本", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0
+    assert result.stdout.startswith("You said: ?qu??")
+
+
 def endless(vortex) -> subprocess.Popen[bytes]:
     """An answer that takes minutes: seen to have begun."""
     process = vortex.start("chat", "--backend", "hash", "--max-new-tokens", "100000000", "hi")
