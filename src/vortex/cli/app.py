@@ -7,6 +7,7 @@ Each command group lives in its own file and registers itself here. Commands imp
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -56,6 +57,9 @@ for group in (chat, serve, gateway, models, doctor, bench, config):
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     if os.environ.get("VORTEX_DEBUG"):
         app()
         return
