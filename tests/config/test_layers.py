@@ -49,7 +49,7 @@ def test_each_layer_overrides_the_one_below_and_is_named(house: House) -> None:
         loaded = house.load(**options)
         return loaded.settings.decode.top_k, loaded.origins["decode.top_k"]
 
-    assert top_k() == (0, "profile default:18")
+    assert top_k() == (0, "profile default:19")
     house.user_file.write_text("decode:\n  top_k: 1\n")
     assert top_k() == (1, f"{house.user_file}:2")
     house.working_file.write_text("# a comment\ndecode: {top_k: 2}\nprofiles:\n  fast:\n    decode:\n      top_k: 3\n")
@@ -68,7 +68,7 @@ def test_a_profile_may_extend_another_and_the_files_may_add_to_it(house: House) 
         "  rtx4080_16gb:\n    decode: {min_p: 0.5, top_k: 9}\n"
     )
     settings = house.load(profile="mine").settings
-    assert (settings.model.name, settings.decode.top_k, settings.decode.min_p) == ("Qwen/Qwen3-8B", 7, 0.5)
+    assert (settings.model.name, settings.decode.top_k, settings.decode.min_p) == ("Qwen/Qwen3-4B", 7, 0.5)
 
 
 def test_the_profile_comes_from_flag_then_environment_then_the_users_file(house: House) -> None:

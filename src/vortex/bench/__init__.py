@@ -1,1 +1,1 @@
-"""Measurements: each checks that what it times is right, prints a table for people and one line of JSON for programs."""
+"""Measurements: each checks what it is about to time, prints a table for people and a line of JSON for programs."""

@@ -154,4 +154,4 @@ def prefill(model: LanguageModel, state: SequenceState, tokens: Sequence[int], c
 
 
 def _median(timings: Sequence[Timing], name: str) -> float:
-    return statistics.median(getattr(timing, name) for timing in timings)
+    return float(statistics.median(getattr(timing, name) for timing in timings))

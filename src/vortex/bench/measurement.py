@@ -1,6 +1,6 @@
 """The measurements there are. Each checks what it is about to time, then times it; a wrong result is never timed.
 
-A part that brings a measurement adds one line to `MEASUREMENTS`; it is imported when it is asked for.
+A part that brings a measurement adds one line to `MEASUREMENTS` and one command to `cli/bench.py`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from vortex.bench.report import Report
 from vortex.errors import VortexError
 
 MEASUREMENTS = {
-    "generate": ("vortex.bench.generate", "prefill and decode of a profile's model, as a user meets them"),
-    "decode": ("vortex.bench.decode", "tokens per second of the bare model, beside llama.cpp if wanted"),
-    "fidelity": ("vortex.bench.fidelity", "distance from an fp32 reference on real text"),
+    "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "decode": "vortex.bench.decode:DecodeMeasurement",
+    "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
 }
 
 

@@ -19,7 +19,7 @@ from vortex.records.atomic import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """rows: a table, first the names. figures: what programs read, keys with units. bars: name to value, for the plot."""
+    """rows: a table, first the names. figures: what programs read, units in the keys. bars: what the plot shows."""
 
     name: str
     title: str

@@ -6,9 +6,29 @@ Heavy parts are imported when they are opened, so that a command which needs no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vortex.config import LoadedSettings, SettingsSources, load_settings
-from vortex.protocols import ChatBackend
+from vortex.errors import DownloadError, ModelNotFound
+from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
+
+if TYPE_CHECKING:
+    from vortex.models.model_cache import ResolvedModel
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model in this process. `path`: the file or folder it was read from; None for one without weights."""
+
+    name: str
+    path: Path | None
+    model: LanguageModel
+    tokenizer: Tokenizer
+    chat_format: ChatFormat
+    licence: str | None = None
+    origin: str | None = None
 
 
 def settings_for(
@@ -26,6 +46,64 @@ def settings_for(
     return loaded
 
 
+def missing_gpu(loaded: LoadedSettings) -> str | None:
+    """Why this machine cannot run the profile's own model, in words; None where it can."""
+    from vortex.bench.gpu import find_gpus
+
+    settings = loaded.settings
+    if not settings.model.gpu_memory_gb or not loaded.is_profiles_own("model.name"):
+        return None
+    wanted = f"{settings.model.name} wants a GPU with {settings.model.gpu_memory_gb:g} GB"
+    if settings.runtime.device == "cpu":
+        return f"{wanted} and runtime.device is cpu"
+    gpus = find_gpus()
+    if not gpus:
+        return f"{wanted} and this machine has none"
+    largest = max(gpus, key=lambda gpu: gpu.memory_bytes)
+    if largest.memory_bytes < settings.model.gpu_memory_gb * 1e9:
+        return f"{wanted} and {largest.name} has {largest.memory_bytes / 1e9:.0f} GB"
+    return None
+
+
+def resolve_model(loaded: LoadedSettings) -> ResolvedModel:
+    """Files of the model the settings name, fetched if needed; the profile's fallback where its own cannot be had.
+
+    A model that the user named is never replaced. Raises ModelNotFound, DownloadError, ModelFileError.
+    """
+    from vortex.cli.download import download_progress
+    from vortex.cli.terminal import warn
+    from vortex.models.hub import resolve
+
+    settings = loaded.settings
+    fallback = settings.model.fallback if loaded.is_profiles_own("model.name") else None
+    with download_progress() as sink:
+
+        def find(name: str) -> ResolvedModel:
+            return resolve(name, progress=sink, allow_download=not settings.runtime.offline)
+
+        if fallback is None:
+            return find(settings.model.name)
+        reason = missing_gpu(loaded)
+        if reason is None:
+            try:
+                return find(settings.model.name)
+            except (DownloadError, ModelNotFound) as error:
+                reason = str(error)
+        warn(f"profile {loaded.profile}: {reason}; {fallback} answers instead")
+        return find(fallback)
+
+
+def open_model(loaded: LoadedSettings) -> OpenedModel:
+    """The model the settings name, loaded into this process. Raises VortexError."""
+    if loaded.settings.model.backend == "hash":
+        return _hash_model()
+    from vortex.cli.terminal import working
+
+    resolved = resolve_model(loaded)
+    with working(f"loading {resolved.name}"):
+        return _load(resolved, loaded)
+
+
 def open_backend(loaded: LoadedSettings) -> ChatBackend:
     """What answers requests, as the settings ask. Close it after use. Raises VortexError."""
     settings = loaded.settings
@@ -37,4 +115,54 @@ def open_backend(loaded: LoadedSettings) -> ChatBackend:
         from vortex.backends.http import HttpBackend
 
         return HttpBackend(settings.model.base_url, api_key=settings.server.api_token or None)
-    raise AssertionError
+    return local_backend(open_model(loaded), loaded)
+
+
+def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
+    """The engine around a loaded model, with the settings' limits. It owns the model from then on."""
+    from vortex.engine.backend import LocalBackend
+    from vortex.engine.options import EngineOptions
+    from vortex.types import ModelCard
+
+    settings = loaded.settings
+    options = EngineOptions(
+        max_slots=settings.runtime.max_active,
+        queue_limit=settings.runtime.max_queued,
+        prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
+        default_max_tokens=settings.decode.max_new_tokens,
+        context_tokens=settings.kv.window_size,
+    )
+    card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
+    return LocalBackend(opened.model, opened.tokenizer, opened.chat_format, card, options)
+
+
+def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.models.loading import LoadOptions, load_model
+    from vortex.tokenizer.chat_format import TemplateChatFormat
+
+    settings = loaded.settings
+    options = LoadOptions(
+        packed_root=resolved.made_folder,
+        form=settings.model.compute,
+        device=settings.runtime.device,
+        threads=settings.runtime.threads,
+        context_limit=settings.kv.window_size,
+    )
+    found = load_model(resolved.path, options)
+    return OpenedModel(
+        name=resolved.name,
+        path=resolved.path,
+        model=found.model,
+        tokenizer=found.tokenizer,
+        chat_format=TemplateChatFormat(found.tokenizer),
+        licence=resolved.licence,
+        origin=resolved.origin,
+    )
+
+
+def _hash_model() -> OpenedModel:
+    from vortex.models.hash_model import HashModel
+    from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
+
+    tokenizer = ByteTokenizer()
+    return OpenedModel("hash", None, HashModel(), tokenizer, ByteChatFormat())

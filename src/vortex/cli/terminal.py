@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +46,17 @@ def errors() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A line that moves on a terminal while the block runs, and is gone after it. Silent elsewhere."""
+    console = errors()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(_escaped(text)):
+        yield
 
 
 def print_json(value: Any) -> None:

@@ -50,6 +50,10 @@ class LoadedSettings:
             value = getattr(value, name)
         return value
 
+    def is_profiles_own(self, key: str) -> bool:
+        """Whether a packaged profile set this, and nobody on this machine."""
+        return self.origins[key].startswith("profile ")
+
     def shown(self, key: str) -> object:
         """The value as it may be printed: secrets are masked."""
         value = self.value(key)

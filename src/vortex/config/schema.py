@@ -53,6 +53,7 @@ class RuntimeSettings(Section):
     )
     max_active: int = Field(default=8, ge=1, le=1024, description="Requests that are swept together.")
     max_queued: int = Field(default=64, ge=0, description="Requests that may wait; more are refused.")
+    prefix_cache_mb: int = Field(default=256, ge=0, description="Memory for prompt beginnings that requests share.")
 
 
 class DecodeSettings(Section):

@@ -1,6 +1,6 @@
 """The application: routes, their errors, and the middleware around them, from the outside in.
 
-request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → routes
+request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → last net → routes
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from vortex.server import errors, openapi
 from vortex.server.access import AccessControl
 from vortex.server.answer import ClientGone
 from vortex.server.body_limit import BodyLimit
+from vortex.server.catch_all import CatchAll
 from vortex.server.episode_log import EpisodeLog
 from vortex.server.metrics import CountRequests
 from vortex.server.options import ServerOptions
@@ -47,7 +48,6 @@ def create_app(backend: ChatBackend, options: ServerOptions, checkups: Checkups 
             VortexError: errors.on_vortex_error,
             HTTPException: errors.on_http_exception,
             ClientGone: _on_client_gone,
-            Exception: errors.on_unforeseen,
         },
     )
     app.state.serving = serving
@@ -80,8 +80,7 @@ def _middleware(serving: Serving) -> list[Middleware]:
         origins = list(options.allowed_origins)
         stack.append(Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]))
     stack.append(Middleware(AccessControl, options=options))
-    stack.append(Middleware(BodyLimit, limit_bytes=options.limits.body_bytes))
-    return stack
+    return [*stack, Middleware(BodyLimit, limit_bytes=options.limits.body_bytes), Middleware(CatchAll)]
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:

@@ -79,8 +79,3 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), f"registered for HTTPException, got {type(error)}"
     message = f"{request.method} {request.url.path}: {error.detail}"
     return error_response(Refusal(error.status_code, message, headers=error.headers))
-
-
-async def on_unforeseen(request: Request, error: Exception) -> Response:
-    """Answers 500; the framework re-raises, so the traceback reaches the log."""
-    return error_response(error)

@@ -32,6 +32,16 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(app: FastAPI, listener: socket.socket, options: ServerOptions, announce: Callable[[], None]) -> None:
     """Serve until a signal. `announce` is called when requests are being taken."""
+    before = {number: signal.signal(number, _already_handled) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server_for(app, options, announce).run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def server_for(app: FastAPI, options: ServerOptions, announce: Callable[[], None]) -> uvicorn.Server:
+    """The server that `run` runs; on its own for a thread, which hears no signals: set `should_exit` to end it."""
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -41,13 +51,7 @@ def run(app: FastAPI, listener: socket.socket, options: ServerOptions, announce:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(options.drain_s)),
     )
-    server = _AnnouncingServer(config, announce)
-    before = {number: signal.signal(number, _already_handled) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        server.run(sockets=[listener])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return _AnnouncingServer(config, announce)
 
 
 def _already_handled(number: int, frame: FrameType | None) -> None:

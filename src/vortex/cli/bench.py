@@ -1,0 +1,201 @@
+"""`vortex bench`: measurements, each with a table, one line of JSON last, and on request a file and a picture."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vortex.cli.options import ModelOption, ProfileOption, SetOption
+
+if TYPE_CHECKING:
+    from vortex.bench.peer import Peer
+    from vortex.bench.report import Report
+    from vortex.cli.composition import OpenedModel
+
+PROMPT = "The history of the printing press begins "
+
+JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
+PeerPythonOption = Annotated[
+    str | None, typer.Option("--peer-python", help="Interpreter that has the peer; VORTEX_PEER_PYTHON sets it too.")
+]
+RunsOption = Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Measure this machine and this program.", invoke_without_command=True)
+    group.callback()(generate)
+    group.command("decode")(decode)
+    group.command("fidelity")(fidelity)
+    group.command("reference", hidden=True)(reference)
+    app.add_typer(group, name="bench", rich_help_panel="Look around")
+
+
+def generate(
+    context: typer.Context,
+    *,
+    profile: ProfileOption = None,
+    model: ModelOption = None,
+    max_new: Annotated[int, typer.Option("--max-new", "--max-new-tokens", min=2, help="Tokens to generate.")] = 64,
+    runs: RunsOption = 3,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Measure this machine and this program.
+
+    Without a sub-command: prefill and decode of the profile's model, as a user meets them.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import asyncio
+
+    from vortex.bench.generate import GenerateMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.composition import open_backend, settings_for
+
+    loaded = settings_for(profile, set_, {"model.name": model})
+    backend = open_backend(loaded)
+    with asyncio.Runner() as runner:
+        try:
+            cards = runner.run(backend.models())
+            measurement = GenerateMeasurement(backend, runner, cards[0].name, max_new, runs)
+            _present(run_measurement(measurement), json_out, plot)
+        finally:
+            runner.run(backend.close())
+
+
+def decode(
+    *,
+    profile: ProfileOption = None,
+    model: ModelOption = None,
+    peer: Annotated[str | None, typer.Option(help="Measure beside this program: llama.cpp.")] = None,
+    peer_python: PeerPythonOption = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the prompt.")] = 512,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Tokens swept one at a time.")] = 128,
+    streams: Annotated[int, typer.Option(min=1, help="Also sweep this many sequences together.")] = 1,
+    runs: RunsOption = 5,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Tokens per second of the bare model, without sampling; beside a peer in turns if one is named."""
+    from vortex.bench.decode import DecodeMeasurement
+    from vortex.bench.machine import usable_cores
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.composition import open_model, settings_for
+
+    loaded = settings_for(profile, set_, {"model.name": model})
+    opened = open_model(loaded)
+    text = PROMPT * (prompt_tokens // 4 + 1)
+    with _peer(peer, peer_python) as other:
+        measurement = DecodeMeasurement(
+            model=opened.model,
+            model_name=opened.name,
+            prompt=opened.tokenizer.encode(text, add_bos=True)[:prompt_tokens],
+            new_tokens=new_tokens,
+            runs=runs,
+            streams=streams,
+            peer=other,
+            model_file=opened.path,
+            threads=loaded.settings.runtime.threads or usable_cores(),
+        )
+        _present(run_measurement(measurement), json_out, plot)
+
+
+def fidelity(
+    *,
+    profile: ProfileOption = None,
+    model: ModelOption = None,
+    tokens: Annotated[int, typer.Option(min=16, help="Tokens to predict, at least.")] = 2048,
+    window: Annotated[int, typer.Option(min=16, help="Tokens of one window.")] = 512,
+    peer: Annotated[str | None, typer.Option("--peer", help="Score this program too: llama.cpp.")] = None,
+    peer_python: PeerPythonOption = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Distance of the model from an fp32 reference (transformers, from the same file) on real text."""
+    from vortex.bench.fidelity import FidelityMeasurement, text_windows
+    from vortex.bench.machine import usable_cores
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.composition import open_model, settings_for
+    from vortex.models.transformers_reference import TransformersReference
+
+    loaded = settings_for(profile, set_, {"model.name": model})
+    opened = open_model(loaded)
+    fp32 = TransformersReference(_weights(opened))
+    with _peer(peer, peer_python) as other:
+        measurement = FidelityMeasurement(
+            model_name=opened.name,
+            model=opened.model,
+            windows=text_windows(opened.tokenizer, tokens, window),
+            reference=fp32.logits,
+            reference_name=fp32.name,
+            peer=other,
+            model_file=opened.path,
+            threads=loaded.settings.runtime.threads or usable_cores(),
+        )
+        _present(run_measurement(measurement), json_out, plot)
+
+
+def reference(
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+    *,
+    model: ModelOption = None,
+) -> None:
+    """Write the stored reference that `doctor --deep` compares with (transformers, fp32)."""
+    from vortex.bench.stored_reference import PROMPT as REFERENCE_PROMPT
+    from vortex.bench.stored_reference import PROMPT_TOKENS, make_reference
+    from vortex.cli.composition import open_model, settings_for
+    from vortex.models.transformers_reference import TransformersReference
+
+    opened = open_model(settings_for(flags={"model.name": model}))
+    ids = opened.tokenizer.encode(REFERENCE_PROMPT, add_bos=True)[:PROMPT_TOKENS]
+    make_reference(ids, TransformersReference(_weights(opened)).logits).save(out)
+    typer.echo(f"{out}: {out.stat().st_size} bytes")
+
+
+def _weights(opened: OpenedModel) -> Path:
+    from vortex.errors import RequestError
+
+    if opened.path is None:
+        raise RequestError(f"{opened.name} has no weights to compare; name a model with --model")
+    return opened.path
+
+
+def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext[None]:
+    from vortex.bench.peer import PEERS, Peer, peer_python
+    from vortex.config.entries import nearest
+    from vortex.errors import RequestError
+
+    if name is None:
+        return contextlib.nullcontext()
+    if name not in PEERS:
+        raise RequestError(f"no peer '{name}'{nearest(name, PEERS)}. Peers: {', '.join(PEERS)}")
+    return Peer(name, peer_python(python))
+
+
+def _present(report: Report, json_out: Path | None, plot: Path | None) -> None:
+    """Table, file, picture, and the JSON line last."""
+    from rich.table import Table
+
+    from vortex.bench.report import save_json, save_plot
+    from vortex.cli.terminal import output
+
+    first, *others = report.columns
+    table = Table(title=report.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, justify="right")
+    for row in report.rows:
+        table.add_row(*row)
+    output().print(table)
+    if json_out:
+        save_json(report, json_out)
+    if plot:
+        save_plot(report, plot)
+    typer.echo(report.as_json())

@@ -1,0 +1,102 @@
+"""`vortex serve`: the model behind OpenAI's wire, until Ctrl-C or SIGTERM.
+
+One line on stdout says where, when requests are being taken; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
+
+if TYPE_CHECKING:
+    from vortex.config import Settings
+    from vortex.server.keys import ApiKey
+    from vortex.server.options import ServerOptions
+
+KEY_FILE = "server.key"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("serve", rich_help_panel="Serve")(serve)
+
+
+def serve(
+    *,
+    profile: ProfileOption = None,
+    model: ModelOption = None,
+    backend: BackendOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
+    port: Annotated[int | None, typer.Option(help="0: any free port.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="File with the key that clients must send.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let others in without a key.")] = False,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A further name this server goes by.")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="A web page's origin that may call.")] = None,
+    episodes: Annotated[bool, typer.Option("--episodes/--no-episodes", help="Write chats down for feedback.")] = True,
+    set_: SetOption = None,
+) -> None:
+    """Serve the model to any OpenAI client.
+
+    Examples:
+
+      vortex serve
+
+      KLIMEAI_API_TOKEN=devtoken vortex serve --host 0.0.0.0 --port 8000
+
+      vortex serve --backend fake --port 0        a scripted model, for trying clients
+    """
+    from dataclasses import replace
+
+    from vortex.cli.composition import open_backend, settings_for
+    from vortex.cli.terminal import notice
+    from vortex.server.app import create_app
+    from vortex.server.process import bind, run
+
+    flags = {"model.name": model, "model.backend": backend, "server.host": host, "server.port": port}
+    loaded = settings_for(profile, set_, flags)
+    key = _key(loaded.settings, api_key_file, insecure=insecure)
+    options = replace(
+        _options(loaded.settings, key, episodes=episodes),
+        allowed_hosts=tuple(allow_host or ()),
+        allowed_origins=tuple(allow_origin or ()),
+    )
+    listener = bind(options.host, options.port)
+    if key.drawn_to is not None:
+        notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
+    app = create_app(open_backend(loaded), options)
+    address = f"[{options.host}]" if ":" in options.host else options.host
+
+    def announce() -> None:
+        sys.stdout.write(f"serving on http://{address}:{listener.getsockname()[1]}/v1\n")
+        sys.stdout.flush()
+
+    run(app, listener, options, announce)
+
+
+def _key(settings: Settings, api_key_file: Path | None, *, insecure: bool) -> ApiKey:
+    import platformdirs
+
+    from vortex.server.keys import key_for, read_key_file
+
+    given = read_key_file(api_key_file) if api_key_file else settings.server.api_token
+    drawn_file = platformdirs.user_config_path("vortex") / KEY_FILE
+    return key_for(settings.server.host, given or None, drawn_file, insecure=insecure)
+
+
+def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
+    from vortex.cli.turn import sampling_of
+    from vortex.server.options import ServerOptions
+
+    data = Path(os.environ.get("VORTEX_DATA") or "data")
+    return ServerOptions(
+        host=settings.server.host,
+        port=settings.server.port,
+        api_key=key.value,
+        sampling=sampling_of(settings, None),
+        episodes_dir=data / "episodes" if episodes else None,
+    )

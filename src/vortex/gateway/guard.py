@@ -1,0 +1,62 @@
+"""Who may talk to the gateway: the key, the Host name and the web origin.
+
+A page in the user's browser can reach 127.0.0.1 by a name it controls (DNS rebinding): a Host that is not ours is
+refused, an Origin that is not this machine too. Keys are compared in constant time. Does not do: users, quotas.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from vortex.gateway.settings import GatewaySettings
+
+OPEN_PATHS = frozenset({"/healthz", "/health"})
+LOCAL_NAMES = ("127.0.0.1", "localhost", "::1", "host.docker.internal")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    status: int
+    message: str
+    code: str
+
+
+class Guard:
+    def __init__(self, settings: GatewaySettings) -> None:
+        further = _names(settings.guard.allowed_hosts)
+        self._hosts = frozenset({*LOCAL_NAMES, settings.addresses.host.lower(), *further})
+        self._origins = frozenset(_names(settings.guard.allowed_origins))
+        self._key = settings.addresses.api_key.encode()
+
+    def refuse(self, path: str, headers: Mapping[bytes, bytes]) -> Refusal | None:
+        """Why this request is not served, or None."""
+        host = host_name(headers.get(b"host", b"").decode("latin-1"))
+        if host not in self._hosts:
+            return Refusal(421, "this Host is not served here: add it to LKN_ALLOWED_HOSTS", "host_not_allowed")
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if origin and not self._origin_allowed(origin):
+            return Refusal(403, "this Origin may not call: add it to LKN_ALLOWED_ORIGINS", "origin_not_allowed")
+        if self._key and path not in OPEN_PATHS and not self._has_key(headers.get(b"authorization", b"")):
+            return Refusal(401, "wrong or missing key: send `Authorization: Bearer KEY`", "invalid_api_key")
+        return None
+
+    def _origin_allowed(self, origin: str) -> bool:
+        return origin in self._origins or (urlsplit(origin).hostname or "") in self._hosts
+
+    def _has_key(self, authorization: bytes) -> bool:
+        return hmac.compare_digest(authorization.removeprefix(b"Bearer ").strip(), self._key)
+
+
+def host_name(host: str) -> str:
+    """The name of a Host header: without port and brackets, lower case."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+def _names(text: str) -> Iterable[str]:
+    return [name.strip().lower() for name in text.split(",") if name.strip()]

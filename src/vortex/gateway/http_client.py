@@ -1,0 +1,283 @@
+"""HTTP/1.1 to one engine: a pool of kept connections, and a response read piece by piece under the caller's clock.
+
+Promises: every wait has a bound; closing a response before its end closes the connection, which cancels the request at
+the engine; memory stays bounded when nobody reads (the socket is paused); no redirect is followed, no proxy variable is
+read, nothing is decompressed. Does not do: retries, HTTP/2. Why not aiohttp's client: measured, see
+docs/decisions/gateway-wire.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httptools
+
+Header = tuple[bytes, bytes]
+PAUSE_BYTES = 256 * 1024
+MAX_IDLE = 256
+IDLE_S = 4.0  # engines close idle connections after 5 s or more: a kept connection is younger than that
+
+
+class UpstreamFailure(Exception):
+    """The engine did not answer as HTTP should. `kind`: refused | connect_timeout | reset | stalled | protocol."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Connection(asyncio.Protocol):
+    """One connection and the response that is being read from it. `httptools` calls the on_… methods."""
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self.lost = False
+        self.served = 0
+        self.idle_since = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self.parser: Any = httptools.HttpResponseParser(self)
+        self.headers: list[Header] = []
+        self.has_head = False
+        self.complete = False
+        self.keep_alive = False
+        self.broken = ""
+        self.pieces: list[bytes] = []
+        self.buffered_bytes = 0
+        self.paused = False
+
+    def begin(self, request: Sequence[bytes]) -> None:
+        self._clear()
+        self.served += 1
+        self.transport.writelines(request)
+
+    # --- what asyncio calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.broken = f"protocol: {error}"
+            self.transport.abort()
+        if self.buffered_bytes > PAUSE_BYTES and not self.paused:
+            self.paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        if not self.complete:
+            framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+            if self.has_head and not framed and error is None:
+                self.complete = True  # a body without length ends with the connection
+            elif not self.broken:
+                self.broken = f"reset: {error or 'the engine closed the connection'}"
+        self._wake()
+
+    # --- what httptools calls ---
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self.parser.get_status_code() >= 200:
+            self.has_head = True
+            self.keep_alive = self.parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self.pieces.append(body)
+        self.buffered_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        if self.has_head:
+            self.complete = True
+        else:
+            self.headers = []  # an interim 1xx answer
+
+    # --- waiting ---
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def settled(self) -> bool:
+        """There is something to read, or nothing more will come."""
+        return bool(self.pieces or self.complete or self.broken)
+
+    async def wait_until(self, deadline: float) -> bool:
+        """Wait until something happens. False, at once or then, when the time is over."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= deadline:
+            return False
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_at(deadline, self._wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        return True
+
+    def take(self) -> bytes:
+        data = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        self.pieces.clear()
+        self.buffered_bytes = 0
+        if self.paused:
+            self.paused = False
+            self.transport.resume_reading()
+        return data
+
+
+class Response:
+    """What an engine answers to one request. Close it in every case."""
+
+    def __init__(self, client: HttpClient, connection: Connection) -> None:
+        self._client = client
+        self._connection = connection
+        self._closed = False
+        self.reused = connection.served > 1
+
+    @property
+    def status(self) -> int:
+        return int(self._connection.parser.get_status_code())
+
+    @property
+    def headers(self) -> list[Header]:
+        return self._connection.headers
+
+    def header(self, name: bytes) -> bytes:
+        return next((value for key, value in self._connection.headers if key == name), b"")
+
+    async def head(self, timeout_s: float) -> bool:
+        """True once status and headers are here; False when the time is over. Raises UpstreamFailure."""
+        connection = self._connection
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not connection.has_head and not connection.broken and await connection.wait_until(deadline):
+            pass
+        if not connection.has_head and connection.broken:
+            raise self._failure()
+        return connection.has_head
+
+    async def read(self, timeout_s: float) -> bytes | None:
+        """The bytes that came since, b"" at the end of the body, None when the time is over. Raises UpstreamFailure."""
+        connection = self._connection
+        if not connection.pieces:
+            deadline = asyncio.get_running_loop().time() + timeout_s
+            while not connection.settled and await connection.wait_until(deadline):
+                pass
+        if connection.pieces:
+            return connection.take()
+        if connection.complete:
+            return b""
+        if connection.broken:
+            raise self._failure()
+        return None
+
+    async def read_all(self, timeout_s: float, limit_bytes: int) -> bytes:
+        """The whole body. Raises UpstreamFailure (stalled) when it does not come in time."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        parts: list[bytes] = []
+        total_bytes = 0
+        while True:
+            data = await self.read(deadline - asyncio.get_running_loop().time())
+            if data is None:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise UpstreamFailure("stalled", f"no complete answer within {timeout_s:g} s")
+                continue
+            if not data:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.append(data)
+            total_bytes += len(data)
+            if total_bytes > limit_bytes:
+                raise UpstreamFailure("protocol", f"an answer of more than {limit_bytes} bytes")
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._client.give_back(self._connection)
+
+    def _failure(self) -> UpstreamFailure:
+        kind, _, message = self._connection.broken.partition(": ")
+        return UpstreamFailure(kind, message)
+
+
+class HttpClient:
+    """Connections to one base address (`http://host:port/prefix`)."""
+
+    def __init__(self, base_url: str, *, connect_timeout_s: float) -> None:
+        parts = urlsplit(base_url)
+        self.host = parts.hostname or ""
+        self.secure = parts.scheme == "https"
+        self.port = parts.port or (443 if self.secure else 80)
+        self._prefix = parts.path.rstrip("/").encode()
+        self._authority = parts.netloc.rpartition("@")[2].encode()
+        self._connect_timeout_s = connect_timeout_s
+        self._idle: list[Connection] = []
+        self.open_connections: set[Connection] = set()
+
+    async def send(
+        self, method: bytes, path: bytes, headers: Sequence[Header], body: bytes, *, fresh: bool = False
+    ) -> Response:
+        """Send a request on a kept or (`fresh`) new connection; its answer is read from the Response.
+
+        Raises UpstreamFailure (refused, connect_timeout).
+        """
+        request = [b"%s %s%s HTTP/1.1\r\nhost: %s\r\n" % (method, self._prefix, path, self._authority)]
+        request += [b"%s: %s\r\n" % header for header in headers]
+        request.append(b"content-length: %d\r\n\r\n" % len(body))
+        request = [b"".join(request), body]
+        connection = (None if fresh else self._kept()) or await self._connect()
+        connection.begin(request)
+        return Response(self, connection)
+
+    def _kept(self) -> Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.lost and not connection.transport.is_closing() and now - connection.idle_since < IDLE_S:
+                return connection
+            self._discard(connection)
+        return None
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        context = ssl.create_default_context() if self.secure else None
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                _, connection = await loop.create_connection(Connection, self.host, self.port, ssl=context)
+        except TimeoutError:
+            message = f"no connection to {self.host}:{self.port} within {self._connect_timeout_s:g} s"
+            raise UpstreamFailure("connect_timeout", message) from None
+        except OSError as error:
+            raise UpstreamFailure("refused", f"no connection to {self.host}:{self.port}: {error}") from None
+        self.open_connections.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        if connection.complete and connection.keep_alive and not connection.lost and len(self._idle) < MAX_IDLE:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+        else:
+            self._discard(connection)
+
+    def _discard(self, connection: Connection) -> None:
+        self.open_connections.discard(connection)
+        connection.transport.abort()
+
+    def close(self) -> None:
+        for connection in list(self.open_connections):
+            self._discard(connection)
+        self._idle.clear()

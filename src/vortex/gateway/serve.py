@@ -1,0 +1,144 @@
+"""The gateway as a process: one line that says where it listens, then requests until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from vortex.backends.addresses import environment_and_file
+from vortex.errors import ConfigError, VortexError
+from vortex.gateway.app import Gateway
+from vortex.gateway.settings import GatewaySettings, read_settings
+
+SHUTDOWN_S = 5
+BACKLOG = 2048
+SECRET = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"'=:\s]+)[^\s\"',}]+")
+
+log = logging.getLogger("vortex.gateway")
+
+
+class Redact(logging.Filter):
+    """Keys never reach a log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = SECRET.sub(r"\1***", record.getMessage())
+        record.args = ()
+        return True
+
+
+class _Server(uvicorn.Server):
+    """Says that it is ready, and stops what stands behind the requests."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._gateway.start()
+        await super().startup(sockets)
+        addresses = self._gateway.settings.addresses
+        port = sockets[0].getsockname()[1] if sockets else addresses.port
+        engines = ", ".join(addresses.engine_urls)
+        decision = self._gateway.settings.decision
+        log.info("listening on http://%s:%d, engines: %s (%s)", addresses.host, port, engines, decision.strategy)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but a stop that was asked for is a good end: the signal is not raised again."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._gateway.stop()
+
+
+def run(settings: GatewaySettings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises ConfigError where the address cannot be had."""
+    _start_log()
+    addresses = settings.addresses
+    listener = listen(addresses.host, addresses.port)
+    gateway = Gateway(settings)
+    config = uvicorn.Config(
+        gateway,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=30,
+    )
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    with runner:
+        runner.run(_Server(config, gateway).serve(sockets=[listener]))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError naming the variable to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"LKN_HOST={host} LKN_PORT={port}: {error.strerror}; choose another or stop its user"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _start_log() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(Redact())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed (not on Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m vortex.gateway", description="L-kn, the homeostatic gateway.")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--engine-url", help="engines without /v1, several with commas")
+    parser.add_argument("--check", action="store_true", help="only say whether the settings are right")
+    options = parser.parse_args(arguments)
+    try:
+        settings = settings_from(options.host, options.port, options.engine_url)
+        if not options.check:
+            run(settings)
+    except VortexError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def settings_from(host: str | None, port: int | None, engine_url: str | None) -> GatewaySettings:
+    environment, env_file = environment_and_file()
+    return read_settings(environment, env_file, LKN_HOST=host, LKN_PORT=port, ENGINE_BASE_URL=engine_url)

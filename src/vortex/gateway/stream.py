@@ -1,0 +1,171 @@
+"""A streamed answer on its way: whole events, their meaning, and an end the client can rely on.
+
+Promises: silence is bounded by the gap between *data* (an engine's comments do not count); the client hears a comment
+while the engine is silent; whatever happens upstream, the client's stream ends with `[DONE]`. Events are forwarded as
+the bytes they came in, unless log-probabilities have to be taken out that the client did not ask for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from vortex.gateway.dispatch import Exchange
+from vortex.gateway.entropy import entropies_of
+from vortex.gateway.http_client import UpstreamFailure
+from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, without_logprobs
+from vortex.gateway.wire import Reply
+
+Event = tuple[bytes, dict[str, Any] | None]  # the bytes as they came, and their JSON (None: [DONE])
+DRAIN_S = 0.05  # after [DONE], for the end of the body, so that the connection can be kept
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a stream has said so far."""
+
+    tokens: int = 0
+    finish_reason: str = ""
+    done: bool = False
+    error: dict[str, Any] | None = None
+    thinking: bool = False
+    entropies: list[float] = field(default_factory=list)
+    blind: bool = False  # text came without log-probabilities
+
+    def see(self, value: dict[str, Any]) -> None:
+        if error := value.get("error"):
+            self.error = error if isinstance(error, dict) else {"message": str(error)}
+        for choice in value.get("choices") or ():
+            delta = choice.get("delta") or {}
+            text = delta.get("content") or choice.get("text")
+            if text or delta.get("tool_calls"):
+                self.tokens += 1
+            if delta.get("reasoning_content") or delta.get("reasoning") or (text and "<think>" in text):
+                self.thinking = True
+            if found := entropies_of(choice):
+                self.entropies += found
+            elif text:
+                self.blind = True
+            if choice.get("finish_reason"):
+                self.finish_reason = str(choice["finish_reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Bounds of one stream, in seconds of the event loop's clock. `pulse` comforts the client, and returns the seconds
+    until it wants to be called again."""
+
+    first_data_at: float
+    total_at: float
+    gap_s: float
+    pulse: Callable[[], Awaitable[float]]
+
+
+class EventReader:
+    """Whole events of one exchange, under the clocks of silence."""
+
+    def __init__(self, exchange: Exchange, clocks: Clocks) -> None:
+        self._exchange = exchange
+        self._splitter = EventSplitter()
+        self._clocks = clocks
+        self._failure: UpstreamFailure | None = None
+        self._loop = asyncio.get_running_loop()
+        self._deadline = clocks.first_data_at
+        self.progress = Progress()
+
+    async def events(self) -> list[Event]:
+        """The next whole events that say something; [] at the end of the body. Raises UpstreamFailure.
+
+        What came before broken JSON is given first; the failure follows at the next call. The clock of silence runs
+        only in here: a client that reads slowly is not the engine's fault.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.progress.done:
+            return []
+        deadline = min(self._deadline or self._loop.time() + self._clocks.gap_s, self._clocks.total_at)
+        while True:
+            left = deadline - self._loop.time()
+            if left <= 0:
+                raise UpstreamFailure("stalled", "the engine sent no data in time")
+            chunk = await self._exchange.response.read(min(left, await self._clocks.pulse()))
+            if chunk is None:
+                continue
+            if not chunk:
+                return self._end()
+            if found := self._meaning(self._splitter.feed(chunk)):
+                self._deadline = 0.0
+                return found
+
+    def _meaning(self, raw_events: list[bytes]) -> list[Event]:
+        found: list[Event] = []
+        for raw in raw_events:
+            data = data_of(raw)
+            if data is None:
+                continue
+            if data == b"[DONE]":
+                self.progress.done = True
+                found.append((raw, None))
+                break
+            try:
+                value = parse(data)
+            except UpstreamFailure as error:
+                self._failure = error
+                if not found:
+                    raise
+                break
+            self.progress.see(value)
+            found.append((raw, value))
+        return found
+
+    def _end(self) -> list[Event]:
+        if self._splitter.rest.strip():
+            raise UpstreamFailure("protocol", "the engine's answer was cut inside an event")
+        return []
+
+    async def drain(self) -> None:
+        """Let the body end, so that the connection can serve again."""
+        while True:
+            try:
+                if not await self._exchange.response.read(DRAIN_S):
+                    return
+            except UpstreamFailure:
+                return
+
+
+async def relay(reader: EventReader, held: list[Event], reply: Reply, *, strip: bool) -> str:
+    """Forward the held events and all that follow, and end the stream well. Returns "" or what went wrong upstream.
+
+    Raises ClientGone.
+    """
+    progress = reader.progress
+    failure = ""
+    try:
+        events = held or await reader.events()
+        while events:
+            await reply.write(_bytes_of(events, strip=strip))
+            if progress.error is not None:
+                break
+            events = await reader.events()
+        else:
+            if not progress.done and not progress.finish_reason:
+                failure = "the engine's answer ended early"
+    except UpstreamFailure as error:
+        failure = str(error)
+    if failure:
+        await reply.write(error_event(failure, "engine_failed"))
+    if not progress.done:
+        await reply.write(DONE)
+    await reply.end()
+    await reader.drain()
+    if progress.error is not None and not failure:
+        return f"the engine reported: {str(progress.error.get('message', ''))[:200]}"
+    return failure
+
+
+def _bytes_of(events: list[Event], *, strip: bool) -> bytes:
+    if strip:
+        return b"".join(raw if value is None else without_logprobs(value) for raw, value in events)
+    return events[0][0] if len(events) == 1 else b"".join(raw for raw, _ in events)

@@ -1,0 +1,57 @@
+"""A real server on a free port, in a thread of this process, with the shipped fake behind it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+
+from vortex.backends.fake import FakeBackend
+from vortex.protocols import ChatBackend
+from vortex.server.app import create_app
+from vortex.server.options import ServerOptions
+from vortex.server.process import bind, server_for
+from vortex.server.serving import Checkups
+
+
+@contextmanager
+def running(
+    backend: ChatBackend | None = None, options: ServerOptions | None = None, checkups: Checkups | None = None
+) -> Iterator[str]:
+    """The address of a server that takes requests."""
+    options = options or ServerOptions()
+    listener = bind("127.0.0.1", 0)
+    ready = threading.Event()
+    server = server_for(create_app(backend or FakeBackend(), options, checkups), options, ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        assert ready.wait(10), "the server did not start"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+        assert not thread.is_alive(), "the server did not drain"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., httpx.Client]]:
+    """`serve(backend, options, checkups)` gives an httpx client of a new server; all end with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object, **fields: object) -> httpx.Client:
+            address = stack.enter_context(running(*arguments, **fields))
+            return stack.enter_context(httpx.Client(base_url=address, trust_env=False, timeout=20))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def plain() -> Iterator[httpx.Client]:
+    """One server that tests share which leave nothing behind."""
+    with running() as address, httpx.Client(base_url=address, trust_env=False, timeout=20) as client:
+        yield client
