@@ -24,6 +24,9 @@ class Alternating:
         mask = np.arange(70) % 2 == len(self.seen) % 2
         return pack(mask) if self.packed else mask
 
+    def settle(self, token_id):
+        return token_id
+
     def advance(self, token_id):
         self.seen = (*self.seen, token_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +22,7 @@ def test_logits_depend_on_the_tokens_alone(ids, cuts, other_ids):
     whole = model.sweep([Span(model.new_state(), ids, Want.ALL_LOGITS)]).logits
     state, rows = model.new_state(), []
     edges = sorted({0, len(ids), *(min(cut, len(ids)) for cut in cuts)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         drafts = [*ids[start:end], 7]
         output = model.sweep([Span(model.new_state(), other_ids), Span(state, drafts, Want.ALL_LOGITS)])
         rows.append(output.logits[output.logits_rows[1]][: end - start])

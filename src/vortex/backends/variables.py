@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from vortex.errors import ConfigError
+from vortex.records.atomic import atomic_write
 
 Kind = Literal["integer", "number", "switch", "choice", "text", "urls", "secret"]
 SWITCH = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
@@ -143,3 +144,15 @@ def _suspects(environment: Mapping[str, str], env_file: Mapping[str, str]) -> li
 def _misspelled(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"{name} is not a variable of this program" + (f": did you mean {close[0]}?" if close else "")
+
+
+def write_env_file(path: Path, values: Mapping[str, str]) -> None:
+    """Set variables in the file, each where it stands (comments stay) or at the end. Written whole or not at all."""
+    left = dict(values)
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        name = line.strip().removeprefix("export ").partition("=")[0].strip()
+        lines.append(f"{name}={left.pop(name)}" if name in left else line)
+    lines += [f"{name}={value}" for name, value in left.items()]
+    with atomic_write(path) as file:
+        file.write(("\n".join(lines) + "\n").encode())

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from vortex.cli import bench, chat, config, doctor, models, serve
+from vortex.cli import bench, chat, config, doctor, gateway, models, serve
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -29,7 +30,6 @@ INTERNAL_ERROR = 70
 
 app = typer.Typer(
     name="vortex",
-    help="Your own language model, on your own machine: it fits, adapts and improves under your control.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -38,8 +38,9 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def welcome(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
+    """Your own language model, on your own machine: it fits, adapts and improves under your control."""
     if version:
         from vortex import __version__
 
@@ -49,7 +50,7 @@ def welcome(
         typer.echo(WELCOME, nl=False)
 
 
-for group in (chat, serve, models, doctor, bench, config):
+for group in (chat, serve, gateway, models, doctor, bench, config):
     group.register(app)
 
 

@@ -13,6 +13,7 @@ from vortex.cli.options import ModelOption, ProfileOption, SetOption
 if TYPE_CHECKING:
     from vortex.bench.peer import Peer
     from vortex.bench.report import Report
+    from vortex.cli.composition import OpenedModel
 
 PROMPT = "The history of the printing press begins "
 
@@ -126,7 +127,7 @@ def fidelity(
 
     loaded = settings_for(profile, set_, {"model.name": model})
     opened = open_model(loaded)
-    fp32 = TransformersReference(opened.path)
+    fp32 = TransformersReference(_weights(opened))
     with _peer(peer, peer_python) as other:
         measurement = FidelityMeasurement(
             model_name=opened.name,
@@ -154,8 +155,16 @@ def reference(
 
     opened = open_model(settings_for(flags={"model.name": model}))
     ids = opened.tokenizer.encode(REFERENCE_PROMPT, add_bos=True)[:PROMPT_TOKENS]
-    make_reference(ids, TransformersReference(opened.path).logits).save(out)
+    make_reference(ids, TransformersReference(_weights(opened)).logits).save(out)
     typer.echo(f"{out}: {out.stat().st_size} bytes")
+
+
+def _weights(opened: OpenedModel) -> Path:
+    from vortex.errors import RequestError
+
+    if opened.path is None:
+        raise RequestError(f"{opened.name} has no weights to compare; name a model with --model")
+    return opened.path
 
 
 def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext[None]:

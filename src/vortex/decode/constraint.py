@@ -16,8 +16,13 @@ class TokenConstraint(Protocol):
         [ceil(vocab / 32)]; or None where all may. Ids beyond its end are forbidden. End tokens belong in it too."""
         ...
 
+    def settle(self, token_id: int) -> int:
+        """The token to take where `token_id` was chosen among the allowed: itself, or another that must come instead
+        (the limit nears, and the answer has to be brought to an end). Changes nothing that `advance` or `mask` tell."""
+        ...
+
     def advance(self, token_id: int) -> None:
-        """The token was chosen. Called once per token, never with a token that the mask forbids."""
+        """The token was chosen. Called once per token, with what `settle` gave."""
         ...
 
     @property

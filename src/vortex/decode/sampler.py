@@ -84,7 +84,7 @@ class SamplerState:
     def choose(self, logits: np.ndarray) -> int:
         """The next token from logits [vocab] float32. BackendError where nothing can follow."""
         seen_ids, seen_counts = self._window.counted() if self._window else _NOTHING_SEEN
-        return choose_token(
+        token_id = choose_token(
             logits,
             self.options,
             seen_ids=seen_ids,
@@ -92,6 +92,7 @@ class SamplerState:
             allowed=self._allowed(len(logits)),
             key=noise_key(*self._draw, self.num_tokens) if self.options.temperature else 0,
         )
+        return self.constraint.settle(token_id) if self.constraint is not None else token_id
 
     def advance(self, token_id: int) -> None:
         """The token stands: it moves the noise, the window and the constraint on."""

@@ -33,20 +33,27 @@ class Loop:
     integral_gain: float  # per tick
     dead_band: float
 
-    def step(self, integral: float, excess: float) -> tuple[float, float]:
-        """(new integral, actuation). The integral stays where it could at most drive the output to its bounds."""
+    def step(self, integral: float, before: float, excess: float) -> tuple[float, float]:
+        """(new integral, new actuation). The integral never grows beyond what drives the output to its bound, and the
+        output relaxes slower than it braces."""
         error = math.copysign(max(abs(excess) - self.dead_band, 0.0), excess)
         error = min(max(error, -1.0), 1.0)
-        integral = min(max(integral + self.integral_gain * error, 0.0), 1.0)
-        return round(integral, DIGITS), round(min(max(self.gain * error + integral, 0.0), 1.0), DIGITS)
+        room = 1.0 - self.gain * max(error, 0.0)
+        integral = min(max(integral + self.integral_gain * error, 0.0), room)
+        wanted = min(max(self.gain * error + integral, 0.0), 1.0)
+        return round(integral, DIGITS), round(min(max(wanted, before - SLEW_DOWN), before + SLEW_UP), DIGITS)
 
 
-THRESHOLD = Loop(gain=0.10, integral_gain=0.06, dead_band=0.1)
-BUDGET = Loop(gain=0.10, integral_gain=0.04, dead_band=0.2)
-CONCURRENCY = Loop(gain=0.05, integral_gain=0.03, dead_band=0.2)
+THRESHOLD = Loop(gain=0.5, integral_gain=0.02, dead_band=0.1)
+BUDGET = Loop(gain=0.4, integral_gain=0.01, dead_band=0.2)
+CONCURRENCY = Loop(gain=0.2, integral_gain=0.01, dead_band=0.2)
+SLEW_UP = 0.2
+SLEW_DOWN = 0.05
+QUEUE_OCTAVES = 4.0
 MAX_OFFSET = 0.35
 MIN_BUDGET = 0.25
 MIN_CONCURRENCY = 0.05
+LOOPS = (THRESHOLD, BUDGET, CONCURRENCY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +68,10 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerState:
-    threshold_integral: float = 0.0
-    budget_integral: float = 0.0
-    concurrency_integral: float = 0.0
+    """`integrals` and `actuations` (0..1) of threshold, budget and concurrency; then what follows for requests."""
+
+    integrals: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    actuations: tuple[float, float, float] = (0.0, 0.0, 0.0)
     threshold_offset: float = 0.0
     budget_factor: float = 1.0
     concurrency_factor: float = 1.0
@@ -76,16 +84,19 @@ def excess(value: float | None, target: float) -> float:
 
 def step(state: ControllerState, seen: Measurement, settings: ControllerSettings) -> ControllerState:
     ttft = excess(seen.ttft_p95_ms, settings.target_ttft_ms)
-    queue = excess(seen.queue, settings.target_queue)
+    queue = math.log2((1.0 + seen.queue) / (1.0 + settings.target_queue)) / QUEUE_OCTAVES  # it jumps, so compressed
     share = excess(seen.share, settings.target_share)
+    share = share if share > 0 else -1.0  # a ceiling: too little ANALITICO is no reason to seek more
     errors = excess(seen.error_rate, settings.target_error_rate)
-    threshold_integral, threshold = THRESHOLD.step(state.threshold_integral, max(ttft, queue, share))
-    budget_integral, budget = BUDGET.step(state.budget_integral, max(ttft, queue))
-    concurrency_integral, concurrency = CONCURRENCY.step(state.concurrency_integral, max(ttft, errors))
+    excesses = (max(ttft, queue, share), max(ttft, queue), max(ttft, errors))
+    moved = [
+        loop.step(integral, before, above)
+        for loop, integral, before, above in zip(LOOPS, state.integrals, state.actuations, excesses, strict=True)
+    ]
+    threshold, budget, concurrency = (actuation for _, actuation in moved)
     return ControllerState(
-        threshold_integral=threshold_integral,
-        budget_integral=budget_integral,
-        concurrency_integral=concurrency_integral,
+        integrals=(moved[0][0], moved[1][0], moved[2][0]),
+        actuations=(threshold, budget, concurrency),
         threshold_offset=round(MAX_OFFSET * threshold, DIGITS),
         budget_factor=round(1.0 - (1.0 - MIN_BUDGET) * budget, DIGITS),
         concurrency_factor=round(1.0 - (1.0 - MIN_CONCURRENCY) * concurrency, DIGITS),

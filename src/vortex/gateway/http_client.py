@@ -112,16 +112,24 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Until something happens or the time is over, whichever is first."""
+    @property
+    def settled(self) -> bool:
+        """There is something to read, or nothing more will come."""
+        return bool(self.pieces or self.complete or self.broken)
+
+    async def wait_until(self, deadline: float) -> bool:
+        """Wait until something happens. False, at once or then, when the time is over."""
         loop = asyncio.get_running_loop()
+        if loop.time() >= deadline:
+            return False
         waiter = self._waiter = loop.create_future()
-        timer = loop.call_later(max(timeout_s, 0.0), self._wake)
+        timer = loop.call_at(deadline, self._wake)
         try:
             await waiter
         finally:
             timer.cancel()
             self._waiter = None
+        return True
 
     def take(self) -> bytes:
         data = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
@@ -156,8 +164,9 @@ class Response:
     async def head(self, timeout_s: float) -> bool:
         """True once status and headers are here; False when the time is over. Raises UpstreamFailure."""
         connection = self._connection
-        if not connection.has_head and not connection.broken:
-            await connection.wait(timeout_s)
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not connection.has_head and not connection.broken and await connection.wait_until(deadline):
+            pass
         if not connection.has_head and connection.broken:
             raise self._failure()
         return connection.has_head
@@ -165,8 +174,10 @@ class Response:
     async def read(self, timeout_s: float) -> bytes | None:
         """The bytes that came since, b"" at the end of the body, None when the time is over. Raises UpstreamFailure."""
         connection = self._connection
-        if not connection.pieces and not connection.complete and not connection.broken:
-            await connection.wait(timeout_s)
+        if not connection.pieces:
+            deadline = asyncio.get_running_loop().time() + timeout_s
+            while not connection.settled and await connection.wait_until(deadline):
+                pass
         if connection.pieces:
             return connection.take()
         if connection.complete:

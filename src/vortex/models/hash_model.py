@@ -155,7 +155,10 @@ class HashModel:
     def logits_of(self, sequence_hash: int) -> np.ndarray:
         """[vocab] float32: exponential variates, so that a few tokens stand out."""
         logits = -np.log1p(-self._uniform(sequence_hash))
-        return (logits if self.options.favour is None else logits + self.options.favour).astype(np.float32)
+        if self.options.favour is not None:
+            logits = logits + self.options.favour
+        row: np.ndarray = logits.astype(np.float32)
+        return row
 
     def _before_sweep(self, spans: Sequence[Span]) -> None:
         assert spans, "a sweep needs a span"

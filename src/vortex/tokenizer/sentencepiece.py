@@ -17,14 +17,13 @@ def sentencepiece_merges(mergeable: Mapping[str, int], scores: Sequence[float]) 
 
     `mergeable` maps ordinary pieces (not control, byte or user-defined ones) to ids; `scores[id]` ranks them.
     """
-    ranked = []
-    for piece, piece_id in mergeable.items():
-        for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in mergeable and right in mergeable:
-                ranked.append((-scores[piece_id], piece_id, mergeable[left], left, right))
-    ranked.sort()
-    return [f"{left} {right}" for _, _, _, left, right in ranked]
+    merges: list[str] = []
+    for piece, _ in sorted(mergeable.items(), key=lambda item: (-scores[item[1]], item[1])):
+        pairs = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
+        spelled = [pair for pair in pairs if pair[0] in mergeable and pair[1] in mergeable]
+        spelled.sort(key=lambda pair: mergeable[pair[0]])
+        merges += [f"{left} {right}" for left, right in spelled]
+    return merges
 
 
 def sentencepiece_rules(*, add_space_prefix: bool) -> dict[str, Any]:

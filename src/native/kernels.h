@@ -1,0 +1,85 @@
+// The table of kernels that every instruction set fills, and the plain values they work on.
+// Kernels work on one piece (a tile, a row, a head); who runs which piece is decided in product.cpp and layer.cpp.
+#pragma once
+#include <cstdint>
+
+#include "format.h"
+
+namespace vortex {
+
+// 32 activations as int8, x = scale * q, and what they bring to offsets and minima. One record, so that a row of them
+// is one stream of memory.
+struct QuantizedBlock {
+  int8_t q[BLOCK];
+  float scale, scaled_sum;  // scaled_sum: scale * sum of q
+  int32_t sums[2];          // of q: columns 0-15, 16-31
+};
+
+struct Activations {
+  int64_t rows, columns;
+  const float* x;          // [rows][columns]
+  QuantizedBlock* blocks;  // [rows][columns / 32]
+};
+
+struct Matrix {
+  Format format = Format::F32;
+  const uint8_t* data = nullptr;  // tiles, or GGUF rows
+  int64_t rows = 0, columns = 0;
+  bool packed = true;
+  const float* bias = nullptr;  // [rows] or null
+};
+
+// Keys and values of one key head of one sequence. keys: [capacity / 16][head_width][16]; values: [capacity][head_width].
+// Elements are fp16, or int8 with a scale per position.
+struct HeadCache {
+  void* keys;
+  void* values;
+  float* key_scale;  // [capacity], int8 only
+  float* value_scale;
+};
+
+// Query rows that share one key head. Row i is a token's head: `query[i]`, at `position[i]`.
+struct Queries {
+  int rows;
+  int head_width;
+  int window;  // keys seen, the own one included; 0: all
+  const float* const* query;
+  const int64_t* position;
+};
+
+constexpr int CHUNK = 256;        // keys per partial softmax, counted from position 0
+constexpr int MAX_QUERIES = 16;   // rows of one attend call
+constexpr int MAX_HEAD_WIDTH = 512;
+
+// A partial softmax of one query row: largest score, sum of weights, weighted values [head_width].
+struct Partial {
+  float largest, sum;
+  float* values;
+};
+
+struct Kernels {
+  const char* name;
+  void (*quantize)(const Activations&, int64_t row, int64_t first_block, int64_t end_block);
+  // y[row - ...]: rows first_row..end_row of the activations times one tile, to y[row * y_stride + 0..15]
+  void (*product)(Format, const uint8_t* tile, const Activations&, int64_t first_row, int64_t end_row, float* y,
+                  int64_t y_stride, int valid);
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
+  void (*add)(float* x, const float* y, int64_t n);
+  void (*scale)(float* x, float by, int64_t n);
+  void (*gate)(bool gelu, const float* gate, const float* up, float* y, int64_t n);
+  void (*rotate)(float* head, const float* cos, const float* sin, int head_width);
+  void (*write_cache)(const HeadCache&, bool int8, int64_t position, int head_width, const float* key, const float* value);
+  // Partials of keys [chunk * CHUNK, end_key) for every query row that sees one of them; `seen` says which do.
+  void (*attend)(const HeadCache&, bool int8, const Queries&, int64_t chunk, int64_t end_key, Partial*, bool* seen);
+  void (*merge)(Partial& into, const Partial& next, int head_width, bool first);
+};
+
+extern const Kernels scalar_kernels;
+#if defined(__x86_64__) || defined(_M_X64)
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#elif defined(__aarch64__)
+extern const Kernels neon_kernels;
+#endif
+
+}  // namespace vortex

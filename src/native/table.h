@@ -1,0 +1,19 @@
+// Everything an instruction set compiles, in order, and its table. Included last by isa_*.cpp.
+#include "kernels.h"
+#include "wide.h"
+#include "rows.h"
+#include "product_tile.h"
+#include "attention.h"
+
+#define VORTEX_STRING_(x) #x
+#define VORTEX_STRING(x) VORTEX_STRING_(x)
+#define VORTEX_TABLE_(isa) isa##_kernels
+#define VORTEX_TABLE(isa) VORTEX_TABLE_(isa)
+
+namespace vortex {
+const Kernels VORTEX_TABLE(VORTEX_ISA) = {
+    VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
+    VORTEX_ISA::scale, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
+    VORTEX_ISA::merge,
+};
+}  // namespace vortex

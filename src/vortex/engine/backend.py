@@ -1,0 +1,163 @@
+"""A model in this process as a ChatBackend: requests in, events out, the sweep loop behind.
+
+Runs on any asyncio loop; the loop only waits, tokenizes and passes events on. Closing an answer's iterator cancels it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from vortex.engine.embedding import Embedding
+from vortex.engine.engine import Engine
+from vortex.engine.intake import ConstraintFactory, Intake, check_texts, wants_structure
+from vortex.engine.mailbox import Mailbox
+from vortex.engine.options import EngineOptions
+from vortex.errors import UnknownModel
+from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
+from vortex.types import (
+    BackendStatus,
+    ChatEvent,
+    ChatRequest,
+    ChoiceFinished,
+    Embeddings,
+    ModelCard,
+    Started,
+    TextDelta,
+)
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+_LONG_TEXT_CHARS = 8192  # tokenized off the loop, so that other answers keep flowing
+
+
+class AnswerReader(Protocol):
+    """Reads an answer as it is written and says it in other events: text that is a tool call becomes one.
+
+    One for each request, fed with all its deltas and ends in order; text it is unsure of it may hold back.
+    """
+
+    def read(self, event: TextDelta | ChoiceFinished) -> Iterable[ChatEvent]: ...
+
+
+ReaderFactory = Callable[[ChatRequest], AnswerReader | None]
+
+
+class LocalBackend:
+    """A `vortex.protocols.ChatBackend`. Owns the model and closes it; make it, and close it, once.
+
+    constrain: for requests with tools or a schema; without it they are refused. read_answer: None for plain text.
+    drain_s: how long `close` lets running answers finish.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        chat_format: ChatFormat,
+        card: ModelCard,
+        options: EngineOptions | None = None,
+        *,
+        constrain: ConstraintFactory | None = None,
+        read_answer: ReaderFactory | None = None,
+    ) -> None:
+        options = options or EngineOptions()
+        vocab_size = min(model.vocab_size, tokenizer.vocab_size)
+        context_length = _shorter(model.context_length, options.context_tokens or None)
+        self._card = ModelCard(
+            name=card.name,
+            context_length=context_length,
+            created=card.created,
+            licence=card.licence,
+            origin=card.origin,
+        )
+        self._options = options
+        self._read_answer = read_answer
+        self._slow_in_flight = 0
+        self._intake = Intake(
+            tokenizer,
+            chat_format,
+            options,
+            vocab_size=vocab_size,
+            context_length=context_length,
+            constrain=constrain,
+        )
+        self._engine = Engine(model, options, vocab_size)
+
+    async def models(self) -> Sequence[ModelCard]:
+        return [self._card]
+
+    async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        """Started, deltas, a ChoiceFinished per choice, Completed. Raises before the first event RequestError and its
+        kin, and Overloaded; after it BackendError where the model fails."""
+        self._check_model(request.model)
+        size_chars = sum(len(message.content) for message in request.messages) + len(request.prompt or "")
+        is_slow = size_chars > _LONG_TEXT_CHARS or wants_structure(request)  # a schema has to be compiled
+        prepared = await self._prepared(is_slow, self._intake.prepare, request)
+        box: Mailbox[ChatEvent] = Mailbox()
+        reader = self._read_answer(request) if self._read_answer else None
+        self._engine.submit(self._intake.generation(prepared, box))
+        try:
+            yield Started(request_id=request.request_id, model=self._card.name, seed=prepared.seed)
+            async for event in box:
+                if reader is not None and isinstance(event, TextDelta | ChoiceFinished):
+                    for read in reader.read(event):
+                        yield read
+                else:
+                    yield event
+        finally:
+            box.abandon()  # harmless where all was read; else the request leaves by the next sweep
+
+    async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings:
+        """Raises RequestError, ContextOverflow, Overloaded, MissingCapability."""
+        self._check_model(model)
+        check_texts(texts)
+        is_slow = sum(map(len, texts)) > _LONG_TEXT_CHARS
+        prompts = await self._prepared(is_slow, self._prompts, texts)
+        vectors: list[np.ndarray] = []
+        for start in range(0, len(prompts), self._options.max_slots):  # a long list must not fill the line
+            group = prompts[start : start + self._options.max_slots]
+            vectors += await asyncio.gather(*(self._vector(prompt) for prompt in group))
+        return Embeddings(vectors=np.stack(vectors), prompt_tokens=sum(map(len, prompts)))
+
+    async def status(self) -> BackendStatus:
+        return self._engine.status()
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """Refuse new requests, let running ones finish for at most `drain_s` seconds, free the model."""
+        await asyncio.to_thread(self._engine.close, drain_s)
+
+    async def _prepared(self, is_slow: bool, function: Callable[[Argument], Result], argument: Argument) -> Result:
+        """What is slow runs on another thread; and while it does, so does the rest: tokenizers have a lock."""
+        if not is_slow and not self._slow_in_flight:
+            return function(argument)
+        self._slow_in_flight += 1
+        try:
+            return await asyncio.to_thread(function, argument)
+        finally:
+            self._slow_in_flight -= 1
+
+    def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        prompts = [self._intake.prompt_ids(ChatRequest(request_id="embedding", prompt=text)) for text in texts]
+        self._intake.check_fits(max(map(len, prompts)), "input")
+        return prompts
+
+    async def _vector(self, prompt_ids: list[int]) -> np.ndarray:
+        box: Mailbox[np.ndarray] = Mailbox()
+        self._engine.submit(Embedding(prompt_ids, box))
+        try:
+            return await anext(box)
+        finally:
+            box.abandon()
+
+    def _check_model(self, name: str | None) -> None:
+        if name is not None and name != self._card.name:
+            raise UnknownModel(f"model '{name}' is not served here; this backend serves '{self._card.name}'")
+
+
+def _shorter(*lengths: int | None) -> int | None:
+    return min((length for length in lengths if length is not None), default=None)

@@ -1,0 +1,205 @@
+"""A ChatRequest becomes a Generation: checked, written in the model's chat format, measured against the context.
+
+Everything a request can be refused for is refused here, before its first event, with one line that names the fix.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vortex.decode.constraint import TokenConstraint
+from vortex.decode.sampler import SamplerState
+from vortex.engine.answer_text import AnswerText
+from vortex.engine.choice import Choice, Ending
+from vortex.engine.generation import Generation
+from vortex.engine.mailbox import Mailbox
+from vortex.engine.options import EngineOptions
+from vortex.errors import ContextOverflow, RequestError
+from vortex.protocols import ChatFormat, Tokenizer
+from vortex.types import ChatEvent, ChatRequest, SamplingOptions
+
+ConstraintFactory = Callable[[ChatRequest, int], TokenConstraint | None]
+"""(request, most tokens of the answer) to what its tokens must obey, or None. Raises RequestError for what it cannot
+read, or where the limit is too small for any valid answer. Called before the first event, copied for every choice."""
+
+MAX_TOP_LOGPROBS = 20
+DRAWN_SEED_BITS = 53  # exact in JSON numbers everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request with all its unknowns settled."""
+
+    request: ChatRequest
+    prompt_ids: list[int]
+    max_tokens: int
+    seed: int
+    constraint: TokenConstraint | None
+
+
+def wants_structure(request: ChatRequest) -> bool:
+    """The answer must follow a schema, or may hold tool calls."""
+    return request.json_schema is not None or (bool(request.tools) and request.tool_choice != "none")
+
+
+class Intake:
+    """vocab_size: ids that a prompt may hold and a bias may name. context_length: most tokens of a conversation, or
+    None. Safe to use from several threads if the tokenizer is."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        chat_format: ChatFormat,
+        options: EngineOptions,
+        *,
+        vocab_size: int,
+        context_length: int | None,
+        constrain: ConstraintFactory | None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._chat_format = chat_format
+        self._options = options
+        self._vocab_size = vocab_size
+        self._context_length = context_length
+        self._constrain = constrain
+
+    def prepare(self, request: ChatRequest) -> Prepared:
+        """Raises RequestError or ContextOverflow."""
+        check_sampling(request.sampling, self._vocab_size)
+        self._check_shape(request)
+        prompt_ids = self.prompt_ids(request)
+        max_tokens = self._fit(len(prompt_ids), request)
+        if request.min_tokens > max_tokens:
+            raise RequestError(
+                f"min_tokens {request.min_tokens} is more than the {max_tokens} tokens the answer may have",
+                param="min_tokens",
+            )
+        constraint = self._constrain(request, max_tokens) if self._constrain and wants_structure(request) else None
+        seed = request.sampling.seed
+        drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
+        return Prepared(request, prompt_ids, max_tokens, drawn, constraint)
+
+    def generation(self, prepared: Prepared, box: Mailbox[ChatEvent]) -> Generation:
+        """The job, its events to go to `box`."""
+        choices = [self._choice(prepared, index) for index in range(prepared.request.num_choices)]
+        return Generation(prepared.prompt_ids, choices, box)
+
+    def prompt_ids(self, request: ChatRequest) -> list[int]:
+        """The prompt as the model reads it: the conversation in its format, or text after a beginning token, or ids."""
+        if request.prompt is None:
+            tools = request.tools if request.tool_choice != "none" else ()
+            ids = self._chat_format.encode(request.messages, tools, **request.template_options)
+        elif isinstance(request.prompt, str):
+            ids = self._tokenizer.encode(request.prompt, add_bos=True)
+        else:
+            ids = list(request.prompt)
+        if not ids:
+            raise RequestError("the prompt is empty; send at least one token", param="prompt")
+        if min(ids) < 0 or max(ids) >= self._vocab_size:
+            raise RequestError(f"the prompt holds a token id outside 0..{self._vocab_size - 1}", param="prompt")
+        return ids
+
+    def check_fits(self, prompt_tokens: int, param: str) -> None:
+        """Raises ContextOverflow where the prompt alone leaves no room for a token."""
+        limit = self._context_length
+        if limit is not None and prompt_tokens >= limit:
+            raise ContextOverflow(
+                f"the prompt has {prompt_tokens} tokens and the context holds {limit}; shorten the prompt", param=param
+            )
+
+    def _fit(self, prompt_tokens: int, request: ChatRequest) -> int:
+        """How many tokens the answer may have."""
+        self.check_fits(prompt_tokens, "messages" if request.prompt is None else "prompt")
+        limit = self._context_length
+        room = self._options.default_max_tokens if limit is None else limit - prompt_tokens
+        if request.max_tokens is None:
+            return min(room, self._options.default_max_tokens)
+        if limit is not None and request.max_tokens > room:
+            raise ContextOverflow(
+                f"the prompt has {prompt_tokens} tokens and max_tokens is {request.max_tokens}, together "
+                f"{prompt_tokens + request.max_tokens}, but the context holds {limit}; lower max_tokens or shorten "
+                "the prompt",
+                param="max_tokens",
+            )
+        return request.max_tokens
+
+    def _check_shape(self, request: ChatRequest) -> None:
+        if (request.prompt is None) == (not request.messages):
+            raise RequestError("a request needs either messages or a prompt", param="messages")
+        if not 1 <= request.num_choices <= self._options.max_slots:
+            raise RequestError(
+                f"n is {request.num_choices}; this engine answers 1 to {self._options.max_slots} choices at once",
+                param="n",
+            )
+        _need(request.max_tokens is None or request.max_tokens >= 1, "max_tokens", "at least 1")
+        _need(request.min_tokens >= 0, "min_tokens", "at least 0")
+        _need(
+            request.top_logprobs is None or 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS,
+            "top_logprobs",
+            f"between 0 and {MAX_TOP_LOGPROBS}",
+        )
+        _need(all(request.stop), "stop", "strings that are not empty")
+        if wants_structure(request) and self._constrain is None:
+            asked = "a JSON schema" if request.json_schema is not None else "tool calls"
+            raise RequestError(
+                f"the request asks for {asked}, but this backend was opened without constrained decoding; "
+                "leave them out, or serve the model with `vortex serve`",
+                param="response_format" if request.json_schema is not None else "tools",
+            )
+
+    def _choice(self, prepared: Prepared, index: int) -> Choice:
+        request = prepared.request
+        ending = Ending(
+            max_tokens=prepared.max_tokens,
+            min_tokens=request.min_tokens,
+            end_ids=frozenset() if request.ignore_eos else self._tokenizer.end_ids,
+        )
+        sampler = SamplerState(
+            request.sampling,
+            seed=prepared.seed,
+            choice=index,
+            prompt_ids=prepared.prompt_ids,
+            constraint=prepared.constraint.copy() if prepared.constraint is not None else None,
+            min_tokens=request.min_tokens,
+            end_ids=ending.end_ids,
+        )
+        return Choice(
+            sampler=sampler,
+            text=AnswerText(index, self._tokenizer.stream_decoder(), request.stop),
+            ending=ending,
+            tokenizer=self._tokenizer,
+            top_logprobs=request.top_logprobs,
+            entropy_top_k=self._options.entropy_top_k,
+        )
+
+
+def check_sampling(sampling: SamplingOptions, vocab_size: int) -> None:
+    """Raises RequestError naming the first value out of range."""
+    for name in ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
+        _need(math.isfinite(getattr(sampling, name)), name, "a finite number")
+    _need(sampling.temperature >= 0, "temperature", "at least 0")
+    _need(0 <= sampling.top_p <= 1, "top_p", "between 0 and 1")
+    _need(0 <= sampling.min_p <= 1, "min_p", "between 0 and 1")
+    _need(sampling.repetition_penalty > 0, "repetition_penalty", "greater than 0")
+    for name in ("top_k", "top_p_max_k", "penalty_window"):
+        _need(getattr(sampling, name) >= 0, name, "at least 0 (0: no limit)")
+    _need(sampling.top_p_min_k >= 1, "top_p_min_k", "at least 1")
+    _need(all(math.isfinite(bias) for bias in sampling.logit_bias.values()), "logit_bias", "finite numbers")
+    _need(
+        all(0 <= token_id < vocab_size for token_id in sampling.logit_bias),
+        "logit_bias",
+        f"for token ids between 0 and {vocab_size - 1}",
+    )
+
+
+def _need(holds: bool, param: str, what: str) -> None:
+    if not holds:
+        raise RequestError(f"{param} must be {what}", param=param)
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raises RequestError for an embedding request without a text."""
+    _need(bool(texts), "input", "at least one text")

@@ -1,0 +1,26 @@
+"""The limits of an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """max_slots: sequences that run at once (a request with n choices takes n).
+
+    queue_limit: requests that may wait for a slot; one more is refused with Overloaded.
+    prefill_tokens_per_sweep: prompt tokens that ride in one sweep beside all decodes; at least one chunk always does.
+    prefix_cache_bytes: memory for prompt prefixes that later requests may share; 0 turns sharing off.
+    default_max_tokens: tokens of an answer whose request names no limit.
+    entropy_top_k: report the mean entropy of an answer's tokens over this many likeliest ones; 0: do not measure it.
+    context_tokens: most tokens of one conversation; 0: the model's own context.
+    """
+
+    max_slots: int = 8
+    queue_limit: int = 64
+    prefill_tokens_per_sweep: int = 512
+    prefix_cache_bytes: int = 256 * 2**20
+    default_max_tokens: int = 2048
+    entropy_top_k: int = 0
+    context_tokens: int = 0

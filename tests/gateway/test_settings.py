@@ -1,0 +1,150 @@
+"""Variables: what is wrong is named with its value and its range before anything starts; the documents tell the truth."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from vortex.backends.addresses import ADDRESSES, environment_and_file
+from vortex.backends.variables import read_env_file, write_env_file
+from vortex.errors import ConfigError
+from vortex.gateway.settings import read_settings
+from vortex.gateway.variables import VARIABLES
+
+ROOT = Path(__file__).parent.parent.parent
+SEED = {
+    "ENGINE_MEM_FRACTION": "0.85", "LKN_ENTROPY_THRESHOLD": "0.6", "LKN_PROBE_TOP_K": "10",
+    "LKN_DECISION_STRATEGY": "rules", "LKN_MAX_TOKENS_FLUIDO": "150", "LKN_MODE": "homeostatic",
+    "ENGINE_BASE_URL": "http://127.0.0.1:30000", "ENGINE_KIND": "vortex", "LKN_HOST": "127.0.0.1", "LKN_PORT": "8000",
+    "LKN_BREAKER_FAILURES": "5", "LKN_BREAKER_RESET_S": "30",
+}  # fmt: skip
+
+
+def test_the_seeds_names_and_defaults() -> None:
+    defaults = {variable.name: variable.default for variable in (*ADDRESSES, *VARIABLES)}
+    assert {name: defaults[name] for name in SEED} == SEED
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LKN_ENTROPY_THRESHOLD", "1.7", "LKN_ENTROPY_THRESHOLD=1.7 is not allowed: set a number from 0 to 1"),
+        ("LKN_ENTROPY_THRESHOLD", "nan", "set a number from 0 to 1"),
+        ("LKN_PROBE_TOP_K", "ten", "LKN_PROBE_TOP_K=ten is not allowed: set a whole number from 2 to 20"),
+        ("LKN_DECISION_STRATEGY", "magic", "set rules or entropy"),
+        ("LKN_LEDGER", "maybe", "set on or off"),
+        ("ENGINE_BASE_URL", "127.0.0.1:30000", "set one http:// or https:// address"),
+        ("ENGINE_BASE_URL", "http://x:99999", "set one http:// or https:// address"),
+        ("LKN_PORT", "70000", "set a whole number from 0 to 65535"),
+        ("LKN_TRESHOLD", "1", "LKN_TRESHOLD is not a variable of this program"),
+        ("LKN_HOST", "0.0.0.0", "set LKN_API_KEY too"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_range(name: str, value: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_settings({name: value}, {})
+    assert name in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_everything_wrong_is_told_at_once_and_keys_never() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_settings({"LKN_PORT": "x", "LKN_MODE": "y", "LKN_API_KEY": "secret\nsecret"}, {})
+    assert "LKN_PORT" in str(caught.value)
+    assert "LKN_MODE" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_environment_wins_over_the_file_and_flags_over_both() -> None:
+    file = {"LKN_PORT": "1", "LKN_PROBE_TOP_K": "5"}
+    assert read_settings({"LKN_PORT": "2"}, file).addresses.port == 2
+    assert read_settings({"LKN_PORT": "2"}, file, LKN_PORT=3).addresses.port == 3
+    assert read_settings({}, file).decision.probe_top_k == 5
+
+
+def test_addresses_lose_their_v1() -> None:
+    urls = read_settings({"ENGINE_BASE_URL": "http://a:1/v1, https://b/x/"}, {}).addresses.engine_urls
+    assert urls == ("http://a:1", "https://b/x")
+
+
+def test_env_files(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("# comment\nexport LKN_PORT=9000\nLKN_INSTRUCTION='a # b'\nLKN_MODE=passthrough # why\n\n")
+    assert read_env_file(path) == {"LKN_PORT": "9000", "LKN_INSTRUCTION": "a # b", "LKN_MODE": "passthrough"}
+    write_env_file(path, {"LKN_PORT": "1", "LKN_HOLD_TOKENS": "8"})
+    assert path.read_text().splitlines()[:2] == ["# comment", "LKN_PORT=1"]
+    assert read_env_file(path)["LKN_HOLD_TOKENS"] == "8"
+    path.write_text("what is this\n")
+    with pytest.raises(ConfigError, match=r"\.env:1: expected NAME=value"):
+        read_env_file(path)
+    assert read_env_file(tmp_path / "none") == {}
+
+
+def test_a_file_of_the_working_folder_cannot_open_the_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".env"
+    path.write_text("LKN_HOST=0.0.0.0\nLKN_API_KEY=x\n")
+    monkeypatch.delenv("LKN_HOST", raising=False)
+    with pytest.raises(ConfigError, match="use --host"):
+        environment_and_file(path)
+
+
+def test_the_example_file_is_the_table() -> None:
+    text = (ROOT / "config" / ".env.example").read_text()
+    told = dict(re.findall(r"^#?\s?([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    table = {variable.name: variable.default for variable in (*ADDRESSES, *VARIABLES)}
+    assert told == table
+
+
+def test_the_page_names_every_variable() -> None:
+    page = (ROOT / "docs" / "gateway.md").read_text()
+    assert [variable.name for variable in (*ADDRESSES, *VARIABLES) if f"`{variable.name}`" not in page] == []
+
+
+def test_it_starts_with_the_engine_down_and_loads_neither_torch_nor_fastapi(tmp_path: Path) -> None:
+    code = "import sys, vortex.gateway.serve; print([m for m in ('torch', 'fastapi', 'numpy', 'pydantic', 'aiohttp') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+    environment = {**os.environ, "LKN_LEDGER_PATH": str(tmp_path / "l.jsonl"), "ENGINE_BASE_URL": "http://127.0.0.1:9"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vortex.gateway", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    url = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+    assert url, line
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{url[0]}/healthz", timeout=5)
+    assert caught.value.code == 503
+    caught.value.close()
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert process.wait(10) == 0
+    assert time.monotonic() - started < 6
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("variable", ["LKN_ENTROPY_THRESHOLD=7", "LKN_NOPE=1"])
+def test_the_program_says_one_line_and_ends_with_2(variable: str, tmp_path: Path) -> None:
+    name, _, value = variable.partition("=")
+    result = subprocess.run(
+        [sys.executable, "-m", "vortex.gateway"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, name: value},
+        cwd=tmp_path,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
