@@ -184,5 +184,6 @@ NB_MODULE(_vortex_tok, m) {
         .def(nb::init<const Core &>())
         .def("push", &StreamEncoder::push)
         .def("finish", &StreamEncoder::finish);
-    m.def("learn_merges", &learn_merges);
+    m.def("learn_merges", &learn_merges, nb::arg("symbols"), nb::arg("starts"), nb::arg("weights"), nb::arg("lengths"),
+          nb::kw_only(), nb::arg("max_merges"), nb::arg("min_weight"), nb::arg("max_bytes"));
 }

@@ -38,6 +38,7 @@ class Parser {
         if (!greedy_) commit(open_.size(), out);
         open_.clear();
         expanded_ = 0;
+        next_check_ = 0;
         total_ = 0;
         best_.assign(1, 0);
         code_.assign(1, -1);
@@ -66,7 +67,7 @@ class Parser {
         grow(open_.size() + trie_->longest() + 1);
         while (expanded_ < limit(last)) {
             expand(expanded_++);
-            if (++total_ % kCheckEveryBytes == 0) check(out);
+            if (++total_ % kCheckEveryBytes == 0 && expanded_ >= next_check_) check(out);
         }
     }
 
@@ -129,11 +130,14 @@ class Parser {
             const auto place = std::lower_bound(fronts.begin(), fronts.end(), before);
             if (place == fronts.end() || *place != before) fronts.insert(place, before);
         }
+        next_check_ = 0;
         if (fronts.front() > 0) {
             commit(fronts.front(), out);
         } else if (expanded_ >= kMaxOpenBytes) {
             for (size_t i = expanded_ + 1; i < best_.size(); ++i) best_[i] = kUnreached;
             commit(expanded_, out);
+        } else {
+            next_check_ = 2 * expanded_;  // looking back costs as much as what is open: look twice as far apart
         }
     }
 
@@ -163,6 +167,7 @@ class Parser {
     std::vector<int32_t> code_;    // last code of that path
     std::vector<uint16_t> length_; // and its length in bytes
     size_t expanded_ = 0;          // positions whose pieces were tried
+    size_t next_check_ = 0;        // no check before so many positions are open
     uint64_t total_ = 0;           // bytes expanded since the start: checks fall at fixed places
 };
 

@@ -6,6 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from vortex.tokenizer.vortex_tok import (
     Corpus,
@@ -15,6 +16,9 @@ from vortex.tokenizer.vortex_tok import (
     load_vortex_tokenizer,
     train,
 )
+
+settings.register_profile("house", deadline=None)  # a busy machine is no failure
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

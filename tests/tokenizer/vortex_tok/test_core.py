@@ -100,7 +100,7 @@ def test_codes_out_of_range_are_refused(kind: type) -> None:
 @pytest.mark.parametrize("kind", [core.Core, reference.Core])
 def test_a_list_that_is_no_vocabulary_is_refused(kind: type) -> None:
     with pytest.raises(ValueError, match="single byte"):
-        kind(ESC[1:] + [b"ab"], [1] * 256, False)
+        kind([*ESC[1:], b"ab"], [1] * 256, False)
     with pytest.raises(ValueError, match="twice"):
         kind([*ESC, b"ab", b"ab"], [1] * 258, False)
     with pytest.raises(ValueError, match="cost"):
@@ -122,8 +122,9 @@ def test_native_and_reference_learn_the_same_merges(
     symbols = np.array([symbol for sequence, _ in weighted for symbol in sequence], np.int32)
     starts = np.cumsum([0, *(len(sequence) for sequence, _ in weighted[:-1])]).astype(np.int64)
     weights = np.array([weight for _, weight in weighted], np.int64)
-    learn = (symbols, starts, weights, [1, 1, 2, 1], 12, min_weight, max_bytes)
-    assert core.learn_merges(*learn) == reference.learn_merges(*learn)
+    sequences = (symbols, starts, weights, [1, 1, 2, 1])
+    limits = {"max_merges": 12, "min_weight": min_weight, "max_bytes": max_bytes}
+    assert core.learn_merges(*sequences, **limits) == reference.learn_merges(*sequences, **limits)
 
 
 @native_only

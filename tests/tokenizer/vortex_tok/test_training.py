@@ -1,4 +1,4 @@
-"""Training: deterministic, resumable, honest about corpora that cannot fill the vocabulary; codes that are all in use."""
+"""Training: deterministic, resumable, honest about corpora that are too small; every code is in use."""
 
 from __future__ import annotations
 

@@ -38,7 +38,13 @@ def patch_candidates(corpus: Corpus, num_codes: int) -> tuple[bytes, ...]:
     starts = np.cumsum([0, *(len(word) for word in words[:-1])]).astype(np.int64)
     weights = np.array([counts[word] for word in words], np.int64)
     merges = learn_merges(
-        symbols, starts, weights, [1] * NUM_ESC, int(PATCH_RATIO * num_codes), MIN_WEIGHT, MAX_PATCH_BYTES
+        symbols,
+        starts,
+        weights,
+        [1] * NUM_ESC,
+        max_merges=int(PATCH_RATIO * num_codes),
+        min_weight=MIN_WEIGHT,
+        max_bytes=MAX_PATCH_BYTES,
     )
     return ordered_pieces(set(_spelled(_BYTES, merges)))
 
@@ -61,9 +67,9 @@ def macro_candidates(corpus: Corpus, patches: tuple[bytes, ...], num_codes: int)
         all_starts,
         np.ones(len(all_starts), np.int64),
         [len(piece) for piece in patches],
-        wanted,
-        MIN_WEIGHT,
-        MAX_MACRO_BYTES,
+        max_merges=wanted,
+        min_weight=MIN_WEIGHT,
+        max_bytes=MAX_MACRO_BYTES,
     )
     return ordered_pieces({piece for piece in _spelled(patches, merges) if _is_kept(piece)})
 

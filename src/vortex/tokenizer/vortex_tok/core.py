@@ -5,22 +5,31 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from vortex.tokenizer.vortex_tok import reference
 
-Core = reference.Core
-StreamEncoder = reference.StreamEncoder
-learn_merges = reference.learn_merges
-IS_NATIVE = False
+if TYPE_CHECKING:
+    from vortex.tokenizer.vortex_tok.reference import Core, StreamEncoder, learn_merges
 
-if os.environ.get("VORTEX_TOKENIZER") != "reference":
+
+def _native() -> ModuleType | None:
+    if os.environ.get("VORTEX_TOKENIZER") == "reference":
+        return None
     try:
-        from vortex.tokenizer.vortex_tok import _vortex_tok as native
-    except ImportError:
-        pass
-    else:
-        Core = native.Core
-        StreamEncoder = native.StreamEncoder
-        learn_merges = native.learn_merges
-        IS_NATIVE = True
+        return importlib.import_module("vortex.tokenizer.vortex_tok._vortex_tok")
+    except ModuleNotFoundError:
+        return None
+
+
+_found = _native()
+IS_NATIVE = _found is not None
+if not TYPE_CHECKING:
+    Core = getattr(_found, "Core", reference.Core)
+    StreamEncoder = getattr(_found, "StreamEncoder", reference.StreamEncoder)
+    learn_merges = getattr(_found, "learn_merges", reference.learn_merges)
+
+__all__ = ["IS_NATIVE", "Core", "StreamEncoder", "learn_merges"]

@@ -1,4 +1,4 @@
-"""A vocabulary on disk: a folder with `vortex-tok.json` and a front-coded trie beside it. Specified in docs/tokenizer.md.
+"""A vocabulary on disk: a folder with `vortex-tok.json` and a front-coded trie beside it (docs/tokenizer.md).
 
 Promises that what loads is whole: sizes, order, checksum and fingerprint are verified, and a folder is either written
 completely or not at all (the JSON file is renamed into place last and names the trie file by its checksum).

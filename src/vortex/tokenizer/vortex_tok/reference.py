@@ -9,8 +9,9 @@ through it; where paths never meet (one byte repeated), the parse is cut so that
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,9 @@ class Core:
         """(end, code) of every piece that starts at `start`, shortest first."""
         node = self.trie
         for at in range(start, len(data)):
-            node = node.get(data[at])  # type: ignore[assignment]
-            if node is None:
+            if data[at] not in node:
                 return
+            node = node[data[at]]
             if _END in node:
                 yield at + 1, node[_END]
 
@@ -104,6 +105,7 @@ class StreamEncoder:
         self._best: dict[int, int] = {0: 0}  # position in _open -> cheapest cost to reach it
         self._last: dict[int, tuple[int, int]] = {}  # position -> (code, start) of that path's last piece
         self._expanded = 0
+        self._next_check = 0  # no check before so many positions are open
         self._total = 0  # bytes expanded since the start: checks fall at fixed places
 
     def push(self, data: bytes) -> np.ndarray:
@@ -136,7 +138,7 @@ class StreamEncoder:
             self._expand(self._expanded)
             self._expanded += 1
             self._total += 1
-            if self._total % CHECK_EVERY_BYTES == 0:
+            if self._total % CHECK_EVERY_BYTES == 0 and self._expanded >= self._next_check:
                 limit -= self._check(out)
 
     def _expand(self, start: int) -> None:
@@ -155,11 +157,13 @@ class StreamEncoder:
             fronts.remove(latest)
             fronts.add(self._last[latest][1])
         meeting = fronts.pop()
+        self._next_check = 0
         if meeting > 0:
             return self._commit(meeting, out)
         if self._expanded >= MAX_OPEN_BYTES:
             self._best = {at: cost for at, cost in self._best.items() if at <= self._expanded}
             return self._commit(self._expanded, out)
+        self._next_check = 2 * self._expanded  # looking back costs as much as what is open: look twice as far apart
         return 0
 
     def _commit(self, at: int, out: list[int]) -> int:
@@ -182,6 +186,7 @@ def learn_merges(
     starts: np.ndarray,
     weights: np.ndarray,
     lengths: Sequence[int],
+    *,
     max_merges: int,
     min_weight: int,
     max_bytes: int,
@@ -194,7 +199,7 @@ def learn_merges(
     later merges took away.
     """
     bounds = [*starts.tolist(), len(symbols)]
-    sequences = [symbols[a:b].tolist() for a, b in zip(bounds, bounds[1:], strict=False)]
+    sequences = [symbols[a:b].tolist() for a, b in pairwise(bounds)]
     scale, sizes = weights.tolist(), list(lengths)
     heavy = _pair_weights(sequences, scale)
     heavy = Counter(
@@ -227,7 +232,7 @@ def _admitted(pair: tuple[int, int], weight: int, sizes: Sequence[int], min_weig
 def _pair_weights(sequences: Sequence[Sequence[int]], scale: Sequence[int]) -> Counter[tuple[int, int]]:
     weights: Counter[tuple[int, int]] = Counter()
     for sequence, weight in zip(sequences, scale, strict=True):
-        for pair in zip(sequence, sequence[1:], strict=False):
+        for pair in pairwise(sequence):
             weights[pair] += weight
     return weights
 
