@@ -5,12 +5,13 @@
     end      0 u32, bytes of the original u64, codes u64, xxh64 of the original bytes
 
 All numbers little-endian. Promises bounded memory, and that a stream that is cut, changed or of another vocabulary
-raises ModelFileError: a frame is checked before its bytes are written.
+raises ModelFileError: a frame is checked before its bytes are given out.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -61,8 +62,11 @@ def write_stream(tokenizer: VortexTokenizer, source: BinaryIO, target: BinaryIO 
     return StreamTotals(num_bytes, num_codes)
 
 
-def read_stream(tokenizer: VortexTokenizer, source: BinaryIO, target: BinaryIO) -> StreamTotals:
-    """Decode `source` into `target`. Raises ModelFileError; what was written until then is right, but not all."""
+def read_stream(tokenizer: VortexTokenizer, source: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a stream, a checked frame at a time.
+
+    Raises ModelFileError; what came until then is right, but not all.
+    """
     width = _read_header(tokenizer, source)
     digest = xxhash.xxh64()
     num_bytes = num_codes = 0
@@ -76,7 +80,7 @@ def read_stream(tokenizer: VortexTokenizer, source: BinaryIO, target: BinaryIO) 
             data = tokenizer.decode_bytes(np.frombuffer(body, f"<u{width}"))
         except RequestError as error:
             raise ModelFileError(f"the stream is damaged after {num_codes} codes: {error}") from error
-        target.write(data)
+        yield data
         digest.update(data)
         num_bytes += len(data)
         num_codes += count
@@ -84,7 +88,6 @@ def read_stream(tokenizer: VortexTokenizer, source: BinaryIO, target: BinaryIO) 
         raise ModelFileError("the stream is damaged: its totals or its checksum do not fit")
     if source.read(1):
         raise ModelFileError("the stream is damaged: bytes after its end")
-    return StreamTotals(num_bytes, num_codes)
 
 
 def _read_header(tokenizer: VortexTokenizer, source: BinaryIO) -> int:
