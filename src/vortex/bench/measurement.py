@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "serve": "vortex.bench.serve:ServeMeasurement",
 }
 
 

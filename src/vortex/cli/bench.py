@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli import bench_serve
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group.command("decode")(decode)
     group.command("fidelity")(fidelity)
     group.command("reference", hidden=True)(reference)
+    group.command("serve")(bench_serve.serve)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
@@ -63,7 +65,7 @@ def generate(
         try:
             cards = runner.run(backend.models())
             measurement = GenerateMeasurement(backend, runner, cards[0].name, max_new, runs)
-            _present(run_measurement(measurement), json_out, plot)
+            present(run_measurement(measurement), json_out, plot)
         finally:
             runner.run(backend.close())
 
@@ -103,7 +105,7 @@ def decode(
             model_file=opened.path,
             threads=loaded.settings.runtime.threads or usable_cores(),
         )
-        _present(run_measurement(measurement), json_out, plot)
+        present(run_measurement(measurement), json_out, plot)
 
 
 def fidelity(
@@ -139,7 +141,7 @@ def fidelity(
             model_file=opened.path,
             threads=loaded.settings.runtime.threads or usable_cores(),
         )
-        _present(run_measurement(measurement), json_out, plot)
+        present(run_measurement(measurement), json_out, plot)
 
 
 def reference(
@@ -179,7 +181,7 @@ def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext
     return Peer(name, peer_python(python))
 
 
-def _present(report: Report, json_out: Path | None, plot: Path | None) -> None:
+def present(report: Report, json_out: Path | None, plot: Path | None) -> None:
     """Table, file, picture, and the JSON line last."""
     from rich.table import Table
 
