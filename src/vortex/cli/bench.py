@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli import bench_serve
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def register(app: typer.Typer) -> None:
     group.command("start")(start)
     group.command("fidelity")(fidelity)
     group.command("reference", hidden=True)(write_reference)
+    group.command("serve")(bench_serve.serve)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
@@ -66,7 +68,7 @@ def generate(
         try:
             cards = runner.run(backend.models())
             measurement = GenerateMeasurement(backend, runner, cards[0].name, max_new, runs)
-            _present(run_measurement(measurement), json_out, plot)
+            present(run_measurement(measurement), json_out, plot)
         finally:
             runner.run(backend.close())
 
@@ -106,7 +108,7 @@ def decode(
             model_file=opened.path,
             threads=loaded.settings.runtime.threads or usable_cores(),
         )
-        _present(run_measurement(measurement), json_out, plot)
+        present(run_measurement(measurement), json_out, plot)
 
 
 def start(
@@ -121,7 +123,7 @@ def start(
     from vortex.bench.start import StartMeasurement
 
     options = ["--model", model] if model else []
-    _present(run_measurement(StartMeasurement(options, runs)), json_out, plot)
+    present(run_measurement(StartMeasurement(options, runs)), json_out, plot)
 
 
 def fidelity(
@@ -160,7 +162,7 @@ def fidelity(
             model_file=path,
             threads=threads,
         )
-        _present(run_measurement(measurement), json_out, plot)
+        present(run_measurement(measurement), json_out, plot)
 
 
 @contextlib.contextmanager
@@ -220,7 +222,7 @@ def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext
     return Peer(name, peer_python(python))
 
 
-def _present(report: Report, json_out: Path | None, plot: Path | None) -> None:
+def present(report: Report, json_out: Path | None, plot: Path | None) -> None:
     """Table, file, picture, and the JSON line last."""
     from rich.table import Table
 
