@@ -6,6 +6,7 @@ import pytest
 
 from vortex.bench.routes import MIB, RoutesMeasurement, hit_rate, read_trace
 
+LONG = pytest.mark.long
 BARS = {"gptoss": 0.47, "qwen": 0.75, "gemma": 0.785}
 
 

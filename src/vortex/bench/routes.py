@@ -106,7 +106,9 @@ class RoutesMeasurement:
                 raise CheckFailed(f"{title}: LRU hits {rate}% at 3000 MiB, its recording says {LRU_AT_3000_MIB[name]}%")
 
     def measure(self) -> Report:
-        rows, figures, started = [], {}, time.perf_counter()
+        started = time.perf_counter()
+        rows: list[list[str]] = []
+        figures: dict[str, object] = {}
         for title, name in TRACES.items():
             trace = read_trace(name)
             cycle_mib = round(trace.cycle_bytes / MIB)
