@@ -171,8 +171,14 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
 
 
 def _hash_model() -> OpenedModel:
-    from vortex.models.hash_model import HashModel
-    from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
+    """A model without weights that never ends an answer by itself."""
+    import numpy as np
+
+    from vortex.models.hash_model import HashModel, HashModelOptions
+    from vortex.tokenizer.byte_tokenizer import CONTROL_TEXT, ByteChatFormat, ByteTokenizer
 
     tokenizer = ByteTokenizer()
-    return OpenedModel("hash", None, HashModel(), tokenizer, ByteChatFormat())
+    favour = np.zeros(tokenizer.vocab_size, np.float32)
+    favour[list(CONTROL_TEXT)] = -100.0
+    options = HashModelOptions(vocab_size=tokenizer.vocab_size, context_length=None, favour=favour)
+    return OpenedModel("hash", None, HashModel(options), tokenizer, ByteChatFormat())
