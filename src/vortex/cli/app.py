@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import bench, chat, config, doctor, gateway, models, serve
+from vortex.cli import bench, chat, config, doctor, gateway, models, serve, stack
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -50,7 +50,7 @@ def welcome(
         typer.echo(WELCOME, nl=False)
 
 
-for group in (chat, serve, gateway, models, doctor, bench, config):
+for group in (chat, serve, gateway, stack, models, doctor, bench, config):
     group.register(app)
 
 
