@@ -155,7 +155,6 @@ struct PySweep {
   std::vector<Segment> segments;
   std::vector<nb::object> kept;
   bool int8_cache;
-  Workspace workspace;
 
   PySweep(MutableTable rows, bool int8) : x(rows), int8_cache(int8) {}
 
@@ -173,7 +172,7 @@ struct PySweep {
     cache_bytes = segments.size() == 1 ? (int64_t)keys.size() / capacity : std::min(cache_bytes, (int64_t)keys.size() / capacity);
   }
 
-  void run(const PyLayer& l, int64_t index, Table cos, Table sin) {
+  void run(Workspace& workspace, const PyLayer& l, int64_t index, Table cos, Table sin) {
     const int64_t rows = (int64_t)x.shape(0), half = l.layer.head_width / 2;
     require(!segments.empty() && segments.back().first_row + segments.back().num_rows == rows, "segments do not cover x");
     require((int64_t)x.shape(1) == l.layer.out.rows, "x does not fit the layer");
@@ -197,7 +196,7 @@ void register_kernels(nb::module_& module) {
     nb::gil_scoped_release released;
     set_num_threads(n);
   });
-  module.def("threads", [] { return pool().size(); });
+  module.def("threads", &num_threads);  // 0: not set yet
   module.def("tile_bytes", [](int format, int64_t rows, int64_t columns) { return num_tiles(rows) * tile_bytes(format_of(format), columns); });
   module.def("gguf_bytes", [](int format, int64_t rows, int64_t columns) { return rows * gguf_row_bytes(format_of(format), columns); });
   module.def("pack", &pack);
@@ -208,6 +207,7 @@ void register_kernels(nb::module_& module) {
       .def(nb::init<int, Bytes, int64_t, int64_t, bool, std::optional<Vector>>(), nb::arg("format"), nb::arg("data"),
            nb::arg("rows"), nb::arg("columns"), nb::arg("packed"), nb::arg("bias").none());
   nb::class_<PyLayer>(module, "Layer").def(nb::init<nb::dict, nb::dict, nb::dict>());
+  nb::class_<Workspace>(module, "Workspace").def(nb::init<>());
   nb::class_<PySweep>(module, "Sweep")
       .def(nb::init<MutableTable, bool>())
       .def("add_segment", &PySweep::add_segment, nb::arg("keys"), nb::arg("values"), nb::arg("key_scale").none(),

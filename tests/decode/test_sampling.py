@@ -50,7 +50,7 @@ def near_the_edge_of_the_nucleus(scores: list[float], options: SamplingOptions) 
     return bool(np.any(np.abs(np.cumsum(weights) / weights.sum() - options.top_p) < 1e-9))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(LOGITS, OPTIONS, st.dictionaries(st.integers(0, 2), st.integers(1, 5)), st.data(), st.integers(0, 2**70))
 def test_the_fast_pipeline_chooses_what_the_reference_chooses(logits, options, seen, data, seed):
     row = np.array(logits, dtype=np.float32)
@@ -70,7 +70,19 @@ def test_the_fast_pipeline_chooses_what_the_reference_chooses(logits, options, s
     assert chosen == choose_token_reference(row.tolist(), options, seen, allowed, (seed, 1, 7))
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("spread", [0.0, 1.0, 4.0, 12.0])
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("limits", [{}, {"top_p_min_k": 700}, {"top_k": 300, "min_p": 0.001}])
+def test_a_large_vocabulary_keeps_the_candidates_of_the_reference(spread, top_p, limits):
+    row = (np.random.default_rng(int(spread)).standard_normal(3000) * spread).astype(np.float32)
+    options = SamplingOptions(temperature=0.9, top_p=top_p, **limits)
+    _, expected = candidates(row.tolist(), options)
+    ids, log_weights = keep_candidates(row, float(row.max()), options)
+    assert sorted(ids.tolist()) == sorted(expected)
+    assert log_weights.max() == 0.0
+
+
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32), st.sampled_from([0.0, 0.3, 3.0, 12.0]), st.sampled_from([0.0, 4.0, 30.0]), st.integers(0, 5)
 )

@@ -110,7 +110,7 @@ def answer_by_blocks(sampling, stop, draft):
     return ids, delta.text if delta else "", choice.finish_reason, choice.num_tokens, num_sweeps
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([SamplingOptions(), SAMPLED]), st.randoms(use_true_random=False), st.integers(0, 8))
 def test_drafted_blocks_give_the_tokens_of_plain_decoding(sampling, source, width):
     plain = answer_by_blocks(sampling, (), lambda tokens: [])

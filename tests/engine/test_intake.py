@@ -132,6 +132,9 @@ class Digits:
     def mask(self):
         return np.isin(np.arange(262), list(b"0123456789"))
 
+    def settle(self, token_id):
+        return token_id
+
     def advance(self, token_id):
         self.left -= 1
 

@@ -26,7 +26,7 @@ def sweep_prompt(model, cache, prompt):
     return output.logits[0], reused
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=40), min_size=1, max_size=8), st.sampled_from([0, 2500])
 )

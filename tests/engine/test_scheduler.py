@@ -22,7 +22,7 @@ REQUESTS = st.lists(
 )  # prompt tokens, slots, tokens of the answer, reused chunks
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(REQUESTS, st.integers(1, 12), st.lists(st.integers(0, 11), max_size=4))
 def test_promises_under_random_traffic(requests, budget, cancelled):
     line = scheduler(queue_limit=100, prefill_tokens_per_sweep=budget)

@@ -195,6 +195,7 @@ class Cli:
             [sys.executable, "-m", "vortex", *words],
             cwd=self._folder,
             env=self._environment,
+            check=False,
             capture_output=True,
             text=True,
         )

@@ -13,7 +13,9 @@ from vortex.errors import VortexError
 MEASUREMENTS = {
     "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
     "decode": "vortex.bench.decode:DecodeMeasurement",
+    "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "serve": "vortex.bench.serve:ServeMeasurement",
 }
 
 

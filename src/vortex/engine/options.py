@@ -19,7 +19,7 @@ class EngineOptions:
 
     max_slots: int = 8
     queue_limit: int = 64
-    prefill_tokens_per_sweep: int = 512
+    prefill_tokens_per_sweep: int = 256
     prefix_cache_bytes: int = 256 * 2**20
     default_max_tokens: int = 2048
     entropy_top_k: int = 0

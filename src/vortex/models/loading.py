@@ -15,6 +15,8 @@ from pathlib import Path
 import xxhash
 
 from vortex.c3.folder import C3Folder, C3Writer
+from vortex.c3.pager import Pager, PagerOptions
+from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
 from vortex.models.checkpoint import Checkpoint, GgufCheckpoint
 from vortex.models.compute import Compute
@@ -37,6 +39,8 @@ class LoadOptions:
     device: str = "auto"
     threads: int = 0  # 0: one per core
     context_limit: int = 0  # 0: the model's own
+    budget_bytes: int = 0  # memory for weights; 0: all resident
+    prefetch_depth: int = 2  # with a budget: largest products read ahead
     progress: PackProgress | None = None
 
 
@@ -103,6 +107,8 @@ def fingerprint(source: Path) -> str:
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
+    # Before torch brings OpenMP: threads that spin at every barrier make a busy machine ten times slower (decisions/0003).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from vortex.models.torch_compute import TorchCompute
@@ -112,7 +118,21 @@ def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions
         raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
     device = "cuda" if options.device == "cuda" or (options.device == "auto" and has_gpu) else "cpu"
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    return TorchCompute(config, folder, device=device)
+    return TorchCompute(config, weight_source(folder, options), device=device)
+
+
+def weight_source(folder: C3Folder, options: LoadOptions) -> WeightSource:
+    """Resident, or paged under the options' budget. Raises ConfigError for a budget too small."""
+    if not options.budget_bytes:
+        return ResidentSource(folder)
+    return Pager(
+        folder,
+        PagerOptions(
+            budget_bytes=options.budget_bytes,
+            prefetch_depth=options.prefetch_depth,
+            disk_memory=options.packed_root / "disks.json",
+        ),
+    )
 
 
 def _limited(config: DecoderConfig, context_limit: int) -> DecoderConfig:

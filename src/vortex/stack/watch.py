@@ -1,8 +1,8 @@
 """`python -m vortex.stack.watch FOLDER NAME -- COMMAND…`: keeps one command alive until it is told to stop.
 
 Promises: one watcher per name (a lock that the system drops with its holders, so stale ones heal themselves); the
-command runs in a group of its own, which is ended as a whole; a command that keeps dying is given up, with the reason in
-its log. The command inherits the lock: should the watcher be killed, the lock still tells that the command runs.
+command runs in a group of its own, which is ended as a whole; a command that keeps dying is given up, with the reason
+in its log. The command inherits the lock: should the watcher be killed, the lock still tells that the command runs.
 """
 
 from __future__ import annotations
