@@ -175,7 +175,6 @@ def _reference(name: str, python: str | None, path: Path, threads: int) -> Itera
         yield TransformersReference(path)
         return
     from vortex.bench.fidelity import PeerReference
-
     from vortex.bench.peer import PEERS
     from vortex.errors import RequestError
 
