@@ -128,10 +128,13 @@ VORTEX_INLINE void attend_rows(const HeadCache& cache, const Queries& queries, i
 template <class T>
 void attend_chunk(const HeadCache& cache, const Queries& queries, int64_t chunk, int64_t end_key, Partial* out, bool* seen) {
   int row = 0;
-  for (; row + 8 <= queries.rows; row += 8) attend_rows<T, 8>(cache, queries, row, chunk, end_key, out, seen);
-  for (; row + 4 <= queries.rows; row += 4) attend_rows<T, 4>(cache, queries, row, chunk, end_key, out, seen);
-  for (; row + 3 <= queries.rows; row += 3) attend_rows<T, 3>(cache, queries, row, chunk, end_key, out, seen);
-  for (; row + 2 <= queries.rows; row += 2) attend_rows<T, 2>(cache, queries, row, chunk, end_key, out, seen);
+  if constexpr (MAX_ROWS >= 8)
+    for (; row + 8 <= queries.rows; row += 8) attend_rows<T, 8>(cache, queries, row, chunk, end_key, out, seen);
+  if constexpr (MAX_ROWS >= 4) {
+    for (; row + 4 <= queries.rows; row += 4) attend_rows<T, 4>(cache, queries, row, chunk, end_key, out, seen);
+    for (; row + 3 <= queries.rows; row += 3) attend_rows<T, 3>(cache, queries, row, chunk, end_key, out, seen);
+    for (; row + 2 <= queries.rows; row += 2) attend_rows<T, 2>(cache, queries, row, chunk, end_key, out, seen);
+  }
   for (; row < queries.rows; row++) attend_rows<T, 1>(cache, queries, row, chunk, end_key, out, seen);
 }
 

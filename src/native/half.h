@@ -4,7 +4,9 @@
 #include <cstdint>
 
 // Small functions in loops that must not become calls.
+#ifndef VORTEX_INLINE
 #define VORTEX_INLINE __attribute__((always_inline)) inline
+#endif
 
 namespace vortex {
 

@@ -1,4 +1,4 @@
-// The kernels on avx2.
+// The kernels on AVX2 with FMA and F16C.
 #define VORTEX_ISA avx2
 #include "simd_avx2.h"
 #include "table.h"

@@ -1,4 +1,4 @@
-// The kernels on avx512.
+// The kernels on AVX-512 with VNNI.
 #define VORTEX_ISA avx512
 #include "simd_avx512.h"
 #include "table.h"

@@ -31,7 +31,7 @@ void wait_busily(const std::atomic<T>& value, T old) {
 
 Pool* current = nullptr;
 std::mutex* creation = new std::mutex;
-int wanted_threads = 1;
+int wanted_threads = 0;
 
 void forget_after_fork() {  // the parent's workers do not exist here; its objects are left alone
   current = nullptr;
@@ -95,10 +95,12 @@ Pool& pool() {
     static const int registered = pthread_atfork(nullptr, nullptr, forget_after_fork);
     (void)registered;
 #endif
-    current = new Pool(wanted_threads);
+    current = new Pool(wanted_threads ? wanted_threads : 1);
   }
   return *current;
 }
+
+int num_threads() { return wanted_threads; }
 
 void set_num_threads(int num_threads) {
   std::lock_guard lock(*creation);

@@ -67,6 +67,7 @@ class Pool {
 };
 
 Pool& pool();
+int num_threads();                      // as set; 0: not yet
 void set_num_threads(int num_threads);  // waits for the running job
 
 }  // namespace vortex

@@ -112,9 +112,12 @@ VORTEX_INLINE void product_rows(const uint8_t* tile, const Activations& a, int64
 
 template <Layout L>
 void product_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y, int64_t y_stride, int valid) {
-  for (; row + 8 <= end; row += 8) product_rows<L, 8>(tile, a, row, y, y_stride, valid);
-  for (; row + 4 <= end; row += 4) product_rows<L, 4>(tile, a, row, y, y_stride, valid);
-  for (; row + 2 <= end; row += 2) product_rows<L, 2>(tile, a, row, y, y_stride, valid);
+  if constexpr (MAX_ROWS >= 8)
+    for (; row + 8 <= end; row += 8) product_rows<L, 8>(tile, a, row, y, y_stride, valid);
+  if constexpr (MAX_ROWS >= 4)
+    for (; row + 4 <= end; row += 4) product_rows<L, 4>(tile, a, row, y, y_stride, valid);
+  if constexpr (MAX_ROWS >= 2)
+    for (; row + 2 <= end; row += 2) product_rows<L, 2>(tile, a, row, y, y_stride, valid);
   for (; row < end; row++) product_rows<L, 1>(tile, a, row, y, y_stride, valid);
 }
 
@@ -158,7 +161,8 @@ VORTEX_INLINE void float_rows(const uint8_t* tile, const Activations& a, int64_t
 
 template <Format F>
 void float_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y, int64_t y_stride, int valid) {
-  for (; row + 4 <= end; row += 4) float_rows<F, 4>(tile, a, row, y, y_stride, valid);
+  if constexpr (MAX_ROWS >= 4)
+    for (; row + 4 <= end; row += 4) float_rows<F, 4>(tile, a, row, y, y_stride, valid);
   for (; row < end; row++) float_rows<F, 1>(tile, a, row, y, y_stride, valid);
 }
 

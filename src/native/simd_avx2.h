@@ -10,6 +10,7 @@
 namespace vortex::avx2 {
 
 constexpr int LANES = 8;
+constexpr int MAX_ROWS = 4;  // activation rows that share one pass over a tile
 using V = __m256;
 using VI = __m256i;
 using VB = __m256i;

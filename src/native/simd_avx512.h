@@ -10,6 +10,7 @@
 namespace vortex::avx512 {
 
 constexpr int LANES = 16;
+constexpr int MAX_ROWS = 8;  // activation rows that share one pass over a tile
 using V = __m512;
 using VI = __m512i;
 using VB = __m512i;

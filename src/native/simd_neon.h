@@ -11,6 +11,7 @@
 namespace vortex::neon {
 
 constexpr int LANES = 4;
+constexpr int MAX_ROWS = 8;  // activation rows that share one pass over a tile
 using V = float32x4_t;
 using VI = int32x4_t;
 using VB = uint8x16_t;

@@ -12,6 +12,7 @@
 namespace vortex::scalar {
 
 constexpr int LANES = 16;
+constexpr int MAX_ROWS = 1;  // activation rows that share one pass over a tile
 struct V { float v[LANES]; };
 struct VI { int32_t v[LANES]; };
 struct VB { uint8_t v[4 * LANES]; };

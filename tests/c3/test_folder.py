@@ -51,7 +51,7 @@ def test_a_flipped_byte_is_found_by_name(tmp_path: Path) -> None:
     weights.write_bytes(data)
     folder = C3Folder(tmp_path / "m.c3")
     folder.verify("t0")
-    with pytest.raises(ModelFileError, match="tensor t1 fails its checksum"):
+    with pytest.raises(ModelFileError, match="tile 1 of 1 of t1 fails its checksum"):
         folder.verify("t1")
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_folder_is_one_clear_error(tmp_path: Path, damage: str) -> Non
     elif damage == "foreign index":
         index.write_text("[]")
     else:
-        index.write_text(index.read_text().replace('"version": 1', '"version": 2'))
+        index.write_text(index.read_text().replace('"version": 2', '"version": 3'))
     with pytest.raises(ModelFileError, match=r"m\.c3.*delete"):
         C3Folder(tmp_path / "m.c3")
 

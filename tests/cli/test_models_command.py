@@ -1,71 +1,79 @@
-"""`vortex pull` and `vortex models`, run as programs on the default model."""
+"""`vortex pull` and `vortex models`, on the default model."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from vortex.cli.app import main
 from vortex.cli.download import download_progress
 from vortex.models.catalogue import CATALOGUE
 from vortex.models.hub import resolve
 from vortex.models.progress import Progress
 
 
-def vortex(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = dict(os.environ) if home is None else {**os.environ, "VORTEX_HOME": str(home)}
-    return subprocess.run(
-        [sys.executable, "-m", "vortex", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+class Program:
+    """The command line in this process: arguments in, exit code and both streams out."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+
+    def __call__(self, *arguments: str, home: Path | None = None) -> tuple[int, str, str]:
+        if home is not None:
+            self._monkeypatch.setenv("VORTEX_HOME", str(home))
+        self._monkeypatch.setattr(sys, "argv", ["vortex", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        streams = self._capfd.readouterr()
+        return (code if isinstance(code, int) else 0), streams.out, streams.err
 
 
-def test_pull_says_where_the_model_is() -> None:
+@pytest.fixture
+def vortex(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
+    return Program(monkeypatch, capfd)
+
+
+def test_pull_says_where_the_model_is(vortex: Program) -> None:
     model = resolve("smollm2-135m")
-    told = vortex("pull", "smollm2-135m")
-    assert (told.returncode, told.stdout) == (0, f"smollm2-135m is here: {model.path}\n")
-    assert "licence: Apache-2.0" in told.stderr
-    values = json.loads(vortex("pull", "smollm2-135m", "--json").stdout)
+    code, out, err = vortex("pull", "smollm2-135m")
+    assert (code, out) == (0, f"smollm2-135m is here: {model.path}\n")
+    assert "licence: Apache-2.0" in err
+    values = json.loads(vortex("pull", "smollm2-135m", "--json")[1])
     assert (values["path"], values["kind"]) == (str(model.path), "gguf")
 
 
-def test_models_lists_what_is_here() -> None:
+def test_models_lists_what_is_here(vortex: Program) -> None:
     resolve("smollm2-135m")
-    (row,) = [row for row in json.loads(vortex("models", "--json").stdout)["models"] if row["name"] == "smollm2-135m"]
+    listed = json.loads(vortex("models", "--json")[1])["models"]
+    (row,) = [row for row in listed if row["name"] == "smollm2-135m"]
     assert row["size_bytes"] == CATALOGUE["smollm2-135m"].size_bytes
-    table = vortex("models").stdout
+    table = vortex("models")[1]
     assert "98 MB" in table
     assert "Apache-2.0" in table
 
 
-def test_an_empty_home_and_unknown_names(tmp_path: Path) -> None:
-    empty = vortex("models", home=tmp_path)
-    assert (empty.returncode, empty.stdout) == (
-        0,
-        "No models are here yet. Fetch the default one: vortex pull smollm2-135m\n",
-    )
-    unknown = vortex("pull", "smolm2", home=tmp_path)
-    assert unknown.returncode == 3
-    assert unknown.stderr.startswith("error: no model is called 'smolm2'; did you mean smollm2-135m?")
-    assert vortex("models", "rm", "nothing", home=tmp_path).returncode == 3
+def test_an_empty_home_and_unknown_names(vortex: Program, tmp_path: Path) -> None:
+    empty = "No models are here yet. Fetch the default one: vortex pull smollm2-135m\n"
+    assert vortex("models", home=tmp_path) == (0, empty, "")
+    code, _, err = vortex("pull", "smolm2", home=tmp_path)
+    assert code == 3
+    assert err.startswith("error: no model is called 'smolm2'; did you mean smollm2-135m?")
+    assert vortex("models", "rm", "nothing", home=tmp_path)[0] == 3
 
 
-def test_a_model_is_removed(tmp_path: Path) -> None:
+def test_a_model_is_removed(vortex: Program, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
     (folder / "a.gguf").write_bytes(b"x" * 2_000_000)
     record = {"name": "mine", "path": "a.gguf", "kind": "gguf", "size_bytes": 2_000_000, "licence": None, "origin": "-"}
     (folder / "model.json").write_text(json.dumps(record))
-    assert "not stated" in vortex("models", home=tmp_path).stdout
-    assert vortex("models", "rm", "mine", home=tmp_path).stdout == "removed mine: 2 MB freed\n"
+    assert "not stated" in vortex("models", home=tmp_path)[1]
+    assert vortex("models", "rm", "mine", home=tmp_path)[1] == "removed mine: 2 MB freed\n"
     assert not folder.exists()
 
 

@@ -10,6 +10,7 @@ from gguf.constants import GGMLQuantizationType as Type
 
 from tests.models.tiny_models import CONFIGS, write_safetensors
 from vortex.c3.folder import C3Folder, C3Writer
+from vortex.c3.sources import ResidentSource
 from vortex.errors import ContextOverflow
 from vortex.models.checkpoint import RawTensor
 from vortex.models.decoder import Decoder
@@ -31,7 +32,7 @@ def torch_decoder(checkpoint: SafetensorsCheckpoint, folder: Path, form: str = "
 
     with C3Writer(folder, {}) as writer:
         pack(checkpoint, writer, form)
-    return Decoder(checkpoint.config, TorchCompute(checkpoint.config, C3Folder(folder)))
+    return Decoder(checkpoint.config, TorchCompute(checkpoint.config, ResidentSource(C3Folder(folder))))
 
 
 @pytest.fixture(scope="module", params=list(CONFIGS))

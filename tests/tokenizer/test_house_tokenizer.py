@@ -72,9 +72,9 @@ def test_threads_do_not_disturb_each_other(default_tokenizer: HouseTokenizer) ->
 
 
 def test_it_loads_fast(default_folder: Path) -> None:
-    def load_s() -> float:
-        start = time.perf_counter()
+    def load_cpu_s() -> float:
+        start = time.process_time()
         load_tokenizer(default_folder)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
-    assert min(load_s() for _ in range(3)) < 1.0  # 0.15 s on an idle core; parsing the GGUF vocabulary takes longer
+    assert min(load_cpu_s() for _ in range(3)) < 0.5  # processor time, so that a busy machine does not fail it

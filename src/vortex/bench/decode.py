@@ -51,8 +51,8 @@ class DecodeMeasurement:
     def check(self) -> None:
         """A prompt swept in chunks and token by token must lead to the same next token, and to one the peer likes."""
         prompt = self.prompt[:CHECK_TOKENS]
-        whole = prefill(self.model, self.model.new_state(), prompt)
-        stepped = prefill(self.model, self.model.new_state(), prompt, chunk=1)
+        whole = self._last_logits(prompt, chunk=self.model.prefill_chunk)
+        stepped = self._last_logits(prompt, chunk=1)
         if not (np.isfinite(whole).all() and np.isfinite(stepped).all()):
             raise CheckFailed(f"{self.model_name} gives logits that are not numbers")
         if int(whole.argmax()) != int(stepped.argmax()):
@@ -72,6 +72,12 @@ class DecodeMeasurement:
             if self.peer is not None:
                 theirs.append(self._theirs(self.peer))
         return self._report(ours, theirs)
+
+    def _last_logits(self, prompt: Sequence[int], chunk: int) -> np.ndarray:
+        state = self.model.new_state()
+        logits = prefill(self.model, state, prompt, chunk)
+        state.close()
+        return logits
 
     def _ours(self) -> Timing:
         state = self.model.new_state()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -23,9 +24,31 @@ from vortex.types import Span, Want
 
 TEXT = "origin_of_species_8.txt"
 BLOCK_ROWS = 64
+PEER_CONTEXT = 1024  # a longer window is refused by the command
 
 Logits = Callable[[Sequence[int]], np.ndarray]
 """Token ids of a window to float32 logits [tokens, vocab]."""
+
+
+class Reference(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def logits(self, token_ids: Sequence[int]) -> np.ndarray:
+        """float32 [tokens, vocab]: after each token of a window, computed alone."""
+        ...
+
+
+class PeerReference:
+    """A peer program as the reference."""
+
+    def __init__(self, peer: Peer, model_file: Path, threads: int) -> None:
+        self._peer = peer
+        self.name = f"{peer.name} {peer.version}"
+        load_for_scoring(peer, model_file, threads)
+
+    def logits(self, token_ids: Sequence[int]) -> np.ndarray:
+        return peer_logits(self._peer, token_ids)
 
 
 @dataclass(slots=True)
@@ -84,8 +107,8 @@ class FidelityMeasurement:
     def measure(self) -> Report:
         candidates: dict[str, Logits] = {f"vortex {self.model_name}": lambda ids: window_logits(self.model, ids)}
         if self.peer is not None:
-            context = max(map(len, self.windows))
-            self.peer.ask("load", file=str(self.model_file), context=context, threads=self.threads, all_logits=True)
+            assert self.model_file is not None, "a peer needs a file to read"
+            load_for_scoring(self.peer, self.model_file, self.threads)
             peer = self.peer
             candidates[f"{peer.name} {peer.version}"] = lambda ids: peer_logits(peer, ids)
         sums = {name: Sums() for name in candidates}
@@ -112,7 +135,8 @@ class FidelityMeasurement:
             figures["perplexity_ratio_to_peer"] = round(ours["perplexity"] / theirs["perplexity"], 5)
         columns = [f"{int(ours['positions'])} tokens", "mean KL, nats", "same top token", "perplexity"]
         bars = {name: f["mean_kl_nats"] for name, f in found.items()}
-        return Report("fidelity", f"{self.model_name}: distance from fp32", columns, rows, figures, bars, "KL, nats")
+        title = f"{self.model_name}: distance from {self.reference_name}"
+        return Report("fidelity", title, columns, rows, figures, bars, "KL, nats")
 
 
 def text_windows(tokenizer: Tokenizer, num_tokens: int, window: int) -> list[list[int]]:
@@ -139,6 +163,10 @@ def window_logits(model: LanguageModel, ids: Sequence[int]) -> np.ndarray:
         state.commit(len(piece))
     state.close()
     return np.concatenate(rows)
+
+
+def load_for_scoring(peer: Peer, model_file: Path, threads: int) -> None:
+    peer.ask("load", file=str(model_file), context=PEER_CONTEXT, threads=threads, all_logits=True)
 
 
 def peer_logits(peer: Peer, ids: Sequence[int]) -> np.ndarray:

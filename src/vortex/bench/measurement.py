@@ -13,7 +13,11 @@ from vortex.errors import VortexError
 MEASUREMENTS = {
     "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
     "decode": "vortex.bench.decode:DecodeMeasurement",
+    "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "gateway": "vortex.bench.gateway:GatewayMeasurement",
+    "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
+    "serve": "vortex.bench.serve:ServeMeasurement",
 }
 
 

@@ -7,13 +7,14 @@ Each command group lives in its own file and registers itself here. Commands imp
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
 
 import typer
 
-from vortex.cli import bench, chat, config, doctor, gateway, models, serve
+from vortex.cli import bench, chat, config, doctor, gateway, models, serve, stack, tokenizer
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -50,12 +51,15 @@ def welcome(
         typer.echo(WELCOME, nl=False)
 
 
-for group in (chat, serve, gateway, models, doctor, bench, config):
+for group in (chat, serve, gateway, stack, models, doctor, bench, tokenizer, config):
     group.register(app)
 
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     if os.environ.get("VORTEX_DEBUG"):
         app()
         return

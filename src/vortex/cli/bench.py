@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli import bench_gateway, bench_serve
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
+    from vortex.bench.fidelity import Reference
     from vortex.bench.peer import Peer
     from vortex.bench.report import Report
     from vortex.cli.composition import OpenedModel
@@ -29,8 +32,11 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure this machine and this program.", invoke_without_command=True)
     group.callback()(generate)
     group.command("decode")(decode)
+    group.command("start")(start)
     group.command("fidelity")(fidelity)
-    group.command("reference", hidden=True)(reference)
+    group.command("reference", hidden=True)(write_reference)
+    group.command("serve")(bench_serve.serve)
+    group.command("gateway")(bench_gateway.gateway)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
@@ -63,7 +69,7 @@ def generate(
         try:
             cards = runner.run(backend.models())
             measurement = GenerateMeasurement(backend, runner, cards[0].name, max_new, runs)
-            _present(run_measurement(measurement), json_out, plot)
+            present(run_measurement(measurement), json_out, plot)
         finally:
             runner.run(backend.close())
 
@@ -103,7 +109,22 @@ def decode(
             model_file=opened.path,
             threads=loaded.settings.runtime.threads or usable_cores(),
         )
-        _present(run_measurement(measurement), json_out, plot)
+        present(run_measurement(measurement), json_out, plot)
+
+
+def start(
+    *,
+    model: ModelOption = None,
+    runs: RunsOption = 3,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """A new process from its start to its first word, and the memory it takes; the model is here already."""
+    from vortex.bench.measurement import run_measurement
+    from vortex.bench.start import StartMeasurement
+
+    options = ["--model", model] if model else []
+    present(run_measurement(StartMeasurement(options, runs)), json_out, plot)
 
 
 def fidelity(
@@ -111,38 +132,60 @@ def fidelity(
     profile: ProfileOption = None,
     model: ModelOption = None,
     tokens: Annotated[int, typer.Option(min=16, help="Tokens to predict, at least.")] = 2048,
-    window: Annotated[int, typer.Option(min=16, help="Tokens of one window.")] = 512,
+    window: Annotated[int, typer.Option(min=16, max=1024, help="Tokens of one window.")] = 512,
+    reference: Annotated[
+        str, typer.Option("--reference", help="transformers (fp32, from the same file) or llama.cpp.")
+    ] = "transformers",
     peer: Annotated[str | None, typer.Option("--peer", help="Score this program too: llama.cpp.")] = None,
     peer_python: PeerPythonOption = None,
     json_out: JsonOutOption = None,
     plot: PlotOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Distance of the model from an fp32 reference (transformers, from the same file) on real text."""
+    """Distance of the model from a reference on real text: divergence, same top token, perplexity."""
     from vortex.bench.fidelity import FidelityMeasurement, text_windows
     from vortex.bench.machine import usable_cores
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
-    from vortex.models.transformers_reference import TransformersReference
 
     loaded = settings_for(profile, set_, {"model.name": model})
     opened = open_model(loaded)
-    fp32 = TransformersReference(_weights(opened))
-    with _peer(peer, peer_python) as other:
+    path, threads = _weights(opened), loaded.settings.runtime.threads or usable_cores()
+    windows = text_windows(opened.tokenizer, tokens, window)
+    with _peer(peer, peer_python) as other, _reference(reference, peer_python, path, threads) as truth:
         measurement = FidelityMeasurement(
             model_name=opened.name,
             model=opened.model,
-            windows=text_windows(opened.tokenizer, tokens, window),
-            reference=fp32.logits,
-            reference_name=fp32.name,
+            windows=windows,
+            reference=truth.logits,
+            reference_name=truth.name,
             peer=other,
-            model_file=opened.path,
-            threads=loaded.settings.runtime.threads or usable_cores(),
+            model_file=path,
+            threads=threads,
         )
-        _present(run_measurement(measurement), json_out, plot)
+        present(run_measurement(measurement), json_out, plot)
 
 
-def reference(
+@contextlib.contextmanager
+def _reference(name: str, python: str | None, path: Path, threads: int) -> Iterator[Reference]:
+    """What a model is measured against."""
+    if name == "transformers":
+        from vortex.models.transformers_reference import TransformersReference
+
+        yield TransformersReference(path)
+        return
+    from vortex.bench.fidelity import PeerReference
+    from vortex.bench.peer import PEERS
+    from vortex.errors import RequestError
+
+    if name not in PEERS:
+        raise RequestError(f"no reference '{name}'. References: transformers, {', '.join(PEERS)}")
+    with _peer(name, python) as peer:
+        assert peer is not None, "a named peer was opened"
+        yield PeerReference(peer, path, threads)
+
+
+def write_reference(
     out: Annotated[Path, typer.Argument(help="File to write.")],
     *,
     model: ModelOption = None,
@@ -179,7 +222,7 @@ def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext
     return Peer(name, peer_python(python))
 
 
-def _present(report: Report, json_out: Path | None, plot: Path | None) -> None:
+def present(report: Report, json_out: Path | None, plot: Path | None) -> None:
     """Table, file, picture, and the JSON line last."""
     from rich.table import Table
 

@@ -117,9 +117,9 @@ def disk_speed(file: Path | None) -> Finding:
 def fitting_models(memory_rate: float) -> Iterator[Finding]:
     """What this machine can run: sizes against free memory, and memory's rate as the ceiling of decoding."""
     available = memory_available_bytes()
-    fitting = [(name, size) for name, size in KNOWN_SIZES if size * 1.2 < available]
+    fitting = [(name, memory_rate / size) for name, size in KNOWN_SIZES if size * 1.2 < available]
     if not fitting:
         yield Finding("can run", Status.NOTE, "no known model fits the free memory", "close other programs")
         return
-    listed = ", ".join(f"{name} (up to {memory_rate / size:.0f} tokens/s)" for name, size in fitting)
+    listed = ", ".join(f"{name} (up to {rate:.{0 if rate >= 10 else 1}f} tokens/s)" for name, rate in fitting)
     yield Finding("can run", Status.OK, f"at 4 bits, by free memory and its speed: {listed}")

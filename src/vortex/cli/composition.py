@@ -120,6 +120,7 @@ def open_backend(loaded: LoadedSettings) -> ChatBackend:
 
 def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     """The engine around a loaded model, with the settings' limits. It owns the model from then on."""
+    from vortex.decode.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.options import EngineOptions
     from vortex.types import ModelCard
@@ -133,7 +134,16 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         context_tokens=settings.kv.window_size,
     )
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
-    return LocalBackend(opened.model, opened.tokenizer, opened.chat_format, card, options)
+    structured = StructuredDecoding(opened.tokenizer)
+    return LocalBackend(
+        opened.model,
+        opened.tokenizer,
+        opened.chat_format,
+        card,
+        options,
+        constrain=structured.constrain,
+        read_answer=structured.read_answer,
+    )
 
 
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
@@ -161,8 +171,14 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
 
 
 def _hash_model() -> OpenedModel:
-    from vortex.models.hash_model import HashModel
-    from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
+    """A model without weights that never ends an answer by itself."""
+    import numpy as np
+
+    from vortex.models.hash_model import HashModel, HashModelOptions
+    from vortex.tokenizer.byte_tokenizer import CONTROL_TEXT, ByteChatFormat, ByteTokenizer
 
     tokenizer = ByteTokenizer()
-    return OpenedModel("hash", None, HashModel(), tokenizer, ByteChatFormat())
+    favour = np.zeros(tokenizer.vocab_size, np.float32)
+    favour[list(CONTROL_TEXT)] = -100.0
+    options = HashModelOptions(vocab_size=tokenizer.vocab_size, context_length=None, favour=favour)
+    return OpenedModel("hash", None, HashModel(options), tokenizer, ByteChatFormat())

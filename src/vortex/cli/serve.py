@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.config import Settings
+    from vortex.cli.checkup import Finding
+    from vortex.config import LoadedSettings, Settings
     from vortex.server.keys import ApiKey
     from vortex.server.options import ServerOptions
+    from vortex.server.serving import Checkups
 
 KEY_FILE = "server.key"
 
@@ -68,7 +72,7 @@ def serve(
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
-    app = create_app(open_backend(loaded), options)
+    app = create_app(open_backend(loaded), options, _checkups(loaded))
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:
@@ -86,6 +90,28 @@ def _key(settings: Settings, api_key_file: Path | None, *, insecure: bool) -> Ap
     given = read_key_file(api_key_file) if api_key_file else settings.server.api_token
     drawn_file = platformdirs.user_config_path("vortex") / KEY_FILE
     return key_for(settings.server.host, given or None, drawn_file, insecure=insecure)
+
+
+def _checkups(loaded: LoadedSettings) -> Checkups:
+    """What `vortex doctor` and `vortex doctor --deep` find, for `/doctor` and `/doctor/deep`."""
+    from vortex.server.serving import Checkups
+
+    def report(findings: Iterable[Finding]) -> dict[str, Any]:
+        found = [finding.as_json() for finding in findings]
+        return {"ok": all(one["status"] != "missing" for one in found), "profile": loaded.profile, "findings": found}
+
+    def quick() -> dict[str, Any]:
+        from vortex.cli.checkup import look_around
+
+        return report(look_around(loaded))
+
+    def deep() -> dict[str, Any]:
+        from vortex.cli.checkup import look_around
+        from vortex.cli.checkup_deep import examine
+
+        return report(chain(look_around(loaded), examine(loaded)))
+
+    return Checkups(quick=quick, deep=deep)
 
 
 def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:

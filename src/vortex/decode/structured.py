@@ -5,7 +5,6 @@ An engine takes `StructuredDecoding.constrain` as its constraint factory and `re
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,14 +20,10 @@ from vortex.types import ChatRequest
 
 
 class StructuredDecoding:
-    """One per model. Safe to use from several threads."""
+    """One per model. Safe to use from several threads; the first request that needs a grammar reads the vocabulary."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._vocabulary = GrammarVocabulary(tokenizer)
-
-    def warm_up(self) -> None:
-        """Reads the vocabulary in a thread of its own, so that the first structured request need not wait for it."""
-        threading.Thread(target=self._vocabulary.ready, name="grammar-vocabulary", daemon=True).start()
 
     def constrain(self, request: ChatRequest, max_tokens: int) -> TokenConstraint | None:
         """What an answer of at most `max_tokens` must obey; None for free text.

@@ -24,7 +24,7 @@ from vortex.gateway.metrics import Metrics
 from vortex.gateway.sessions import Sessions
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.upstreams import Upstreams
-from vortex.gateway.wire import BodyTooLarge, ClientGone, Message, Receive, Reply, Request, Send, read_body
+from vortex.gateway.wire import BodyTooLarge, ClientGone, Message, Receive, Reply, Request, Send, StallWatch, read_body
 
 CHAT_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 ADMIN_LIMIT_BYTES = 4096
@@ -42,6 +42,7 @@ class Gateway:
         self.ledger = Ledger(settings.ledger)
         self.metrics = Metrics()
         self._guard = Guard(settings)
+        self._stalls = StallWatch(settings.timeouts.client_stall_s)
         self._books = Books(self.admission, Sessions(), self.homeostat, self.metrics, self.ledger)
         self._dispatcher = Dispatcher(self.upstreams, settings, self.metrics)
         self._chat = ChatService(settings, self._dispatcher, self._books)
@@ -63,6 +64,7 @@ class Gateway:
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
+        self._stalls.stop()
         await self.upstreams.stop()
         self.ledger.flush()
 
@@ -91,7 +93,9 @@ class Gateway:
             id=f"lkn-{self._prefix}-{self._number}",
             arrived=asyncio.get_running_loop().time(),
         )
-        reply = Reply(send, self.settings.timeouts.client_stall_s)
+        task = asyncio.current_task()
+        assert task is not None, "a request runs in a task"
+        reply = Reply(send, task)
         try:
             await self._answer(request, reply, receive)
         except ClientGone:
@@ -118,17 +122,17 @@ class Gateway:
         if request.path == "/v1/chat/completions" and not isinstance((parsed or {}).get("messages"), list):
             await reply.error(400, "`messages` must be a list", "invalid_messages")
             return
-        task = asyncio.current_task()
-        assert task is not None, "a request runs in a task"
-        watcher = asyncio.create_task(_cancel_when_gone(receive, reply, task))
+        watcher = asyncio.create_task(_cancel_when_gone(receive, reply))
+        self._stalls.add(reply)
         try:
             await self._chat.serve(request, reply, parsed)
         except asyncio.CancelledError:
-            if watcher.done() and task.uncancel() == 0:
+            if watcher.done() and reply.task.uncancel() == 0:
                 raise ClientGone from None
             raise
         finally:
             watcher.cancel()
+            self._stalls.remove(reply)
 
     async def _own(self, request: Request, reply: Reply, receive: Receive) -> None:
         match (request.method, request.path):
@@ -195,9 +199,9 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-async def _cancel_when_gone(receive: Receive, reply: Reply, task: asyncio.Task[Any]) -> None:
+async def _cancel_when_gone(receive: Receive, reply: Reply) -> None:
     """ASGI says `disconnect` also when a reply is complete: then there is nothing to cancel."""
     while (await receive())["type"] != "http.disconnect":
         pass
     if not reply.ended:
-        task.cancel()
+        reply.task.cancel()

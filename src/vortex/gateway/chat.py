@@ -9,6 +9,7 @@ The decision itself is in `decision.py`; here is only the order of things and wh
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,9 +25,9 @@ from vortex.gateway.examine import Facts, examine
 from vortex.gateway.http_client import UpstreamFailure
 from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
-from vortex.gateway.sse import DONE, KEEP_ALIVE, error_event
+from vortex.gateway.sse import DONE, error_event
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
-from vortex.gateway.wire import EVENT_STREAM, ClientGone, Headers, Reply, Request
+from vortex.gateway.wire import EVENT_STREAM, ClientGone, Comfort, Headers, KeepAlive, Reply, Request
 
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 HOP_HEADERS = frozenset(
@@ -54,7 +55,17 @@ class Job:
     evidence: Evidence
     total_at: float
     booking: Booking
+    comfort: Comfort
     decision: Decision | None = None
+
+    def label(self) -> Headers:
+        """The headers that tell the mode and why."""
+        decision = self.decision
+        mode = decision.mode.value if decision else "PENDING"
+        headers = [(b"x-lkn-mode", mode.encode()), (b"x-lkn-request-id", self.request.id.encode())]
+        if decision:
+            headers.append((b"x-lkn-reason", decision.reason.encode("latin-1", "replace")))
+        return headers
 
 
 class ChatService:
@@ -78,7 +89,7 @@ class ChatService:
         except Overloaded as error:
             job.booking.outcome = "shed"
             wait = b"%d" % max(1, round(error.retry_after_s))
-            await reply.error(429, str(error), "overloaded", [*self._label(job), (b"retry-after", wait)])
+            await reply.error(429, str(error), "overloaded", [*job.label(), (b"retry-after", wait)])
         except EngineAway as error:
             job.booking.outcome = "breaker_open"
             await self._say_away(job, error)
@@ -109,7 +120,10 @@ class ChatService:
                 threshold_offset=self._books.homeostat.state.threshold_offset,
             )
         total_at = loop.time() + self._times.total_timeout_s
-        return Job(request, reply, parsed, facts, evidence, total_at, booking)
+        comfort = KeepAlive(reply, self._times.keepalive_s if facts.stream else math.inf, request.arrived)
+        job = Job(request, reply, parsed, facts, evidence, total_at, booking, comfort)
+        comfort.label = job.label
+        return job
 
     # --- streams ---
 
@@ -128,7 +142,7 @@ class ChatService:
         try:
             if await self._not_a_stream(job, exchange):
                 return
-            reader = EventReader(exchange, self._clocks(job))
+            reader = EventReader(exchange, self._clocks(job), careful=unsure)
             if unsure:
                 held = await self._hold(job, reader)
                 if job.decision is not None and job.decision.mode is Mode.ANALITICO:
@@ -137,7 +151,7 @@ class ChatService:
                     exchange = await self._open(job, self._decided_body(job))
                     if await self._not_a_stream(job, exchange):
                         return
-                    reader = EventReader(exchange, self._clocks(job))
+                    reader = EventReader(exchange, self._clocks(job), careful=False)
             job.booking.progress = reader.progress
             if not held:
                 held = await reader.events()  # nothing is sent before the engine has said something
@@ -174,7 +188,7 @@ class ChatService:
     async def _start_stream(self, job: Job) -> None:
         """The head of a stream; where a keep-alive had to send it before the decision, a comment tells the mode."""
         if not job.reply.started:
-            await job.reply.start(200, [*EVENT_STREAM, *self._label(job)])
+            await job.reply.start(200, [*EVENT_STREAM, *job.label()])
         elif job.decision is not None:
             comment = f": lkn mode={job.decision.mode} reason={job.decision.reason}\n\n"
             await job.reply.write(comment.encode())
@@ -217,7 +231,7 @@ class ChatService:
             headers.append((b"retry-after", b"5"))
         if job.reply.started:
             raise UpstreamFailure("protocol", f"the engine answered {status} instead of a stream")
-        await job.reply.whole(status, [*headers, *self._label(job)], body)
+        await job.reply.whole(status, [*headers, *job.label()], body)
 
     async def _probe(self, job: Job) -> None:
         """Ask a few tokens beforehand. Whatever goes wrong means FLUIDO, never an error."""
@@ -268,28 +282,14 @@ class ChatService:
         self._books.sent(job.booking)
         path = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
         content_type = request.headers.get(b"content-type", b"application/json")
-        call = Call(request.method.encode(), path, content_type, body, head_s, lambda: self._pulse(job))
+        call = Call(request.method.encode(), path, content_type, body, head_s, job.comfort)
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
         return exchange
 
     def _clocks(self, job: Job) -> Clocks:
         first = asyncio.get_running_loop().time() + self._times.first_token_timeout_s
-        return Clocks(first, job.total_at, self._times.gap_timeout_s, lambda: self._pulse(job))
-
-    async def _pulse(self, job: Job) -> float:
-        """Send a comment to a stream's client that heard nothing for a while. Returns the seconds until the next."""
-        every = self._times.keepalive_s
-        if not job.facts.stream:
-            return every
-        reply, now = job.reply, asyncio.get_running_loop().time()
-        silent_s = now - (reply.last_write or job.request.arrived)
-        if silent_s < every:
-            return every - silent_s
-        if not reply.started:
-            await reply.start(200, [*EVENT_STREAM, *self._label(job)])
-        await reply.write(KEEP_ALIVE)
-        return every
+        return Clocks(first, job.total_at, self._times.gap_timeout_s, job.comfort)
 
     def _settle(self, job: Job, exchange: Exchange, failure: str) -> None:
         if failure:
@@ -299,20 +299,12 @@ class ChatService:
             exchange.succeed()
             job.booking.outcome = "ok" if exchange.response.status < 400 else "refused"
 
-    def _label(self, job: Job) -> Headers:
-        decision = job.decision
-        mode = decision.mode.value if decision else "PENDING"
-        headers = [(b"x-lkn-mode", mode.encode()), (b"x-lkn-request-id", job.request.id.encode())]
-        if decision:
-            headers.append((b"x-lkn-reason", decision.reason.encode("latin-1", "replace")))
-        return headers
-
     async def _say_away(self, job: Job, error: EngineAway) -> None:
         wait = b"%d" % max(1, round(error.retry_after_s + 0.5))
         if job.reply.started:
             await _end_badly(job.reply, str(error), "engine_away")
             return
-        headers = [*self._label(job), (b"retry-after", wait), (b"x-should-retry", b"false")]
+        headers = [*job.label(), (b"retry-after", wait), (b"x-should-retry", b"false")]
         await job.reply.error(503, str(error), "engine_away", headers)
 
     async def _say_failure(self, job: Job, error: UpstreamFailure) -> None:
@@ -321,7 +313,7 @@ class ChatService:
                 await _end_badly(job.reply, str(error), error.kind)
             return
         status = 504 if error.kind in {"stalled", "connect_timeout"} else 502
-        await job.reply.error(status, f"the engine failed: {error}", f"engine_{error.kind}", self._label(job))
+        await job.reply.error(status, f"the engine failed: {error}", f"engine_{error.kind}", job.label())
 
 
 async def _end_badly(reply: Reply, message: str, code: str) -> None:

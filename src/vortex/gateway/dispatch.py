@@ -7,13 +7,13 @@ engine; nothing is retried after a byte of an answer came. A 4xx is an answer. A
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from vortex.gateway.http_client import Response, UpstreamFailure
 from vortex.gateway.metrics import Metrics
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.upstreams import Upstream, Upstreams
+from vortex.gateway.wire import Comfort
 
 ERROR_BODY_LIMIT_BYTES = 1024 * 1024
 ERROR_BODY_TIMEOUT_S = 5.0
@@ -30,14 +30,14 @@ class EngineAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to be made. `pulse` is awaited while the engine is silent and returns the seconds until the next."""
+    """One request to be made. `comfort` is for the client, while the engine is silent."""
 
     method: bytes
     path: bytes
     content_type: bytes
     body: bytes
     head_timeout_s: float
-    pulse: Callable[[], Awaitable[float]]
+    comfort: Comfort
 
 
 class Exchange:
@@ -136,12 +136,10 @@ class Dispatcher:
     async def _head(self, response: Response, call: Call) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.head_timeout_s
-        while True:
-            left = deadline - loop.time()
-            if left <= 0:
+        while not await response.head(min(deadline, call.comfort.due_at)):
+            if loop.time() >= deadline:
                 raise UpstreamFailure("stalled", f"the engine said nothing for {call.head_timeout_s:g} s")
-            if await response.head(min(left, await call.pulse())):
-                return
+            await call.comfort.say()
 
     async def _judge(self, exchange: Exchange) -> None:
         """Read an error's body and tell the breaker what it means. Raises UpstreamFailure for a redirect."""

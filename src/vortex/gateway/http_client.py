@@ -3,7 +3,7 @@
 Promises: every wait has a bound; closing a response before its end closes the connection, which cancels the request at
 the engine; memory stays bounded when nobody reads (the socket is paused); no redirect is followed, no proxy variable is
 read, nothing is decompressed. Does not do: retries, HTTP/2. Why not aiohttp's client: measured, see
-docs/decisions/gateway-wire.md.
+docs/decisions/0010-gateway-wire.md.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class Connection(asyncio.Protocol):
         self.served = 0
         self.idle_since = 0.0
         self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._deadline = 0.0
         self._clear()
 
     def _clear(self) -> None:
@@ -78,6 +82,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self.complete:
             framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
             if self.has_head and not framed and error is None:
@@ -112,24 +119,36 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    @property
-    def settled(self) -> bool:
-        """There is something to read, or nothing more will come."""
-        return bool(self.pieces or self.complete or self.broken)
-
     async def wait_until(self, deadline: float) -> bool:
         """Wait until something happens. False, at once or then, when the time is over."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         if loop.time() >= deadline:
             return False
+        self._deadline = deadline
+        if self._timer is None or deadline < self._timer_at:
+            self._arm(deadline)
         waiter = self._waiter = loop.create_future()
-        timer = loop.call_at(deadline, self._wake)
         try:
             await waiter
         finally:
-            timer.cancel()
             self._waiter = None
         return True
+
+    def _arm(self, deadline: float) -> None:
+        """One timer for many waits: it looks at the newest deadline when it rings, since most waits end early."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self._wake()
+        else:
+            self._arm(self._deadline)
 
     def take(self) -> bytes:
         data = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
@@ -142,7 +161,7 @@ class Connection(asyncio.Protocol):
 
 
 class Response:
-    """What an engine answers to one request. Close it in every case."""
+    """What an engine answers to one request. Close it in every case. Deadlines are of the event loop's clock."""
 
     def __init__(self, client: HttpClient, connection: Connection) -> None:
         self._client = client
@@ -161,30 +180,26 @@ class Response:
     def header(self, name: bytes) -> bytes:
         return next((value for key, value in self._connection.headers if key == name), b"")
 
-    async def head(self, timeout_s: float) -> bool:
+    async def head(self, deadline: float) -> bool:
         """True once status and headers are here; False when the time is over. Raises UpstreamFailure."""
         connection = self._connection
-        deadline = asyncio.get_running_loop().time() + timeout_s
         while not connection.has_head and not connection.broken and await connection.wait_until(deadline):
             pass
         if not connection.has_head and connection.broken:
             raise self._failure()
         return connection.has_head
 
-    async def read(self, timeout_s: float) -> bytes | None:
+    async def read(self, deadline: float) -> bytes | None:
         """The bytes that came since, b"" at the end of the body, None when the time is over. Raises UpstreamFailure."""
         connection = self._connection
-        if not connection.pieces:
-            deadline = asyncio.get_running_loop().time() + timeout_s
-            while not connection.settled and await connection.wait_until(deadline):
-                pass
+        while not (connection.pieces or connection.complete or connection.broken):
+            if not await connection.wait_until(deadline):
+                return None
         if connection.pieces:
             return connection.take()
         if connection.complete:
             return b""
-        if connection.broken:
-            raise self._failure()
-        return None
+        raise self._failure()
 
     async def read_all(self, timeout_s: float, limit_bytes: int) -> bytes:
         """The whole body. Raises UpstreamFailure (stalled) when it does not come in time."""
@@ -192,11 +207,9 @@ class Response:
         parts: list[bytes] = []
         total_bytes = 0
         while True:
-            data = await self.read(deadline - asyncio.get_running_loop().time())
+            data = await self.read(deadline)
             if data is None:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise UpstreamFailure("stalled", f"no complete answer within {timeout_s:g} s")
-                continue
+                raise UpstreamFailure("stalled", f"no complete answer within {timeout_s:g} s")
             if not data:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             parts.append(data)

@@ -15,7 +15,6 @@ from vortex.gateway.http_client import UpstreamFailure
 
 EVENT_LIMIT_BYTES = 16 * 1024 * 1024
 DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keep-alive\n\n"
 _END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 
 
@@ -31,6 +30,8 @@ class EventSplitter:
         return self._rest
 
     def feed(self, chunk: bytes) -> list[bytes]:
+        if not self._rest and chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk:
+            return [chunk]  # the usual: one event a chunk
         data = self._rest + chunk if self._rest else chunk
         events: list[bytes] = []
         start = 0

@@ -8,7 +8,7 @@ the bytes they came in, unless log-probabilities have to be taken out that the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,10 @@ from vortex.gateway.dispatch import Exchange
 from vortex.gateway.entropy import entropies_of
 from vortex.gateway.http_client import UpstreamFailure
 from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, without_logprobs
-from vortex.gateway.wire import Reply
+from vortex.gateway.wire import Comfort, Reply
 
 Event = tuple[bytes, dict[str, Any] | None]  # the bytes as they came, and their JSON (None: [DONE])
+NOT_OVER = re.compile(rb'"finish_reason": ?null')
 DRAIN_S = 0.05  # after [DONE], for the end of the body, so that the connection can be kept
 
 
@@ -54,22 +55,23 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Bounds of one stream, in seconds of the event loop's clock. `pulse` comforts the client, and returns the seconds
-    until it wants to be called again."""
+    """Bounds of one stream, of the event loop's clock, and what the client is told in between."""
 
     first_data_at: float
     total_at: float
     gap_s: float
-    pulse: Callable[[], Awaitable[float]]
+    comfort: Comfort
 
 
 class EventReader:
-    """Whole events of one exchange, under the clocks of silence."""
+    """Whole events of one exchange, under the clocks of silence. `careful`: look into every event, as a probe must;
+    else only into those that end something."""
 
-    def __init__(self, exchange: Exchange, clocks: Clocks) -> None:
+    def __init__(self, exchange: Exchange, clocks: Clocks, *, careful: bool) -> None:
         self._exchange = exchange
         self._splitter = EventSplitter()
         self._clocks = clocks
+        self._careful = careful
         self._failure: UpstreamFailure | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline = clocks.first_data_at
@@ -85,19 +87,20 @@ class EventReader:
             raise self._failure
         if self.progress.done:
             return []
-        deadline = min(self._deadline or self._loop.time() + self._clocks.gap_s, self._clocks.total_at)
+        clocks = self._clocks
+        deadline = min(self._deadline or self._loop.time() + clocks.gap_s, clocks.total_at)
         while True:
-            left = deadline - self._loop.time()
-            if left <= 0:
-                raise UpstreamFailure("stalled", "the engine sent no data in time")
-            chunk = await self._exchange.response.read(min(left, await self._clocks.pulse()))
-            if chunk is None:
-                continue
-            if not chunk:
+            chunk = await self._exchange.response.read(min(deadline, clocks.comfort.due_at))
+            if chunk:
+                if found := self._meaning(self._splitter.feed(chunk)):
+                    self._deadline = 0.0
+                    return found
+            elif chunk is not None:
                 return self._end()
-            if found := self._meaning(self._splitter.feed(chunk)):
-                self._deadline = 0.0
-                return found
+            else:
+                await clocks.comfort.say()
+            if self._loop.time() >= deadline:
+                raise UpstreamFailure("stalled", "the engine sent no data in time")
 
     def _meaning(self, raw_events: list[bytes]) -> list[Event]:
         found: list[Event] = []
@@ -116,7 +119,10 @@ class EventReader:
                 if not found:
                     raise
                 break
-            self.progress.see(value)
+            if self._careful or NOT_OVER.search(raw) is None or b'"error"' in raw:
+                self.progress.see(value)
+            else:
+                self.progress.tokens += b'"role"' not in raw
             found.append((raw, value))
         return found
 
@@ -129,7 +135,7 @@ class EventReader:
         """Let the body end, so that the connection can serve again."""
         while True:
             try:
-                if not await self._exchange.response.read(DRAIN_S):
+                if not await self._exchange.response.read(self._loop.time() + DRAIN_S):
                     return
             except UpstreamFailure:
                 return

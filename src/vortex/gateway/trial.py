@@ -93,7 +93,7 @@ async def _ask(settings: GatewaySettings, client: HttpClient, body: dict[str, An
     response = await client.send(b"POST", b"/v1/chat/completions", headers, orjson.dumps(body))
     try:
         timeout_s = settings.timeouts.total_timeout_s
-        if not await response.head(timeout_s):
+        if not await response.head(asyncio.get_running_loop().time() + timeout_s):
             raise BackendError(f"no answer within {timeout_s:g} s")
         raw = await response.read_all(timeout_s, ANSWER_LIMIT_BYTES)
         value = orjson.loads(raw) if raw[:1] == b"{" else {}

@@ -111,8 +111,7 @@ class Upstreams:
         try:
             async with asyncio.timeout(MODELS_TIMEOUT_S):
                 response = await upstream.client.send(b"GET", b"/v1/models", self.headers(), b"")
-                while not await response.head(MODELS_TIMEOUT_S):
-                    pass
+                await response.head(asyncio.get_running_loop().time() + MODELS_TIMEOUT_S)
                 body = orjson.loads(await response.read_all(MODELS_TIMEOUT_S, MODELS_LIMIT_BYTES))
             upstream.reachable = response.status == 200
             if upstream.reachable and isinstance(body, dict) and isinstance(body.get("data"), list):

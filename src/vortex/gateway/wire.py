@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -42,6 +42,19 @@ class Request:
     label: dict[str, str] = field(default_factory=dict)  # what the reply's x-lkn-… headers say
 
 
+class Comfort(Protocol):
+    """What a client is told while there is nothing to tell it."""
+
+    @property
+    def due_at(self) -> float:
+        """When it wants to hear something, of the event loop's clock."""
+        ...
+
+    async def say(self) -> None:
+        """Say it if it is due."""
+        ...
+
+
 async def read_body(receive: Receive, limit_bytes: int) -> bytes:
     """Raises BodyTooLarge, ClientGone."""
     parts: list[bytes] = []
@@ -59,45 +72,69 @@ async def read_body(receive: Receive, limit_bytes: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-class Reply:
-    def __init__(self, send: Send, stall_s: float) -> None:
-        self._send = send
+class StallWatch:
+    """Drops clients that do not read: one look at all of them now and then, instead of a timer per write."""
+
+    def __init__(self, stall_s: float) -> None:
         self._stall_s = stall_s
+        self._writing: set[Reply] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, reply: Reply) -> None:
+        self._writing.add(reply)
+        if self._task is None:
+            self._task = asyncio.create_task(self._look())
+
+    def remove(self, reply: Reply) -> None:
+        self._writing.discard(reply)
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._stall_s / 4)
+            for reply in [r for r in self._writing if r.writing_since]:
+                if loop.time() - reply.writing_since > self._stall_s:
+                    reply.give_up()
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Reply:
+    """`task` is who writes; it gets ClientGone out of `write` when the client does not read."""
+
+    def __init__(self, send: Send, task: asyncio.Task[Any]) -> None:
+        self._send = send
+        self.task = task
+        self._loop = asyncio.get_running_loop()
+        self._stalled = False
         self.started = False
         self.ended = False
-        self.status = 0
         self.last_write = 0.0
-        self.sent_bytes = 0
+        self.writing_since = 0.0
 
     async def start(self, status: int, headers: Headers) -> None:
         assert not self.started, "a reply starts once"
         self.started = True
-        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def write(self, data: bytes) -> None:
         """Raises ClientGone when the client has not read for the stall time-out."""
-        self.sent_bytes += len(data)
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task is not None, "writes happen in a task"
-        stalled = False
-
-        def give_up() -> None:
-            nonlocal stalled
-            stalled = True
-            task.cancel()
-
-        timer = loop.call_later(self._stall_s, give_up)
+        self.writing_since = self.last_write = self._loop.time()
         try:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         except asyncio.CancelledError:
-            if stalled and task.uncancel() == 0:
+            if self._stalled and self.task.uncancel() == 0:
                 raise ClientGone from None
             raise
         finally:
-            timer.cancel()
-        self.last_write = loop.time()
+            self.writing_since = 0.0
+
+    def give_up(self) -> None:
+        if not self._stalled:
+            self._stalled = True
+            self.task.cancel()
 
     async def end(self) -> None:
         if not self.ended:
@@ -107,7 +144,6 @@ class Reply:
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """A reply in one piece."""
         self.ended = True
-        self.sent_bytes = len(body)
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -119,3 +155,24 @@ class Reply:
         kind = "invalid_request_error" if status < 500 else "upstream_error"
         body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
         await self.json(status, body, headers)
+
+
+class KeepAlive:
+    """A comment for a stream's client that heard nothing for a while; it may be the first thing it hears."""
+
+    def __init__(self, reply: Reply, every_s: float, arrived: float) -> None:
+        self._reply = reply
+        self._every_s = every_s
+        self._arrived = arrived
+        self.label: Callable[[], Headers] = tuple
+
+    @property
+    def due_at(self) -> float:
+        return (self._reply.last_write or self._arrived) + self._every_s
+
+    async def say(self) -> None:
+        if asyncio.get_running_loop().time() < self.due_at:
+            return
+        if not self._reply.started:
+            await self._reply.start(200, [*EVENT_STREAM, *self.label()])
+        await self._reply.write(b": keep-alive\n\n")

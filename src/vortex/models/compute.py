@@ -7,7 +7,7 @@ decoder owns positions, commits and the contract with the engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,15 @@ class Compute(Protocol):
     @property
     def weight_bytes(self) -> int:
         """Bytes that one sweep reads."""
+        ...
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Of those, bytes that come from slower storage."""
+        ...
+
+    def counters(self) -> Mapping[str, float]:
+        """What paging did since the start (docs/c3.md); empty where nothing is paged."""
         ...
 
     def new_cache(self) -> KeyValueCache: ...

@@ -6,7 +6,7 @@ what is committed. Does no arithmetic itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -97,7 +97,13 @@ class Decoder:
         num_rows = sum(len(span.token_ids) for span in spans)
         cache_bytes = sum(span.state.resident_bytes for span in spans)
         num_weights = self.config.num_layers * self._weights_per_layer() + self.vocab_size * self.config.width
-        return SweepCost(0, self.compute.weight_bytes + cache_bytes, 2 * num_rows * num_weights)
+        return SweepCost(
+            self.compute.bytes_to_fetch, self.compute.weight_bytes + cache_bytes, 2 * num_rows * num_weights
+        )
+
+    def counters(self) -> Mapping[str, float]:
+        """Totals of paging since the start; empty where all weights are resident."""
+        return self.compute.counters()
 
     def close(self) -> None:
         self.compute.close()

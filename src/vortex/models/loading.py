@@ -7,6 +7,7 @@ another fingerprint and is packed anew.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from pathlib import Path
 import xxhash
 
 from vortex.c3.folder import C3Folder, C3Writer
+from vortex.c3.pager import Pager, PagerOptions
+from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
+from vortex.kernels import dispatch
 from vortex.models.checkpoint import Checkpoint, GgufCheckpoint
 from vortex.models.compute import Compute
 from vortex.models.decoder import Decoder
@@ -25,6 +29,7 @@ from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 
 FINGERPRINT_BYTES = 1 << 20
 FORMS = ("auto", "int4", "int8", "bf16", "float32")
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
 PackProgress = Callable[[int, int], None]  # steps done, steps in all
 
 
@@ -37,6 +42,8 @@ class LoadOptions:
     device: str = "auto"
     threads: int = 0  # 0: one per core
     context_limit: int = 0  # 0: the model's own
+    budget_bytes: int = 0  # memory for weights; 0: all resident
+    prefetch_depth: int = 2  # with a budget: largest products read ahead
     progress: PackProgress | None = None
 
 
@@ -58,7 +65,8 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
         return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
     folder = packed_folder(source, options)
     config = _limited(DecoderConfig.from_json(folder.metadata["config"]), options.context_limit)
-    return LoadedModel(Decoder(config, _torch_compute(config, folder, options)), load_tokenizer(folder.path))
+    make_compute = _native_compute if _runs_natively(options) else _torch_compute
+    return LoadedModel(Decoder(config, make_compute(config, folder, options)), load_tokenizer(folder.path))
 
 
 def open_checkpoint(source: Path) -> Checkpoint:
@@ -72,9 +80,8 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
 def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
-    from vortex.models.torch_pack import pack, packed_tag
-
-    path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{packed_tag()}-{options.form}.c3"
+    tag, pack = _packing(options)
+    path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{tag}-{options.form}.c3"
     if path.exists():
         try:
             return C3Folder(path)
@@ -102,7 +109,51 @@ def fingerprint(source: Path) -> str:
     return digest.hexdigest()
 
 
+def _runs_natively(options: LoadOptions) -> bool:
+    """The native core on a CPU, torch on a GPU or where the core was not built. Asks torch only where a GPU may be."""
+    if options.device == "cuda" or not dispatch.usable():
+        return False
+    if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
+        return True
+    try:
+        import torch
+    except ImportError:
+        return True
+    return not torch.cuda.is_available()
+
+
+def _packing(options: LoadOptions) -> tuple[str, Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]]:
+    """The tag of the packed folder's name, and what fills it."""
+    if _runs_natively(options):
+        from vortex.models import native_pack
+
+        return native_pack.PACKED_TAG, native_pack.pack
+    _need_torch(options)
+    from vortex.models import torch_pack
+
+    return torch_pack.packed_tag(), torch_pack.pack
+
+
+def _need_torch(options: LoadOptions) -> None:
+    if importlib.util.find_spec("torch") is not None:
+        return
+    if options.device == "cuda":
+        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
+    raise MissingCapability(
+        "the native core is not in use and torch is not installed: pip install 'vortex[torch]', "
+        "or reinstall vortex where a C++ compiler is found"
+    )
+
+
+def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
+    from vortex.models.native_compute import NativeCompute
+
+    return NativeCompute(config, weight_source(folder, options), threads=options.threads)
+
+
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
+    # Before torch brings OpenMP: threads that spin at every barrier make a busy machine ten times slower (decisions/0003).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from vortex.models.torch_compute import TorchCompute
@@ -112,7 +163,21 @@ def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions
         raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
     device = "cuda" if options.device == "cuda" or (options.device == "auto" and has_gpu) else "cpu"
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    return TorchCompute(config, folder, device=device)
+    return TorchCompute(config, weight_source(folder, options), device=device)
+
+
+def weight_source(folder: C3Folder, options: LoadOptions) -> WeightSource:
+    """Resident, or paged under the options' budget. Raises ConfigError for a budget too small."""
+    if not options.budget_bytes:
+        return ResidentSource(folder)
+    return Pager(
+        folder,
+        PagerOptions(
+            budget_bytes=options.budget_bytes,
+            prefetch_depth=options.prefetch_depth,
+            disk_memory=options.packed_root / "disks.json",
+        ),
+    )
 
 
 def _limited(config: DecoderConfig, context_limit: int) -> DecoderConfig:

@@ -5,8 +5,11 @@ A program that downloads into a folder is watched from outside: the bytes that l
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +37,11 @@ def no_progress(_: Progress) -> None:
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files under a folder that another program is changing meanwhile; links are not followed."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and not path.is_symlink():
-                total += path.stat().st_size
-        except FileNotFoundError:
-            continue  # moved or removed since it was listed
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish, which Path.rglob does not
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = Path(parent, name).lstat()
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return total
 
 

@@ -7,6 +7,7 @@ Weights are dense, straight from the checkpoint. Each row is computed alone, so 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -64,6 +65,13 @@ class ReferenceCompute:
     @property
     def weight_bytes(self) -> int:
         return self.head.nbytes + sum(weight.nbytes for layer in self.layers for weight in layer.values())
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        return 0
+
+    def counters(self) -> Mapping[str, float]:
+        return {}
 
     def new_cache(self) -> ReferenceCache:
         return ReferenceCache(self.config)

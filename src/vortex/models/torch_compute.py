@@ -11,7 +11,7 @@ unpacked to bfloat16 matrices at load; it has not run on a GPU yet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from vortex.c3.folder import C3Folder
+from vortex.c3.sources import WeightSource, units_of
 from vortex.models.checkpoint import layer_names
 from vortex.models.compute import Batch, Segment
 from vortex.models.decoder_config import DecoderConfig
 from vortex.models.torch_linear import PackedLinear, RowGroups
-from vortex.models.torch_pack import FUSED
+from vortex.models.torch_pack import unit_names
 from vortex.types import Exactness
 
 CACHE_STEP_TOKENS = 256
@@ -72,28 +72,35 @@ class TorchCache:
 
 
 class TorchCompute:
-    """A Compute over a folder packed by torch_pack."""
+    """A Compute over weights packed by torch_pack, resident or paged."""
 
     exactness = Exactness.ARGMAX
     prefill_chunk = 128
 
-    def __init__(self, config: DecoderConfig, folder: C3Folder, *, device: str = "cpu") -> None:
-        self.config, self.folder = config, folder
+    def __init__(self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu") -> None:
+        self.config, self.source = config, source
         self.device = torch.device(device)
         vectors, _ = layer_names(config)
-        self.layers = []
+        self.norms = []
         for index in range(config.num_layers):
-            prefix = f"layers.{index}."
-            linears = {name: PackedLinear(folder, prefix + name, self.device) for name in FUSED}
-            norms = {name: self._vector(prefix + name) for name in vectors}
+            norms = {name: self._vector(f"layers.{index}.{name}") for name in vectors}
             if config.qkv_bias:
                 norms["qkv_bias"] = torch.cat([norms[name] for name in ("q_bias", "k_bias", "v_bias")])
-            self.layers.append((linears, norms))
-        self.head = PackedLinear(folder, "head", self.device)
+            self.norms.append(norms)
         self.final_norm = self._vector("final_norm")
-        entry = folder.entries["embedding"]
+        units = units_of(source.entries)
+        missing = [name for name in unit_names(config) if name not in units]
+        assert not missing, f"the folder has no {missing[:1]}"
+        self.weight_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
+        self.resident: dict[str, PackedLinear] = {}  # every unit where nothing is fetched
+        if not source.bytes_to_fetch or self.device.type != "cpu":
+            for unit in units:
+                with source.lease(unit) as lease:
+                    self.resident[unit] = PackedLinear(source.entries, lease.views, self.device)
+        self._pinned: dict[str, PackedLinear] = {}
+        entry = source.entries["embedding"]
         self.embedding_type = GGMLQuantizationType[entry.layout.removeprefix("ggml_")]
-        self.embedding = folder.read("embedding").reshape(config.vocab_size, -1)
+        self.embedding = source.read("embedding").reshape(config.vocab_size, -1)
         self.inverse_frequencies = [
             torch.tensor(config.inverse_frequencies(index), dtype=torch.float64, device=self.device)
             for index in range(config.num_layers)
@@ -102,8 +109,11 @@ class TorchCompute:
         self._masks: dict[tuple[int, int, int], torch.Tensor] = {}
 
     @property
-    def weight_bytes(self) -> int:
-        return self.head.num_bytes + sum(part.num_bytes for linears, _ in self.layers for part in linears.values())
+    def bytes_to_fetch(self) -> int:
+        return 0 if self.resident else self.source.bytes_to_fetch
+
+    def counters(self) -> Mapping[str, float]:
+        return self.source.counters()
 
     def new_cache(self) -> TorchCache:
         return TorchCache(self.config, self.device)
@@ -117,18 +127,18 @@ class TorchCompute:
 
     @torch.inference_mode()
     def layer(self, index: int, x_BD: torch.Tensor, batch: Batch) -> torch.Tensor:
-        config, (linears, norms) = self.config, self.layers[index]
+        config, norms, prefix = self.config, self.norms[index], f"layers.{index}."
         groups = [segment.rows for segment in batch.segments]
         normed_BD = self._norm(x_BD, norms["attention_norm"])
-        attended_BD = self._attention(index, linears["qkv"](normed_BD.bfloat16(), groups).float(), batch)
-        attended_BD = linears["attention_out"](attended_BD, groups).float()
+        attended_BD = self._attention(index, self._product(prefix + "qkv", normed_BD, groups), batch)
+        attended_BD = self._product(prefix + "attention_out", attended_BD, groups)
         if config.post_norms:
             attended_BD = self._norm(attended_BD, norms["post_attention_norm"])
         x_BD = x_BD + attended_BD
-        gate_up = linears["gate_up"](self._norm(x_BD, norms["ffn_norm"]).bfloat16(), groups).float()
+        gate_up = self._product(prefix + "gate_up", self._norm(x_BD, norms["ffn_norm"]), groups)
         gate, up = gate_up.split(config.ffn_width, dim=-1)
         activated = F.silu(gate) if config.activation == "silu" else F.gelu(gate, approximate="tanh")
-        fed_BD = linears["down"](activated.mul_(up).bfloat16(), groups).float()
+        fed_BD = self._product(prefix + "down", activated.mul_(up), groups)
         if config.post_norms:
             fed_BD = self._norm(fed_BD, norms["post_ffn_norm"])
         return x_BD + fed_BD
@@ -137,17 +147,30 @@ class TorchCompute:
     def logits(self, x_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
         normed = self._norm(x_BD[torch.from_numpy(rows).to(self.device)], self.final_norm)
         alone: RowGroups = [slice(row, row + 1) for row in range(len(rows))]
-        return self.head(normed.bfloat16(), alone).float().cpu().numpy()
+        return self._product("head", normed, alone).cpu().numpy()
 
     @torch.inference_mode()
     def hidden(self, x_BD: torch.Tensor, rows: np.ndarray) -> np.ndarray:
         return self._norm(x_BD[torch.from_numpy(rows).to(self.device)], self.final_norm).cpu().numpy()
 
     def close(self) -> None:
-        self.layers.clear()
+        self.resident.clear()
+        self._pinned.clear()
+        self.source.close()
+
+    def _product(self, unit: str, x_BD: torch.Tensor, groups: RowGroups) -> torch.Tensor:
+        """float32 [B, rows of the unit], its weights leased for the time of the product."""
+        x_BD = x_BD.bfloat16()
+        if unit in self.resident:
+            return self.resident[unit](x_BD, groups).float()
+        with self.source.lease(unit) as lease:
+            linear = self._pinned.get(unit) or PackedLinear(self.source.entries, lease.views, self.device)
+            if lease.lasts:
+                self._pinned[unit] = linear
+            return linear(x_BD, groups).float()
 
     def _vector(self, name: str) -> torch.Tensor:
-        vector = torch.from_numpy(self.folder.read(name).view(np.float32).copy())
+        vector = torch.from_numpy(self.source.read(name).view(np.float32).copy())
         return (vector * len(vector) ** 0.5 if name.endswith("norm") else vector).to(self.device)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -156,7 +179,7 @@ class TorchCompute:
         return (x * squares.rsqrt_()).mul_(weight)
 
     def _attention(self, index: int, qkv: torch.Tensor, batch: Batch) -> torch.Tensor:
-        config, (_, norms) = self.config, self.layers[index]
+        config, norms = self.config, self.norms[index]
         if config.qkv_bias:
             qkv = qkv + norms["qkv_bias"]
         qkv_BNW = qkv.view(len(qkv), -1, config.head_width)

@@ -7,13 +7,13 @@ nothing of the kind, so they are multiplied a group of rows at a time: a group's
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vortex.c3.folder import C3Folder
+from vortex.c3.folder import TensorEntry
 from vortex.models.formats import GROUP
 from vortex.models.torch_pack import plane_bytes
 
@@ -22,24 +22,24 @@ RowGroups = Sequence[slice]
 
 
 class PackedLinear:
-    """One or more parts `name.0`, `name.1`, ... of different formats, one under the other.
+    """One or more parts `name.0`, `name.1`, ... of different formats, one under the other, over leased views.
 
     Anywhere but on a CPU the planes are unpacked to dense bfloat16 at load.
     """
 
-    def __init__(self, folder: C3Folder, name: str, device: torch.device) -> None:
-        self.num_bytes = 0
+    def __init__(
+        self, entries: Mapping[str, TensorEntry], views: Mapping[str, np.ndarray], device: torch.device
+    ) -> None:
         self.parts: list[_PlanesPart | _DensePart] = []
-        while (part_name := f"{name}.{len(self.parts)}") in folder:
-            entry, data = folder.entries[part_name], _tensor(folder.read(part_name))
+        for name, view in views.items():
+            entry, data = entries[name], _tensor(view)
             rows, columns = entry.shape
-            self.num_bytes += entry.num_bytes
             if entry.layout == "torch_bf16":
                 self.parts.append(_DensePart(data.view(torch.bfloat16).view(rows, columns).to(device)))
                 continue
             packed = _PlanesPart(data, rows, columns)
             self.parts.append(packed if device.type == "cpu" else _DensePart(packed.dense(columns).to(device)))
-        assert self.parts, f"{folder.path} has no {name}"
+        assert self.parts, "a linear has parts"
 
     def __call__(self, x_BD: torch.Tensor, groups: RowGroups) -> torch.Tensor:
         outputs = [part(x_BD, groups) for part in self.parts]
@@ -77,7 +77,7 @@ class _DensePart:
 
 
 def _tensor(data: np.ndarray) -> torch.Tensor:
-    """Over the memory map itself: never written to, and freed with it."""
+    """Over the memory itself: never written to, and freed with it."""
     with warnings.catch_warnings():  # torch has no read-only tensors, and says so
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(data)

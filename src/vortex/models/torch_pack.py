@@ -20,6 +20,7 @@ import torch
 
 from vortex.c3.folder import C3Writer
 from vortex.models.checkpoint import Checkpoint, layer_names
+from vortex.models.decoder_config import DecoderConfig
 from vortex.models.formats import GROUP, Affine, affine, check_supported, dense
 
 ROWS_MULTIPLE = 16
@@ -32,6 +33,11 @@ def packed_tag() -> str:
     """The arrangement depends on torch's version and on the vector width it found on this CPU."""
     capability = torch.backends.cpu.get_cpu_capability().lower().replace(" ", "")
     return f"torch{torch.__version__.split('+')[0]}-{capability}"
+
+
+def unit_names(config: DecoderConfig) -> list[str]:
+    """Linears in the order of a sweep."""
+    return [f"layers.{index}.{name}" for index in range(config.num_layers) for name in FUSED] + ["head"]
 
 
 def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:

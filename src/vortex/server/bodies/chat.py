@@ -23,7 +23,7 @@ class ChatBody(SamplingBody):
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
-    parallel_tool_calls: bool | None = None
+    parallel_tool_calls: bool | None = None  # several calls in one answer only where asked for: small models overdo it
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
@@ -59,7 +59,7 @@ class ChatBody(SamplingBody):
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             tools=tools,
             tool_choice=checked_tool_choice(named, tools),
-            parallel_tool_calls=self.parallel_tool_calls is not False,
+            parallel_tool_calls=bool(self.parallel_tool_calls),
             json_schema=schema_of(self.response_format, limits),
             template_options=template_options,
         )

@@ -93,7 +93,7 @@ class ResponsesBody(Body):
             max_tokens=self.max_output_tokens,
             tools=tools,
             tool_choice=checked_tool_choice(choice, tools),
-            parallel_tool_calls=self.parallel_tool_calls is not False,
+            parallel_tool_calls=bool(self.parallel_tool_calls),
             json_schema=schema_of(self._format(), options.limits),
             template_options={"reasoning_effort": effort} if effort else {},
         )

@@ -71,7 +71,7 @@ class ResponseWriter:
             "max_output_tokens": body.max_output_tokens,
             "model": self._model,
             "output": [output.item("incomplete" if cut else "completed") for output in self._outputs] if done else [],
-            "parallel_tool_calls": body.parallel_tool_calls is not False,
+            "parallel_tool_calls": bool(body.parallel_tool_calls),
             "previous_response_id": None,
             "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
             "store": False,

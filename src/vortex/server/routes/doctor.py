@@ -12,7 +12,7 @@ from starlette.responses import Response
 from vortex.errors import Overloaded
 from vortex.server.serving import Checkups
 
-BOTH = ["GET", "POST"]
+METHODS = ("GET", "POST")
 
 
 def doctor_router(checkups: Checkups) -> APIRouter:
@@ -32,6 +32,6 @@ def doctor_router(checkups: Checkups) -> APIRouter:
         return Response(orjson.dumps(report, default=str), media_type="application/json")
 
     for path, checkup in (("/doctor", checkups.quick), ("/doctor/deep", checkups.deep)):
-        if checkup is not None:
-            router.add_api_route(path, run, methods=BOTH, response_model=None, name=path)
+        for method in METHODS if checkup is not None else ():
+            router.add_api_route(path, run, methods=[method], response_model=None, operation_id=f"{method}{path}")
     return router

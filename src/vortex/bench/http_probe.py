@@ -1,0 +1,69 @@
+"""A client that adds as little as it can to what it times: kept connections, no parsing beyond the framing.
+
+Sends one JSON body to one address again and again. Does not do: HTTPS, redirects, anything but POST and `200`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from vortex.errors import BackendError
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds until the first bytes of the body and until its end."""
+
+    first_ms: float
+    whole_ms: float
+
+
+class HttpProbe:
+    """POSTs of one body; connections are kept and shared by whoever asks at the same time."""
+
+    def __init__(self, url: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", "content-type: application/json"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines.append(f"content-length: {len(body)}")
+        self._request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.last_body = b""
+
+    async def post(self) -> Timing:
+        """Raises BackendError for anything but a complete 200."""
+        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
+        started = time.perf_counter()
+        writer.write(self._request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 200 " not in head[:20]:
+            writer.close()
+            raise BackendError(f"{self._host}:{self._port} answered {head[:60]!r}")
+        first, body = await _read_body(reader, head.lower())
+        ended = time.perf_counter()
+        self.last_body = body
+        self._idle.append((reader, writer))
+        return Timing((first - started) * 1000, (ended - started) * 1000)
+
+    async def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+            await writer.wait_closed()
+        self._idle.clear()
+
+
+async def _read_body(reader: asyncio.StreamReader, head: bytes) -> tuple[float, bytes]:
+    if b"chunked" not in head:
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+        body = await reader.readexactly(length)
+        return time.perf_counter(), body
+    parts, first = [], 0.0
+    while size := int(await reader.readline(), 16):
+        parts.append((await reader.readexactly(size + 2))[:-2])
+        first = first or time.perf_counter()
+    await reader.readline()
+    return first, b"".join(parts)

@@ -1,0 +1,50 @@
+"""A ring of bytes: regions are taken at the head and given back at the tail, oldest first. Never allocates again.
+
+Anonymous, page-aligned memory; a region is contiguous, so the end of the ring is skipped where one does not fit.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import deque
+
+import numpy as np
+
+
+def anonymous_bytes(num_bytes: int) -> np.ndarray:
+    """uint8 [num_bytes], page-aligned, in huge pages where the system gives them."""
+    memory = mmap.mmap(-1, max(1, num_bytes))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            return np.frombuffer(memory, np.uint8, num_bytes)  # ordinary pages do as well, a little slower
+    return np.frombuffer(memory, np.uint8, num_bytes)
+
+
+class Ring:
+    def __init__(self, num_bytes: int) -> None:
+        self.memory = anonymous_bytes(num_bytes)
+        self._regions: deque[tuple[int, int]] = deque()  # (start, end), oldest first
+
+    def take(self, num_bytes: int) -> np.ndarray | None:
+        """The next region, or None while there is no room for it. num_bytes: of whole pages."""
+        start = self._place(num_bytes)
+        if start is None:
+            return None
+        self._regions.append((start, start + num_bytes))
+        return self.memory[start : start + num_bytes]
+
+    def give_back(self) -> None:
+        """The oldest region."""
+        self._regions.popleft()
+
+    def _place(self, num_bytes: int) -> int | None:
+        if not self._regions:
+            return 0 if num_bytes <= len(self.memory) else None
+        tail, head = self._regions[0][0], self._regions[-1][1]
+        if self._regions[-1][0] >= tail:  # not wrapped: free are [head, end) and [0, tail)
+            if head + num_bytes <= len(self.memory):
+                return head
+            return 0 if num_bytes <= tail else None
+        return head if head + num_bytes <= tail else None

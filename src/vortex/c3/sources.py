@@ -1,0 +1,84 @@
+"""The seam between who computes and where weights live: `lease(unit)` lends a unit's tensors for one use.
+
+A unit is what one product needs: the tensors `layers.3.gate_up.0`, `layers.3.gate_up.1`, ... belong to the unit
+`layers.3.gate_up`. Resident weights are the trivial source; c3/pager.py is the paged one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vortex.c3.folder import C3Folder, TensorEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """views: uint8 [num_bytes] by tensor name, valid until the lease ends. `lasts`: they stay valid with the source."""
+
+    views: Mapping[str, np.ndarray]
+    lasts: bool
+
+
+class WeightSource(Protocol):
+    @property
+    def entries(self) -> Mapping[str, TensorEntry]: ...
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Of slower storage, that one sweep reads."""
+        ...
+
+    def lease(self, unit: str) -> AbstractContextManager[Lease]:
+        """Raises ModelFileError or StorageError, naming the tile, when the unit cannot be had."""
+        ...
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor outside the sweep's units (vectors, the embedding), for good: uint8 [num_bytes]."""
+        ...
+
+    def counters(self) -> Mapping[str, float]: ...
+
+    def close(self) -> None: ...
+
+
+def units_of(entries: Mapping[str, TensorEntry]) -> dict[str, list[TensorEntry]]:
+    """Units in the order of a sweep: tensors whose name ends in a part number, by the name before it."""
+    units: dict[str, list[TensorEntry]] = {}
+    for name, entry in entries.items():
+        unit, _, part = name.rpartition(".")
+        if part.isdigit():
+            units.setdefault(unit, []).append(entry)
+    return units
+
+
+class ResidentSource:
+    """A whole folder in memory: mapped where its tiles are raw, decoded once where they are not."""
+
+    bytes_to_fetch = 0
+
+    def __init__(self, folder: C3Folder) -> None:
+        self.folder = folder
+        self.entries = folder.entries
+        self._units = units_of(folder.entries)
+        self._leases: dict[str, Lease] = {}
+
+    @contextmanager
+    def lease(self, unit: str) -> Iterator[Lease]:
+        if unit not in self._leases:
+            views = {entry.name: self.folder.read(entry.name) for entry in self._units[unit]}
+            self._leases[unit] = Lease(views, lasts=True)
+        yield self._leases[unit]
+
+    def read(self, name: str) -> np.ndarray:
+        return self.folder.read(name)
+
+    def counters(self) -> Mapping[str, float]:
+        return {}
+
+    def close(self) -> None:
+        self._leases.clear()

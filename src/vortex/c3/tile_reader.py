@@ -1,0 +1,137 @@
+"""Tensors from a `.c3` folder into given memory: many direct reads at once, each tile checked and decoded as it lands.
+
+Raw tiles are read straight to their place. Coded tiles go through a scratch buffer per thread. A tile that cannot be
+read, does not match its checksum, or does not arrive in time is an error that names it; bytes that failed their check
+are never handed out.
+"""
+
+from __future__ import annotations
+
+import mmap
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vortex.c3.codecs import RAW
+from vortex.c3.folder import TILE_BYTES, TensorEntry, aligned, check_decode, check_tile, tile_name
+from vortex.errors import StorageError
+
+ReadInto = Callable[[memoryview, int], None]  # target, file offset
+
+
+@dataclass(frozen=True, slots=True)
+class ReadShape:
+    """How one disk likes to be read."""
+
+    threads: int = 8
+    tiles_per_read: int = 2
+
+
+@dataclass(slots=True)
+class Reading:
+    """Tiles on their way. `first_tile` of each job, for messages."""
+
+    path: Path
+    jobs: list[tuple[TensorEntry, int, Future[None]]] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        return all(future.done() for _, _, future in self.jobs)
+
+    def wait(self, timeout_s: float) -> None:
+        """Raises ModelFileError or StorageError, naming the tile."""
+        deadline = time.monotonic() + timeout_s
+        for entry, number, future in self.jobs:
+            try:
+                future.result(max(0.0, deadline - time.monotonic()))
+            except FutureTimeout:
+                raise self._stalled(entry, number, timeout_s) from None
+
+    def cancel(self) -> None:
+        """Reads that have not begun never will."""
+        for _, _, future in self.jobs:
+            future.cancel()
+
+    def settle(self, timeout_s: float) -> None:
+        """Nobody wants these bytes: cancel what has not begun, let the rest land. Raises StorageError on a stall."""
+        self.cancel()
+        begun = [(entry, number, future) for entry, number, future in self.jobs if not future.cancelled()]
+        _, late = wait([future for _, _, future in begun], timeout_s)
+        for entry, number, future in begun:
+            if future in late:
+                raise self._stalled(entry, number, timeout_s)
+
+    def _stalled(self, entry: TensorEntry, number: int, timeout_s: float) -> StorageError:
+        return StorageError(
+            f"{self.path}: {tile_name(entry, number)} did not arrive within {timeout_s:g} s; the disk stalls"
+        )
+
+
+class TileReader:
+    """`read_into` reads the weights file (DirectFile.read_into); `path` is the folder, for messages."""
+
+    def __init__(self, path: Path, read_into: ReadInto, shape: ReadShape = ReadShape()) -> None:
+        self.path = path
+        self.shape = shape
+        self._read_into = read_into
+        self._pool = ThreadPoolExecutor(shape.threads, thread_name_prefix="c3-read")
+        self._scratch = threading.local()
+
+    def start(self, placed: Sequence[tuple[TensorEntry, np.ndarray]]) -> Reading:
+        """Begin to fill each target: uint8 [aligned(num_bytes)], page-aligned."""
+        reading = Reading(self.path)
+        for entry, target in placed:
+            step = self.shape.tiles_per_read if entry.is_raw else 1
+            for first in range(0, len(entry.tiles), step):
+                last = min(first + step, len(entry.tiles))
+                future = self._pool.submit(self._job, entry, first, last, target)
+                reading.jobs.append((entry, first, future))
+        return reading
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _job(self, entry: TensorEntry, first: int, last: int, target: np.ndarray) -> None:
+        try:
+            if entry.is_raw:
+                self._read_raw(entry, first, last, target)
+            else:
+                self._read_coded(entry, first, target)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: {tile_name(entry, first)} cannot be read ({error.strerror or error}); check the disk"
+            ) from error
+
+    def _read_raw(self, entry: TensorEntry, first: int, last: int, target: np.ndarray) -> None:
+        start = first * TILE_BYTES
+        end = aligned(sum(tile.num_bytes for tile in entry.tiles[:last]))
+        self._read_into(memoryview(target)[start:end], entry.tiles[first].offset)  # type: ignore[arg-type] # a Buffer
+        for number in range(first, last):
+            place = number * TILE_BYTES
+            stored = memoryview(target)[place : place + entry.tiles[number].num_bytes]  # type: ignore[arg-type]
+            check_tile(self.path, entry, number, stored)
+
+    def _read_coded(self, entry: TensorEntry, number: int, target: np.ndarray) -> None:
+        tile = entry.tiles[number]
+        place = number * TILE_BYTES
+        scratch = self._scratch_buffer()
+        self._read_into(scratch[: aligned(tile.stored_bytes)], tile.offset)
+        stored = scratch[: tile.stored_bytes]
+        check_tile(self.path, entry, number, stored)
+        out = target[place : place + tile.num_bytes]
+        if tile.codec == RAW:
+            out[:] = np.frombuffer(stored, np.uint8)
+        else:
+            check_decode(self.path, entry, number, stored, out)
+
+    def _scratch_buffer(self) -> memoryview:
+        if not hasattr(self._scratch, "memory"):
+            self._scratch.memory = memoryview(mmap.mmap(-1, TILE_BYTES + aligned(1)))
+        memory: memoryview = self._scratch.memory
+        return memory

@@ -1,0 +1,73 @@
+"""Which kernels run: the compiled core with one of its instruction sets, or none of it.
+
+VORTEX_KERNELS forces a choice (`reference`: not the compiled core), VORTEX_THREADS the number of threads. State lives
+in the native module, one per process: `load` may be called as often as one likes.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+from vortex.errors import ConfigError, MissingCapability
+
+REFERENCE = "reference"
+MAX_THREADS = 256
+
+
+def native_module() -> ModuleType | None:
+    """The compiled core, None where it was not built."""
+    try:
+        from vortex.kernels import _native
+    except ImportError:
+        return None
+    return _native
+
+
+def choices() -> list[str]:
+    """What VORTEX_KERNELS may say on this machine, best first."""
+    module = native_module()
+    return [*(module.available() if module else []), REFERENCE]
+
+
+def selected() -> str:
+    """The choice in force. Raises ConfigError for an unknown VORTEX_KERNELS."""
+    wanted = os.environ.get("VORTEX_KERNELS", "").strip().lower()
+    if wanted and wanted not in choices():
+        raise ConfigError(f"VORTEX_KERNELS={wanted!r} is not possible here; choose one of: {', '.join(choices())}")
+    return wanted or choices()[0]
+
+
+def num_threads() -> int:
+    """VORTEX_THREADS, else the cores this process may use. Raises ConfigError for nonsense."""
+    text = os.environ.get("VORTEX_THREADS", "").strip()
+    if not text:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+        raise ConfigError(f"VORTEX_THREADS={text!r} is no number of threads; set 1 to {MAX_THREADS}, or unset it")
+    return int(text)
+
+
+def usable() -> bool:
+    """Whether `load` would succeed."""
+    return selected() != REFERENCE
+
+
+def load(threads: int = 0) -> ModuleType:
+    """The compiled core, set up as the environment says; `threads` counts where VORTEX_THREADS is not set.
+
+    Raises MissingCapability where the core is not there or not wanted.
+    """
+    name = selected()
+    module = native_module()
+    if name == REFERENCE or module is None:
+        raise MissingCapability(
+            "the native core is not in use: unset VORTEX_KERNELS, or reinstall where a C++ compiler is found "
+            "(`pip install -v .` shows why it was not built)"
+        )
+    module.use(name)
+    if os.environ.get("VORTEX_THREADS") or not threads:
+        threads = num_threads() if os.environ.get("VORTEX_THREADS") or not module.threads() else module.threads()
+    if module.threads() != threads:
+        module.set_threads(threads)
+    return module

@@ -1,0 +1,47 @@
+"""The oracles: what the native kernels compute, in plain numpy, slow and readable.
+
+Formats are decoded from GGUF's own rows (layouts of ggml's `ggml-common.h`, decoded by the `gguf` package), activations
+are rounded as the kernels round them, attention is one softmax. Floating-point sums are taken in another order, so results agree
+to rounding, not to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vortex.kernels.formats import BLOCK_COLUMNS, Format
+
+
+def dense(kind: Format, data: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """GGUF rows to float32 [rows, columns]."""
+    from gguf.constants import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    values = dequantize(data.reshape(rows, -1), GGMLQuantizationType[kind.name])
+    return np.asarray(values, np.float32).reshape(rows, columns)
+
+
+def rounded_activations(x: np.ndarray) -> np.ndarray:
+    """x [T, columns] as the kernels see it: int8 in blocks of 32 columns with one scale each, as float32."""
+    blocks = x.reshape(len(x), -1, BLOCK_COLUMNS).astype(np.float32)
+    largest = np.abs(blocks).max(-1, keepdims=True)
+    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 1e-30)
+    return (np.rint(blocks * inverse) * (largest / np.float32(127))).reshape(x.shape)
+
+
+def product(kind: Format, data: np.ndarray, shape: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """float64 [T, rows]."""
+    met = x if kind.is_float else rounded_activations(x)
+    return met.astype(np.float64) @ dense(kind, data, *shape).astype(np.float64).T
+
+
+def attention(q_TW: np.ndarray, keys_SW: np.ndarray, values_SW: np.ndarray, start: int, window: int = 0) -> np.ndarray:
+    """Causal softmax attention of T queries at positions start, ... over keys from position 0; queries are scaled already."""
+    out = np.empty_like(q_TW)
+    for row, query in enumerate(q_TW):
+        end = start + row + 1
+        first = max(0, end - window) if window else 0
+        scores = keys_SW[first:end] @ query
+        weights = np.exp(scores - scores.max())
+        out[row] = weights @ values_SW[first:end] / weights.sum()
+    return out

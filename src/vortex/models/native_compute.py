@@ -1,0 +1,146 @@
+"""The decoder's arithmetic in the native core: one call per layer for a whole batch, no torch.
+
+Keeps the law bit by bit: what a row becomes depends on its own sequence alone, whatever the batch, the chunks a prompt
+is cut into, the threads, the instruction set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from vortex.c3.folder import TensorEntry
+from vortex.c3.sources import WeightSource, units_of
+from vortex.kernels import dispatch
+from vortex.kernels.formats import Format
+from vortex.kernels.packed import PackedMatrix
+from vortex.models.checkpoint import layer_names
+from vortex.models.compute import Batch
+from vortex.models.decoder_config import DecoderConfig
+from vortex.models.native_cache import NativeCache
+from vortex.models.native_pack import LAYER_MATRICES, PACKED_TAG
+from vortex.types import Exactness
+
+Angles = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRows:
+    """x: float32 [rows, width], changed in place by every layer. angles: (cos, sin) of each kind of layer (local or not)."""
+
+    x: np.ndarray
+    sweep: Any
+    angles: dict[bool, Angles]
+
+
+class NativeCompute:
+    """A Compute over a folder packed by native_pack."""
+
+    exactness = Exactness.BITWISE
+    prefill_chunk = 128
+
+    def __init__(
+        self, config: DecoderConfig, source: WeightSource, *, threads: int = 0, int8_cache: bool = False
+    ) -> None:
+        self.config, self.source, self.int8_cache = config, source, int8_cache
+        self.native = dispatch.load(threads)
+        self.workspace = self.native.Workspace()
+        vectors, _ = layer_names(config)
+        self.norms = [
+            {name: self._vector(f"layers.{index}.{name}") for name in vectors} for index in range(config.num_layers)
+        ]
+        self.final_norm = self._vector("final_norm")
+        self.embedding = _matrix(source.entries["embedding"], source.read("embedding"))
+        units = units_of(source.entries)
+        self.weight_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
+        self.resident: dict[str, Any] = {}  # layers and the head, made once where their bytes stay
+        self.frequencies = {
+            config.is_local(index): np.asarray(config.inverse_frequencies(index)) for index in range(config.num_layers)
+        }
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        return self.source.bytes_to_fetch
+
+    def counters(self) -> Mapping[str, float]:
+        return self.source.counters()
+
+    def new_cache(self) -> NativeCache:
+        return NativeCache(self.config, int8=self.int8_cache)
+
+    def embed(self, batch: Batch) -> NativeRows:
+        x = self.embedding.gather(batch.token_ids, self.config.embedding_scale)
+        sweep = self.native.Sweep(x, self.int8_cache)
+        for segment in batch.segments:
+            cache: NativeCache = segment.cache
+            scales = (cache.key_scale, cache.value_scale)
+            sweep.add_segment(
+                cache.keys, cache.values, *scales, cache.capacity, segment.num_rows, segment.start_position
+            )
+        angles = {local: _angles(batch.positions, frequencies) for local, frequencies in self.frequencies.items()}
+        return NativeRows(x, sweep, angles)
+
+    def layer(self, index: int, x: NativeRows, batch: Batch) -> NativeRows:
+        cos, sin = x.angles[self.config.is_local(index)]
+        with self._leased(f"layers.{index}.matrices", lambda parts: self._layer(index, parts)) as layer:
+            x.sweep.run(self.workspace, layer, index, cos, sin)
+        return x
+
+    def logits(self, x: NativeRows, rows: np.ndarray) -> np.ndarray:
+        with self._leased("head", lambda parts: parts[0]) as head:
+            return cast("PackedMatrix", head)(self.hidden(x, rows))
+
+    def hidden(self, x: NativeRows, rows: np.ndarray) -> np.ndarray:
+        chosen = x.x[rows]
+        self.native.rms_norm(chosen, self.final_norm, self.config.norm_epsilon, chosen)
+        return chosen
+
+    def close(self) -> None:
+        self.resident.clear()
+        self.source.close()
+
+    @contextmanager
+    def _leased(self, unit: str, make: Callable[[list[PackedMatrix]], Any]) -> Iterator[Any]:
+        """What `make` builds over the unit's matrices; kept when the lease lasts."""
+        if unit in self.resident:
+            yield self.resident[unit]
+            return
+        with self.source.lease(unit) as lease:
+            made = make([_matrix(self.source.entries[name], data) for name, data in lease.views.items()])
+            if lease.lasts and not self.bytes_to_fetch:
+                self.resident[unit] = made
+            yield made
+
+    def _layer(self, index: int, matrices: list[PackedMatrix]) -> Any:
+        config, norms = self.config, dict(self.norms[index])
+        named = dict(zip(LAYER_MATRICES, matrices, strict=True))
+        biases = {name: norms.pop(f"{name}_bias") for name in "qkv"} if config.qkv_bias else {}
+        shape = {
+            "heads": config.num_heads,
+            "kv_heads": config.num_kv_heads,
+            "head_width": config.head_width,
+            "window": config.window(index),
+            "epsilon": config.norm_epsilon,
+            "query_scale": config.query_scale,
+            "gelu": config.activation == "gelu_tanh",
+        }
+        return self.native.Layer(shape, {name: matrix.native for name, matrix in named.items()}, norms, biases)
+
+    def _vector(self, name: str) -> np.ndarray:
+        return self.source.read(name).view(np.float32)
+
+
+def _matrix(entry: TensorEntry, data: np.ndarray) -> PackedMatrix:
+    layout, _, kind = entry.layout.partition("_")
+    rows, columns = entry.shape
+    return PackedMatrix(Format[kind], data, (rows, columns), packed=layout == PACKED_TAG)
+
+
+def _angles(positions: np.ndarray, frequencies: np.ndarray) -> Angles:
+    """cos and sin, float32 [rows, head_width / 2], of angles taken in double precision."""
+    angles = positions[:, None] * frequencies
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)

@@ -1,0 +1,75 @@
+"""The tokenizer's commands as a user types them: round trips, counts on the last line, clear refusals, nothing half-written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TEXT = "def f(x):\n    return x  # naïve 日本語 🙂\n".encode() * 40 + bytes(range(256)) + b"<|end|>"
+
+
+def vortex(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "vortex", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "some.txt"
+    path.write_bytes(TEXT)
+    return path
+
+
+def test_encode_and_decode_give_the_file_back(file: Path, tmp_path: Path) -> None:
+    encoded = vortex("tokenizer", "encode", file, "--count", "--check", "--out", tmp_path / "some.vxt", cwd=tmp_path)
+    assert encoded.returncode == 0, encoded.stderr
+    assert 0 < int(encoded.stdout.splitlines()[-1]) < len(TEXT)
+    decoded = vortex("tokenizer", "decode", tmp_path / "some.vxt", cwd=tmp_path)
+    assert decoded.stdout == TEXT
+    (tmp_path / "cut.vxt").write_bytes((tmp_path / "some.vxt").read_bytes()[:-5])
+    cut = vortex("tokenizer", "decode", tmp_path / "cut.vxt", "--out", tmp_path / "out.txt", cwd=tmp_path)
+    assert (cut.returncode, b"ends early" in cut.stderr) == (4, True)
+    assert not (tmp_path / "out.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.vxt", "some.txt", "some.vxt"]
+
+
+def test_counting_writes_nothing_and_inspecting_shows_classes(file: Path, tmp_path: Path) -> None:
+    counted = vortex("tokenizer", "encode", file, "--count", "--check", cwd=tmp_path)
+    inspected = vortex("tokenizer", "inspect", file, "--bytes", 10_000, cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["some.txt"]
+    summary = inspected.stdout.decode().splitlines()[-4:]
+    assert [line.split()[0] for line in summary] == ["esc", "patch", "macro", "all"]
+    assert summary[-1].split()[1].replace(",", "") == counted.stdout.decode().strip()
+
+
+def test_training_makes_a_tokenizer_that_encodes(file: Path, tmp_path: Path) -> None:
+    import argparse
+    import ast
+
+    folder = tmp_path / "made"
+    corpus = [argument for module in (argparse, ast) for argument in ("--corpus", module.__file__)]
+    made = vortex("tokenizer-train", *corpus, "--vocab-size", 700, "--out", folder, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    checked = vortex("tokenizer", "encode", "--tokenizer", folder, file, "--count", "--check", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_what_cannot_be_done_is_said_in_one_line(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "same.txt").write_bytes(b"a" * 200_000)
+    for arguments, message in [
+        (("tokenizer-train", "--corpus", tmp_path / "empty"), b"no text"),
+        (("tokenizer-train", "--corpus", tmp_path / "same.txt"), b"too small or too uniform"),
+        (("tokenizer-train", "--corpus", file, "--vocab-size", 100), b"too small"),
+        (("tokenizer-train", "--corpus", file, "--parse", "best"), b"There are: greedy"),
+        (("tokenizer", "encode", "--tokenizer", tmp_path / "empty", file), b"tokenizer-train makes one"),
+        (("tokenizer", "decode", file), b"not a Vortex-Tok stream"),
+    ]:
+        failed = vortex(*arguments, cwd=tmp_path)
+        assert failed.returncode in (2, 3, 4)
+        assert message in failed.stderr
+        assert failed.stderr.startswith(b"error:") or b"\nerror:" in failed.stderr
+        assert not (tmp_path / "data").exists()
