@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
+    "structured": "vortex.bench.structured:StructuredMeasurement",
 }
 
 
