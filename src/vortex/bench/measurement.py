@@ -15,6 +15,8 @@ MEASUREMENTS = {
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "gateway": "vortex.bench.gateway:GatewayMeasurement",
+    "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
     "structured": "vortex.bench.structured:StructuredMeasurement",
 }
