@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
+    "structured": "vortex.bench.structured:StructuredMeasurement",
 }
 
 
