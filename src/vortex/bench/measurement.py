@@ -18,6 +18,8 @@ MEASUREMENTS = {
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
+    "gateway": "vortex.bench.gateway:GatewayMeasurement",
+    "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
 }
 

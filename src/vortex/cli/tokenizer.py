@@ -44,7 +44,9 @@ def train(
         list[Path] | None, typer.Option("--corpus", help="A text file or a folder of them. Repeatable.")
     ] = None,
     vocab_size: Annotated[int, typer.Option("--vocab-size", help="All ids: bytes, pieces, special tokens.")] = 16384,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; an interrupted run goes on there.")] = DEFAULT_OUT,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write; an interrupted run goes on there.")
+    ] = DEFAULT_OUT,
     parse: Annotated[str, typer.Option("--parse", help="How text is cut: fewest, unigram or greedy.")] = "fewest",
     limit_mb: Annotated[int, typer.Option("--limit-mb", min=1, help="Most text to read; memory follows it.")] = 64,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the corpus, written beside the result.")] = "",
