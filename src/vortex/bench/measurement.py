@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
 }
 

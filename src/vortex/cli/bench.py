@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_serve
+from vortex.cli import bench_serve, bench_tokenizer
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group.command("fidelity")(fidelity)
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
+    group.command("tokenizer")(bench_tokenizer.tokenizer)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
