@@ -103,9 +103,9 @@ def test_responses_and_embeddings(client: OpenAI) -> None:
 
 def test_a_token_from_the_environment_is_asked_for(tmp_path: Path) -> None:
     with serving("--backend", "fake", "--no-episodes", data=tmp_path, KLIMEAI_API_TOKEN="devtoken") as address:
-        with OpenAI(base_url=address, api_key="wrong", max_retries=0) as stranger:
-            with pytest.raises(openai.AuthenticationError):
-                stranger.models.list()
+        refused = pytest.raises(openai.AuthenticationError)
+        with OpenAI(base_url=address, api_key="wrong", max_retries=0) as stranger, refused:
+            stranger.models.list()
         with OpenAI(base_url=address, api_key="devtoken", max_retries=0) as friend:
             assert friend.models.list().data[0].id == "vortex-fake"
     assert not list(tmp_path.iterdir())

@@ -37,15 +37,12 @@ Format format_of(int number) {
 struct PyMatrix {
   Matrix matrix;
   Bytes data;
-  std::optional<Vector> bias;
 
-  PyMatrix(int format, Bytes bytes, int64_t rows, int64_t columns, bool packed, std::optional<Vector> added)
-      : data(bytes), bias(added) {
-    matrix = {format_of(format), bytes.data(), rows, columns, packed, added ? added->data() : nullptr};
+  PyMatrix(int format, Bytes bytes, int64_t rows, int64_t columns, bool packed) : data(bytes) {
+    matrix = {format_of(format), bytes.data(), rows, columns, packed, nullptr};
     require(rows > 0 && columns > 0 && columns % column_multiple(matrix.format) == 0, "columns are no multiple of the format's block");
     const int64_t size = packed ? num_tiles(rows) * tile_bytes(matrix.format, columns) : rows * gguf_row_bytes(matrix.format, columns);
     require((int64_t)bytes.size() == size, "the bytes do not fit rows and columns");
-    require(!added || (int64_t)added->size() == rows, "the bias does not fit the rows");
   }
 };
 
@@ -81,16 +78,21 @@ void pack(int number, Bytes gguf, int64_t rows, int64_t columns, MutableBytes ti
   });
 }
 
-// Rows of a packed matrix as floats (an embedding's lookup), multiplied by `scale`.
+// Rows of a matrix as floats (an embedding's lookup), multiplied by `scale`.
 void gather(const PyMatrix& m, Ids ids, float scale, MutableTable out) {
-  require(m.matrix.packed, "rows are gathered from tiles");
   require(out.shape(0) == ids.size() && (int64_t)out.shape(1) == m.matrix.columns, "out is not [ids, columns]");
   for (size_t i = 0; i < ids.size(); i++) require(ids(i) >= 0 && ids(i) < m.matrix.rows, "a row outside the matrix");
   nb::gil_scoped_release released;
   const int64_t columns = m.matrix.columns, size = tile_bytes(m.matrix.format, columns);
+  std::vector<uint8_t> tile(m.matrix.packed ? 0 : (size_t)size);
   for (size_t i = 0; i < ids.size(); i++) {
     float* row = out.data() + (int64_t)i * columns;
-    unpack_row(m.matrix.format, m.matrix.data + ids(i) / TILE * size, (int)(ids(i) % TILE), columns, row);
+    const uint8_t* source = m.matrix.data + ids(i) / TILE * size;
+    if (!m.matrix.packed) {
+      pack_tile(m.matrix.format, m.matrix.data + ids(i) * gguf_row_bytes(m.matrix.format, columns), 1, columns, tile.data());
+      source = tile.data();
+    }
+    unpack_row(m.matrix.format, source, m.matrix.packed ? (int)(ids(i) % TILE) : 0, columns, row);
     if (scale != 1.0f) kernels().scale(row, scale, columns);
   }
 }
@@ -105,12 +107,20 @@ struct PyLayer {
   Layer layer;
   nb::object kept;  // the matrices and norms
 
-  PyLayer(nb::dict shape, nb::dict matrices, nb::dict norms) : kept(nb::make_tuple(matrices, norms)) {
+  PyLayer(nb::dict shape, nb::dict matrices, nb::dict norms, nb::dict biases)
+      : kept(nb::make_tuple(matrices, norms, biases)) {
     const auto whole = [&](const char* name) { return nb::cast<int64_t>(shape[name]); };
-    const auto matrix = [&](const char* name) { return nb::cast<const PyMatrix&>(matrices[name]).matrix; };
+    const auto matrix = [&](const char* name) {
+      Matrix m = nb::cast<const PyMatrix&>(matrices[name]).matrix;
+      if (!biases.contains(name)) return m;
+      const auto bias = nb::cast<Vector>(biases[name], false);
+      require((int64_t)bias.size() == m.rows, "a bias does not fit its matrix");
+      m.bias = bias.data();
+      return m;
+    };
     const auto norm = [&](const char* name, int64_t size) -> const float* {
       if (!norms.contains(name)) return nullptr;
-      const auto array = nb::cast<Vector>(norms[name]);
+      const auto array = nb::cast<Vector>(norms[name], false);
       require((int64_t)array.size() == size, "a norm does not fit the width");
       return array.data();
     };
@@ -204,9 +214,8 @@ void register_kernels(nb::module_& module) {
   module.def("gather", &gather);
   module.def("rms_norm", &rms_norm);
   nb::class_<PyMatrix>(module, "Matrix")
-      .def(nb::init<int, Bytes, int64_t, int64_t, bool, std::optional<Vector>>(), nb::arg("format"), nb::arg("data"),
-           nb::arg("rows"), nb::arg("columns"), nb::arg("packed"), nb::arg("bias").none());
-  nb::class_<PyLayer>(module, "Layer").def(nb::init<nb::dict, nb::dict, nb::dict>());
+      .def(nb::init<int, Bytes, int64_t, int64_t, bool>());
+  nb::class_<PyLayer>(module, "Layer").def(nb::init<nb::dict, nb::dict, nb::dict, nb::dict>());
   nb::class_<Workspace>(module, "Workspace").def(nb::init<>());
   nb::class_<PySweep>(module, "Sweep")
       .def(nb::init<MutableTable, bool>())

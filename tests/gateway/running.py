@@ -102,8 +102,8 @@ async def gateway_before(*engines: str, **variables: str) -> AsyncIterator[Runni
     gateway = Gateway(read_settings(environment, {}))
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(
-        gateway, http="httptools", loop="none", lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=1
-    )  # fmt: skip
+        gateway, http="httptools", loop="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     await gateway.start()

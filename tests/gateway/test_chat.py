@@ -1,7 +1,8 @@
-"""One request's way through the gateway: modes, injection, the probe on the real stream, immunity, bytes as they came."""
+"""One request's way through the gateway: modes, injection, the probe on the real stream, immunity, bytes kept."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,13 @@ TITLE = (
     [(TITLE, None), (SURE, {"x-openwebui-task": "tags_generation"}), (SURE, {"x-lkn-task": "follow_up"})],
 )
 async def test_the_user_interfaces_own_calls_stay_fluido(text: str, headers: dict[str, str] | None) -> None:
-    async with both() as (fake, running):
+    async with both() as (_, running):
         answer = await running.chat(text, headers=headers)
         assert answer.mode == "FLUIDO"
         assert answer.headers["x-lkn-reason"].startswith("exempt:task:")
-    async with both(LKN_IMMUNITY="off") as (fake, running):
+    async with both(LKN_IMMUNITY="off") as (_, running):
         assert (await running.chat(text, headers=headers)).mode == "ANALITICO"
-    async with both() as (fake, running):
+    async with both() as (_, running):
         assert (await running.chat(SURE, headers={"x-openwebui-task": "{{TASK}}"})).mode == "ANALITICO"
 
 
@@ -214,7 +215,7 @@ async def test_passthrough_changes_nothing() -> None:
 
 
 async def test_other_paths_pass_through() -> None:
-    async with both() as (fake, running):
+    async with both() as (_, running):
         assert (await running.post("/v1/embeddings", {"input": "x"})).json["data"]
         assert (await running.post("/v1/completions", {"prompt": "x"})).status == 200
         assert (await running.get("/v1/nothing")).status == 404
@@ -262,12 +263,10 @@ async def test_health_names_every_engine() -> None:
 
 
 async def test_load_spreads_over_engines() -> None:
-    async with engine(Script(first_token_ms=50)) as one, engine(Script(first_token_ms=50)) as two:
-        async with gateway_before(one.url, two.url) as running:
-            import asyncio
-
-            await asyncio.gather(*(running.chat() for _ in range(10)))
-            assert (one.observed.counts["requests"], two.observed.counts["requests"]) == (5, 5)
+    slow = Script(first_token_ms=50)
+    async with engine(slow) as one, engine(slow) as two, gateway_before(one.url, two.url) as running:
+        await asyncio.gather(*(running.chat() for _ in range(10)))
+        assert (one.observed.counts["requests"], two.observed.counts["requests"]) == (5, 5)
 
 
 async def test_the_ledger_tells_everything_and_no_text(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no ledger at"):
         replay(tmp_path / "missing.jsonl")
     (tmp_path / "x.jsonl").write_text("{broken}\n{}\n")
-    with pytest.raises(ConfigError, match="x.jsonl:1"):
+    with pytest.raises(ConfigError, match=r"x\.jsonl:1"):
         replay(tmp_path / "x.jsonl")
 
 

@@ -203,6 +203,10 @@ def _usage(words: list[str]) -> dict[str, int]:
     return {"prompt_tokens": 1, "completion_tokens": len(words), "total_tokens": 1 + len(words)}
 
 
+def _careful(body: Message) -> bool:
+    return "Think carefully" in str(body.get("messages", [{}])[-1].get("content", ""))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -211,6 +215,7 @@ def main() -> None:
     parser.add_argument("--first-token-ms", type=float, default=0.0)
     parser.add_argument("--token-ms", type=float, default=0.0)
     parser.add_argument("--slots", type=int, default=10_000)
+    parser.add_argument("--careful-tokens", type=int, default=0, help="answer length when asked to think carefully")
     options = parser.parse_args()
     script = Script(
         num_tokens=options.tokens,
@@ -218,6 +223,8 @@ def main() -> None:
         token_ms=options.token_ms,
         slots=options.slots,
     )
+    if options.careful_tokens:
+        script.answer = lambda body: " ".join(["so"] * (options.careful_tokens if _careful(body) else options.tokens))
 
     async def run() -> None:
         engine = FakeEngine(script)

@@ -135,7 +135,8 @@ class FidelityMeasurement:
             figures["perplexity_ratio_to_peer"] = round(ours["perplexity"] / theirs["perplexity"], 5)
         columns = [f"{int(ours['positions'])} tokens", "mean KL, nats", "same top token", "perplexity"]
         bars = {name: f["mean_kl_nats"] for name, f in found.items()}
-        return Report("fidelity", f"{self.model_name}: distance from fp32", columns, rows, figures, bars, "KL, nats")
+        title = f"{self.model_name}: distance from {self.reference_name}"
+        return Report("fidelity", title, columns, rows, figures, bars, "KL, nats")
 
 
 def text_windows(tokenizer: Tokenizer, num_tokens: int, window: int) -> list[list[int]]:

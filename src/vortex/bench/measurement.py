@@ -16,6 +16,8 @@ MEASUREMENTS = {
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
+    "gateway": "vortex.bench.gateway:GatewayMeasurement",
+    "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
 }
 

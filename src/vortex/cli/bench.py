@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_serve, bench_tokenizer
+from vortex.cli import bench_gateway, bench_serve, bench_tokenizer
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
+    group.command("gateway")(bench_gateway.gateway)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
@@ -175,7 +176,6 @@ def _reference(name: str, python: str | None, path: Path, threads: int) -> Itera
         yield TransformersReference(path)
         return
     from vortex.bench.fidelity import PeerReference
-
     from vortex.bench.peer import PEERS
     from vortex.errors import RequestError
 

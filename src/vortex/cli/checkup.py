@@ -57,6 +57,7 @@ def look_around(loaded: LoadedSettings) -> Iterator[Finding]:
     yield processor()
     yield memory()
     yield disk()
+    yield kernels()
     yield torch_and_gpu()
     yield models_here()
     yield from profile(loaded)
@@ -93,6 +94,22 @@ def disk() -> Finding:
     if free < MIN_FREE_DISK_BYTES:
         return Finding("disk", Status.NOTE, detail, "set VORTEX_HOME to a folder on a disk with more space")
     return Finding("disk", Status.OK, detail)
+
+
+def kernels() -> Finding:
+    """Which instruction set the native core uses here, or that it was not built."""
+    from vortex.kernels import dispatch
+
+    try:
+        chosen, possible = dispatch.selected(), dispatch.choices()
+    except VortexError as error:
+        return Finding("native core", Status.MISSING, str(error), "unset VORTEX_KERNELS")
+    if chosen != dispatch.REFERENCE:
+        return Finding("native core", Status.OK, f"{chosen}, {dispatch.num_threads()} threads")
+    if len(possible) > 1:
+        return Finding("native core", Status.NOTE, "switched off by VORTEX_KERNELS", "unset VORTEX_KERNELS")
+    fix = "install a C++ compiler (gcc or clang), then: pip install -e . again"
+    return Finding("native core", Status.NOTE, "not built: models run on torch, slower", fix)
 
 
 def torch_and_gpu() -> Finding:

@@ -224,4 +224,5 @@ def _said(result: Replay) -> str:
     counts = f"{len(result.requests)} decisions and {result.ticks} controller steps"
     if result.identical:
         return f"{counts}: all identical, byte for byte"
-    return f"{counts}: {len(result.different)} decisions (first: {result.different[:5]}) and {result.different_ticks} steps differ"
+    first = result.different[:5]
+    return f"{counts}: {len(result.different)} decisions (first: {first}) and {result.different_ticks} steps differ"

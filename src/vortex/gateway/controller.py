@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from vortex.gateway.settings import ControllerSettings
 
 DIGITS = 6
-WINDOW_S = 5.0
+WINDOW_TICKS = 5.0
 MAX_SAMPLES = 2048
 LEAST_SAMPLES = 20
 
@@ -138,8 +138,8 @@ class Homeostat:
     def saw_end(self, now: float, *, failed: bool) -> None:
         self._errors.add(now, float(failed))
 
-    def measure(self, now: float, queued: int, window_s: float = WINDOW_S) -> Measurement:
-        start = now - window_s
+    def measure(self, now: float, queued: int) -> Measurement:
+        start = now - WINDOW_TICKS * self._settings.tick_s
         return Measurement(
             ttft_p95_ms=_p95(self._ttft.since(start)),
             queue=float(queued),

@@ -45,13 +45,12 @@ class PackedMatrix:
         shape: tuple[int, int],
         *,
         packed: bool = True,
-        bias: np.ndarray | None = None,
     ) -> None:
         check_columns(kind, shape[1])
         self.kind, self.rows, self.columns = kind, *shape
         self.num_bytes = data.nbytes
         self._module = dispatch.load()
-        self.native: Any = self._module.Matrix(int(kind), _flat(data), *shape, packed, bias)
+        self.native: Any = self._module.Matrix(int(kind), _flat(data), *shape, packed)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """x: float32 [T, columns]. Returns float32 [T, rows]."""
@@ -62,7 +61,7 @@ class PackedMatrix:
         return y
 
     def gather(self, row_ids: np.ndarray, scale: float = 1.0) -> np.ndarray:
-        """Rows as float32 [len(row_ids), columns], times `scale`. The matrix must be packed."""
+        """Rows as float32 [len(row_ids), columns], times `scale`."""
         out = np.empty((len(row_ids), self.columns), np.float32)
         self._module.gather(self.native, np.ascontiguousarray(row_ids, np.int64), scale, out)
         return out

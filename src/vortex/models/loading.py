@@ -7,6 +7,7 @@ another fingerprint and is packed anew.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vortex.c3.folder import C3Folder, C3Writer
 from vortex.c3.pager import Pager, PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
+from vortex.kernels import dispatch
 from vortex.models.checkpoint import Checkpoint, GgufCheckpoint
 from vortex.models.compute import Compute
 from vortex.models.decoder import Decoder
@@ -27,6 +29,7 @@ from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 
 FINGERPRINT_BYTES = 1 << 20
 FORMS = ("auto", "int4", "int8", "bf16", "float32")
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
 PackProgress = Callable[[int, int], None]  # steps done, steps in all
 
 
@@ -62,7 +65,8 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
         return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
     folder = packed_folder(source, options)
     config = _limited(DecoderConfig.from_json(folder.metadata["config"]), options.context_limit)
-    return LoadedModel(Decoder(config, _torch_compute(config, folder, options)), load_tokenizer(folder.path))
+    make_compute = _native_compute if _runs_natively(options) else _torch_compute
+    return LoadedModel(Decoder(config, make_compute(config, folder, options)), load_tokenizer(folder.path))
 
 
 def open_checkpoint(source: Path) -> Checkpoint:
@@ -76,9 +80,8 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
 def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
-    from vortex.models.torch_pack import pack, packed_tag
-
-    path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{packed_tag()}-{options.form}.c3"
+    tag, pack = _packing(options)
+    path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{tag}-{options.form}.c3"
     if path.exists():
         try:
             return C3Folder(path)
@@ -104,6 +107,48 @@ def fingerprint(source: Path) -> str:
             file.seek(max(0, size - FINGERPRINT_BYTES))
             digest.update(file.read())
     return digest.hexdigest()
+
+
+def _runs_natively(options: LoadOptions) -> bool:
+    """The native core on a CPU, torch on a GPU or where the core was not built. Asks torch only where a GPU may be."""
+    if options.device == "cuda" or not dispatch.usable():
+        return False
+    if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
+        return True
+    try:
+        import torch
+    except ImportError:
+        return True
+    return not torch.cuda.is_available()
+
+
+def _packing(options: LoadOptions) -> tuple[str, Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]]:
+    """The tag of the packed folder's name, and what fills it."""
+    if _runs_natively(options):
+        from vortex.models import native_pack
+
+        return native_pack.PACKED_TAG, native_pack.pack
+    _need_torch(options)
+    from vortex.models import torch_pack
+
+    return torch_pack.packed_tag(), torch_pack.pack
+
+
+def _need_torch(options: LoadOptions) -> None:
+    if importlib.util.find_spec("torch") is not None:
+        return
+    if options.device == "cuda":
+        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
+    raise MissingCapability(
+        "the native core is not in use and torch is not installed: pip install 'vortex[torch]', "
+        "or reinstall vortex where a C++ compiler is found"
+    )
+
+
+def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
+    from vortex.models.native_compute import NativeCompute
+
+    return NativeCompute(config, weight_source(folder, options), threads=options.threads)
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:

@@ -6,12 +6,15 @@ is cut into, the threads, the instruction set.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from vortex.c3.folder import C3Folder
+from vortex.c3.folder import TensorEntry
+from vortex.c3.sources import WeightSource, units_of
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import PackedMatrix
@@ -19,7 +22,7 @@ from vortex.models.checkpoint import layer_names
 from vortex.models.compute import Batch
 from vortex.models.decoder_config import DecoderConfig
 from vortex.models.native_cache import NativeCache
-from vortex.models.native_pack import PACKED_TAG
+from vortex.models.native_pack import LAYER_MATRICES, PACKED_TAG
 from vortex.types import Exactness
 
 Angles = tuple[np.ndarray, np.ndarray]
@@ -40,18 +43,31 @@ class NativeCompute:
     exactness = Exactness.BITWISE
     prefill_chunk = 128
 
-    def __init__(self, config: DecoderConfig, folder: C3Folder, *, threads: int = 0, int8_cache: bool = False) -> None:
-        self.config, self.folder, self.int8_cache = config, folder, int8_cache
+    def __init__(
+        self, config: DecoderConfig, source: WeightSource, *, threads: int = 0, int8_cache: bool = False
+    ) -> None:
+        self.config, self.source, self.int8_cache = config, source, int8_cache
         self.native = dispatch.load(threads)
         self.workspace = self.native.Workspace()
-        self.head = _matrix(folder, "head")
-        self.embedding = self.head if config.tied_head else _matrix(folder, "embedding")
-        self.final_norm = _vector(folder, "final_norm")
-        self.weight_bytes = self.head.num_bytes
-        self.layers = [self._layer(index) for index in range(config.num_layers)]
+        vectors, _ = layer_names(config)
+        self.norms = [
+            {name: self._vector(f"layers.{index}.{name}") for name in vectors} for index in range(config.num_layers)
+        ]
+        self.final_norm = self._vector("final_norm")
+        self.embedding = _matrix(source.entries["embedding"], source.read("embedding"))
+        units = units_of(source.entries)
+        self.weight_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
+        self.resident: dict[str, Any] = {}  # layers and the head, made once where their bytes stay
         self.frequencies = {
             config.is_local(index): np.asarray(config.inverse_frequencies(index)) for index in range(config.num_layers)
         }
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        return self.source.bytes_to_fetch
+
+    def counters(self) -> Mapping[str, float]:
+        return self.source.counters()
 
     def new_cache(self) -> NativeCache:
         return NativeCache(self.config, int8=self.int8_cache)
@@ -70,11 +86,13 @@ class NativeCompute:
 
     def layer(self, index: int, x: NativeRows, batch: Batch) -> NativeRows:
         cos, sin = x.angles[self.config.is_local(index)]
-        x.sweep.run(self.workspace, self.layers[index], index, cos, sin)
+        with self._leased(f"layers.{index}.matrices", lambda parts: self._layer(index, parts)) as layer:
+            x.sweep.run(self.workspace, layer, index, cos, sin)
         return x
 
     def logits(self, x: NativeRows, rows: np.ndarray) -> np.ndarray:
-        return self.head(self.hidden(x, rows))
+        with self._leased("head", lambda parts: parts[0]) as head:
+            return cast("PackedMatrix", head)(self.hidden(x, rows))
 
     def hidden(self, x: NativeRows, rows: np.ndarray) -> np.ndarray:
         chosen = x.x[rows]
@@ -82,15 +100,25 @@ class NativeCompute:
         return chosen
 
     def close(self) -> None:
-        self.layers.clear()
+        self.resident.clear()
+        self.source.close()
 
-    def _layer(self, index: int) -> Any:
-        config, prefix = self.config, f"layers.{index}."
-        vectors, matrices = layer_names(config)
-        norms = {name: _vector(self.folder, prefix + name) for name in vectors}
+    @contextmanager
+    def _leased(self, unit: str, make: Callable[[list[PackedMatrix]], Any]) -> Iterator[Any]:
+        """What `make` builds over the unit's matrices; kept when the lease lasts."""
+        if unit in self.resident:
+            yield self.resident[unit]
+            return
+        with self.source.lease(unit) as lease:
+            made = make([_matrix(self.source.entries[name], data) for name, data in lease.views.items()])
+            if lease.lasts and not self.bytes_to_fetch:
+                self.resident[unit] = made
+            yield made
+
+    def _layer(self, index: int, matrices: list[PackedMatrix]) -> Any:
+        config, norms = self.config, dict(self.norms[index])
+        named = dict(zip(LAYER_MATRICES, matrices, strict=True))
         biases = {name: norms.pop(f"{name}_bias") for name in "qkv"} if config.qkv_bias else {}
-        packed = {name: _matrix(self.folder, prefix + name, biases.get(name)) for name in matrices}
-        self.weight_bytes += sum(matrix.num_bytes for matrix in packed.values())
         shape = {
             "heads": config.num_heads,
             "kv_heads": config.num_kv_heads,
@@ -100,18 +128,16 @@ class NativeCompute:
             "query_scale": config.query_scale,
             "gelu": config.activation == "gelu_tanh",
         }
-        return self.native.Layer(shape, {name: matrix.native for name, matrix in packed.items()}, norms)
+        return self.native.Layer(shape, {name: matrix.native for name, matrix in named.items()}, norms, biases)
+
+    def _vector(self, name: str) -> np.ndarray:
+        return self.source.read(name).view(np.float32)
 
 
-def _vector(folder: C3Folder, name: str) -> np.ndarray:
-    return folder.read(name).view(np.float32)
-
-
-def _matrix(folder: C3Folder, name: str, bias: np.ndarray | None = None) -> PackedMatrix:
-    entry = folder.entries[name]
-    kind = Format[entry.layout.removeprefix(f"{PACKED_TAG}_")]
+def _matrix(entry: TensorEntry, data: np.ndarray) -> PackedMatrix:
+    layout, _, kind = entry.layout.partition("_")
     rows, columns = entry.shape
-    return PackedMatrix(kind, folder.read(name), (rows, columns), bias=bias)
+    return PackedMatrix(Format[kind], data, (rows, columns), packed=layout == PACKED_TAG)
 
 
 def _angles(positions: np.ndarray, frequencies: np.ndarray) -> Angles:

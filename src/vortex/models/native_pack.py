@@ -2,8 +2,9 @@
 
 Layouts in the `.c3` folder:
   tile16_<FORMAT>  a matrix as vortex.kernels packs it (docs/kernels.md); the same on every instruction set
+  ggml_<FORMAT>    rows as GGUF has them (the embedding, of which a sweep reads a few rows)
   f32              vectors
-A tied embedding is stored once, as `head`. Floats become Q8_0 (or what `form` asks for), formats that the core does not
+A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; the head is `head`. Floats become Q8_0 (or what `form` asks for), formats that the core does not
 know as well; a width that has no whole blocks stays BF16.
 """
 
@@ -23,6 +24,7 @@ from vortex.models.checkpoint import Checkpoint, RawTensor, layer_names
 from vortex.models.formats import dense
 
 PACKED_TAG = "tile16"
+LAYER_MATRICES = ("q", "k", "v", "attention_out", "gate", "up", "down")
 FORM_OF_FLOATS = {"auto": Format.Q8_0, "int8": Format.Q8_0, "int4": Format.Q4_1, "bf16": Format.BF16}
 ROWS_AT_A_TIME = 4096
 Progress = Callable[[int, int], None]
@@ -31,18 +33,19 @@ Progress = Callable[[int, int], None]
 def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:
     """Every tensor of the model into `writer`, in the order of a sweep. `form` says what floats become; bf16 unpacks all."""
     config = checkpoint.config
-    if not config.tied_head:
-        _add_matrix(checkpoint, writer, "embedding", form)
-    vectors, matrices = layer_names(config)
+    tensor = checkpoint.tensor("embedding")
+    kind, data = _in_known_format(tensor, "embedding", form)
+    writer.add("embedding", f"ggml_{kind.name}", (tensor.rows, tensor.columns), data)
+    vectors, _ = layer_names(config)
     for index in range(config.num_layers):
         for name in vectors:
             _add_vector(checkpoint, writer, f"layers.{index}.{name}")
-        for name in matrices:
-            _add_matrix(checkpoint, writer, f"layers.{index}.{name}", form)
+        for number, name in enumerate(LAYER_MATRICES):
+            _add_matrix(checkpoint, writer, f"layers.{index}.{name}", f"layers.{index}.matrices.{number}", form)
         if progress:
             progress(index + 1, config.num_layers + 1)
     _add_vector(checkpoint, writer, "final_norm")
-    _add_matrix(checkpoint, writer, "head", form)
+    _add_matrix(checkpoint, writer, "head", "head.0", form)
     if progress:
         progress(config.num_layers + 1, config.num_layers + 1)
 
@@ -52,11 +55,11 @@ def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
     writer.add(name, "f32", values.shape, values)
 
 
-def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, form: str) -> None:
+def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: str, form: str) -> None:
     tensor = checkpoint.tensor(name)
     kind, data = _in_known_format(tensor, name, form)
     shape = (tensor.rows, tensor.columns)
-    writer.add(name, f"{PACKED_TAG}_{kind.name}", shape, pack_tiles(kind, data, *shape))
+    writer.add(stored_as, f"{PACKED_TAG}_{kind.name}", shape, pack_tiles(kind, data, *shape))
 
 
 def _in_known_format(tensor: RawTensor, name: str, form: str) -> tuple[Format, np.ndarray]:

@@ -22,6 +22,7 @@ BODIES: dict[str, type[Body]] = {
     "/v1/embeddings": EmbeddingBody,
     "/v1/feedback": FeedbackBody,
 }
+STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {
     "type": "object",
@@ -55,6 +56,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             operation["responses"] = {"200": operation["responses"]["200"], "4XX": failure, "5XX": failure}
+            if path in STREAMS:
+                operation["responses"]["200"]["content"]["text/event-stream"] = {}  # frames differ by endpoint
+            if path == "/metrics":
+                operation["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
             if method == "post" and path in BODIES:
                 schema = {"$ref": REFERENCE.format(model=BODIES[path].__name__)}
                 operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}

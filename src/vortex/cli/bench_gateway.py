@@ -1,0 +1,40 @@
+"""`vortex bench gateway`: what L-kn adds to a request, and how its homeostat answers a step of load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def gateway(
+    *,
+    peer: Annotated[str | None, typer.Option(help="Measure beside this program: litellm.")] = None,
+    peer_python: Annotated[
+        str | None, typer.Option("--peer-python", help="Interpreter that has the peer; VORTEX_PEER_PYTHON sets it too.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each run.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=1, help="Requests per second to each.")] = 50.0,
+    step: Annotated[bool, typer.Option("--step", help="The homeostat's step response instead (50 s).")] = False,
+    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+) -> None:
+    """What the gateway adds to a request, paired with going direct to the same fake engine."""
+    from vortex.bench.gateway import GatewayMeasurement
+    from vortex.bench.homeostat import HomeostatMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.bench.peer import peer_python as chosen_python
+    from vortex.cli.bench import present
+    from vortex.errors import ConfigError
+
+    if peer not in {None, "litellm"}:
+        raise ConfigError(f"--peer {peer} is not known here: litellm")
+    if step:
+        homeostat = HomeostatMeasurement()
+        present(run_measurement(homeostat), json_out, None)
+        if plot:
+            homeostat.save_plot(plot)
+        return
+    python = chosen_python(peer_python) if peer else None
+    present(run_measurement(GatewayMeasurement(seconds=seconds, rate=rate, peer_python=python)), json_out, plot)
