@@ -99,7 +99,7 @@ class ChatSettings(Section):
     """`vortex chat`."""
 
     system: str = Field(
-        default="You are a helpful assistant who answers clearly and briefly.",  # small models answer better when told how
+        default="You are a helpful assistant who answers clearly and briefly.",
         description="System message put before every conversation of `vortex chat`; empty: the model's own.",
     )
 
