@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_gateway, bench_serve
+from vortex.cli import bench_gateway, bench_kernels, bench_serve
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("kernels")(bench_kernels.kernels)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 

@@ -147,6 +147,8 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
 
 
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.cli.terminal import warn
+    from vortex.kernels import dispatch
     from vortex.models.loading import LoadOptions, load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
 
@@ -158,6 +160,8 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
         threads=settings.runtime.threads,
         context_limit=settings.kv.window_size,
     )
+    if options.device != "cuda" and not dispatch.usable():
+        warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
     found = load_model(resolved.path, options)
     return OpenedModel(
         name=resolved.name,
