@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ class LoadOptions:
     threads: int = 0  # 0: one per core
     context_limit: int = 0  # 0: the model's own
     budget_bytes: int = 0  # memory for weights; 0: all resident
-    prefetch_depth: int = 2  # with a budget: largest products read ahead
+    prefetch_depth: int = 1  # with a budget: largest units read ahead
+    lock_memory: bool = False  # with a budget: never swapped out
+    compress: bool = False  # when packing: lossless codecs where they pay
     progress: PackProgress | None = None
 
 
@@ -80,16 +83,26 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
 def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
-    tag, pack = _packing(options)
+    tag, _ = _packing(options)
     path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{tag}-{options.form}.c3"
     if path.exists():
         try:
-            return C3Folder(path)
+            folder = C3Folder(path)
+            if folder.metadata.get("compressed", False) or not options.compress:
+                return folder
+            shutil.rmtree(path)  # raw, and lossless was asked for
         except ModelFileError:
             path.rename(path.with_suffix(f".damaged-{os.getpid()}"))
+    return pack_model(source, path, options)
+
+
+def pack_model(source: Path, path: Path, options: LoadOptions) -> C3Folder:
+    """A new `.c3` folder at `path`, tokenizer and all."""
+    _, pack = _packing(options)
     checkpoint = open_checkpoint(source)
-    metadata = {"config": checkpoint.config.to_json(), "source": source.name}
-    with C3Writer(path, metadata) as writer:
+    metadata: dict[str, object] = {"config": checkpoint.config.to_json(), "source": source.name}
+    metadata["compressed"] = options.compress
+    with C3Writer(path, metadata, compress=options.compress) as writer:
         _tokenizer_files(source, checkpoint).save(writer.folder)
         pack(checkpoint, writer, options.form, options.progress)
     return C3Folder(path)
@@ -152,7 +165,7 @@ def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOption
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
-    # Before torch brings OpenMP: threads that spin at every barrier make a busy machine ten times slower (decisions/0003).
+    # Before torch brings OpenMP: threads that spin at barriers make a busy machine ten times slower (decisions/0003).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
@@ -175,6 +188,7 @@ def weight_source(folder: C3Folder, options: LoadOptions) -> WeightSource:
         PagerOptions(
             budget_bytes=options.budget_bytes,
             prefetch_depth=options.prefetch_depth,
+            lock_memory=options.lock_memory,
             disk_memory=options.packed_root / "disks.json",
         ),
     )
