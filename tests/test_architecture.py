@@ -23,7 +23,7 @@ SAME_LEVEL = {
     ("blocks", "kernels"), ("tokenizer", "kernels"),
     ("c3", "records"), ("tokenizer", "records"), ("backends", "records"),
 }  # fmt: skip
-TORCH_ROOMS = {"models", "blocks", "learn", "c3"}
+TORCH_ROOMS = {"models", "blocks", "learn", "c3", "bench"}
 MAX_LINES = 500
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -48,7 +48,7 @@ class GatewayMeasurement:
     def check(self) -> None:
         """The gateway hands on the engine's bytes, whole and streamed."""
         with tempfile.TemporaryDirectory() as folder, ExitStack() as programs:
-            engine, ours, _ = self._start(programs, Path(folder))
+            engine, ours = _start(programs, Path(folder))
             for stream in (False, True):
                 direct, through = asyncio.run(_bodies((engine.url, ours.url), stream=stream))
                 if direct != through:
@@ -56,20 +56,14 @@ class GatewayMeasurement:
 
     def measure(self) -> Report:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as programs:
-            engine, ours, peer = self._start(programs, Path(folder))
+            engine, ours = _start(programs, Path(folder))
+            peer = None
+            if self._peer_python:
+                peer = programs.enter_context(litellm_proxy(self._peer_python, engine.url, Path(folder)))
             targets = {ITSELF: engine.url, OURS: ours.url, **({"LiteLLM": peer.url} if peer else {})}
             added = asyncio.run(self._paired(engine.url, targets))
             chunk_us, memory_mb = asyncio.run(_per_chunk()), ours.memory_mb()
         return _report(added, chunk_us, memory_mb, self._rate)
-
-    def _start(self, programs: ExitStack, folder: Path) -> tuple[Program, Program, Program | None]:
-        engine = programs.enter_context(program(fake_engine("--tokens", str(STREAM_TOKENS))))
-        variables = {"ENGINE_BASE_URL": engine.url, "LKN_LEDGER_PATH": str(folder / "ledger.jsonl")}
-        ours = programs.enter_context(program(gateway(), variables))
-        peer = None
-        if self._peer_python:
-            peer = programs.enter_context(litellm_proxy(self._peer_python, engine.url, folder))
-        return engine, ours, peer
 
     async def _paired(self, direct_url: str, targets: Mapping[str, str]) -> dict[str, Samples]:
         added = {name: Samples() for name in targets}
@@ -89,6 +83,13 @@ class GatewayMeasurement:
             for probe in (direct, *probes.values()):
                 await probe.close()
         return added
+
+
+def _start(programs: ExitStack, folder: Path) -> tuple[Program, Program]:
+    """The engine and the gateway before it, with its defaults."""
+    engine = programs.enter_context(program(fake_engine("--tokens", str(STREAM_TOKENS))))
+    variables = {"ENGINE_BASE_URL": engine.url, "LKN_LEDGER_PATH": str(folder / "ledger.jsonl")}
+    return engine, programs.enter_context(program(gateway(), variables))
 
 
 async def _beat(direct: HttpProbe, probes: Mapping[str, HttpProbe], number: int) -> dict[str, tuple[Timing, Timing]]:

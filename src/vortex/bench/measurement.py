@@ -18,9 +18,11 @@ MEASUREMENTS = {
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
+    "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
+    "structured": "vortex.bench.structured:StructuredMeasurement",
 }
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.options import ProfileOption, SetOption
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -43,23 +45,28 @@ def train(
     corpus: Annotated[
         list[Path] | None, typer.Option("--corpus", help="A text file or a folder of them. Repeatable.")
     ] = None,
-    vocab_size: Annotated[int, typer.Option("--vocab-size", help="All ids: bytes, pieces, special tokens.")] = 16384,
+    vocab_size: Annotated[
+        int | None, typer.Option("--vocab-size", help="All ids: bytes, pieces, special tokens; 16384 by default.")
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder to write; an interrupted run goes on there.")
     ] = DEFAULT_OUT,
-    parse: Annotated[str, typer.Option("--parse", help="How text is cut: fewest, unigram or greedy.")] = "fewest",
+    parse: Annotated[str | None, typer.Option("--parse", help="How text is cut: fewest, unigram or greedy.")] = None,
     limit_mb: Annotated[int, typer.Option("--limit-mb", min=1, help="Most text to read; memory follows it.")] = 64,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the corpus, written beside the result.")] = "",
+    profile: ProfileOption = None,
+    set_: SetOption = None,
 ) -> None:
     """Train a Vortex-Tok vocabulary. Without --corpus: data/corpora, or Python's own library where there is none."""
+    from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice, warn
-    from vortex.errors import RequestError
     from vortex.tokenizer.vortex_tok import CodeClass, Parse, TrainingSettings, read_corpus, train
     from vortex.tokenizer.vortex_tok.core import IS_NATIVE
 
-    if parse not in list(Parse):
-        raise RequestError(f"no parse '{parse}'. There are: {', '.join(Parse)}")
-    settings = TrainingSettings(vocab_size=vocab_size, parse=Parse(parse))
+    wanted = settings_for(
+        profile, set_, {"vortex_tok.vocab_size": vocab_size, "vortex_tok.parse": parse}
+    ).settings.vortex_tok
+    settings = TrainingSettings(vocab_size=wanted.vocab_size, parse=Parse(wanted.parse))
     if not IS_NATIVE:
         warn("the native core is not built: training will take a hundred times longer (install a C++ compiler)")
     paths = corpus or _default_corpus()
@@ -71,8 +78,8 @@ def train(
     vocabulary = train(read, settings, out, origin, notice)
     counts = ", ".join(f"{vocabulary.count(kind):,} {kind.value}" for kind in CodeClass)
     typer.echo(f"{out}: {vocabulary.size:,} ids ({counts})")
-    if vocabulary.size < vocab_size:
-        warn(f"{vocab_size - vocabulary.size} fewer ids than asked: the text uses no more pieces often enough")
+    if vocabulary.size < wanted.vocab_size:
+        warn(f"{wanted.vocab_size - vocabulary.size} fewer ids than asked: the text uses no more pieces often enough")
 
 
 def _default_corpus() -> list[Path]:

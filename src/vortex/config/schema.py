@@ -111,6 +111,15 @@ class ServerSettings(Section):
     )
 
 
+class VortexTokSettings(Section):
+    """Vocabularies that `vortex tokenizer-train` makes."""
+
+    vocab_size: int = Field(default=16384, ge=327, le=1 << 20, description="All ids: bytes, pieces, special tokens.")
+    parse: Literal["fewest", "unigram", "greedy"] = Field(
+        default="fewest", description="How text is cut: the fewest codes, the likeliest ones, or the longest first."
+    )
+
+
 class Settings(Section):
     """All settings of one run. Immutable."""
 
@@ -122,6 +131,7 @@ class Settings(Section):
     kv: KvSettings = KvSettings()
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
+    vortex_tok: VortexTokSettings = VortexTokSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})

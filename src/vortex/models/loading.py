@@ -165,7 +165,7 @@ def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOption
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
-    # Before torch brings OpenMP: threads that spin at every barrier make a busy machine ten times slower (decisions/0003).
+    # Before torch brings OpenMP: threads that spin at barriers make a busy machine ten times slower (decisions/0003).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 

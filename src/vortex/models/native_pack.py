@@ -4,8 +4,8 @@ Layouts in the `.c3` folder:
   tile16_<FORMAT>  a matrix as vortex.kernels packs it (docs/kernels.md); the same on every instruction set
   ggml_<FORMAT>    rows as GGUF has them (the embedding, of which a sweep reads a few rows)
   f32              vectors
-A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; the head is `head`. Floats become Q8_0 (or what `form` asks for), formats that the core does not
-know as well; a width that has no whole blocks stays BF16.
+A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; the head is `head`. Floats become Q8_0 (or
+what `form` asks for), formats that the core does not know as well; a width that has no whole blocks stays BF16.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:
-    """Every tensor of the model into `writer`, in the order of a sweep. `form` says what floats become; bf16 unpacks all."""
+    """Every tensor of the model into `writer`, in a sweep's order. `form` says what floats become; bf16 unpacks all."""
     config = checkpoint.config
     tensor = checkpoint.tensor("embedding")
     kind, data = _in_known_format(tensor, "embedding", form)

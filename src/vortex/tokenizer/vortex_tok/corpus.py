@@ -1,7 +1,8 @@
 """What a vocabulary is learnt from: the text files under some paths, cut into documents, at most so many bytes.
 
 Promises the same documents in the same order for the same files, wherever they lie, and memory bounded by the limit.
-Files that hold NUL bytes (pictures, archives) are left out; `.gz` files are read unpacked.
+Files that hold NUL bytes (pictures, archives) are left out, and so are hidden files and packages installed beside
+Python's own library; `.gz` files are read unpacked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from vortex.errors import ModelNotFound, RequestError
 DEFAULT_LIMIT_BYTES = 64 << 20
 MAX_DOCUMENT_BYTES = 1 << 16
 MIN_DOCUMENT_BYTES = 1 << 10
+NOT_CORPUS = ("site-packages", "dist-packages", "__pycache__")
 MIN_DOCUMENTS = 64  # a small corpus is cut finer: pieces must prove themselves in more than one document
 
 
@@ -78,7 +80,7 @@ def corpus_of(texts: Sequence[bytes], left_out: int = 0) -> Corpus:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    """(name within the corpus, file). Hidden files and folders are not corpus."""
+    """(name within the corpus, file)."""
     if path.is_file():
         yield path.name, path
         return
@@ -86,7 +88,8 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         raise ModelNotFound(f"no file or folder {path}: name the corpus with --corpus")
     for found in path.rglob("*"):
         inside = found.relative_to(path)
-        if found.is_file() and not any(part.startswith(".") for part in inside.parts):
+        hidden = any(part.startswith(".") or part in NOT_CORPUS for part in inside.parts)
+        if not hidden and found.is_file():
             yield inside.as_posix(), found
 
 

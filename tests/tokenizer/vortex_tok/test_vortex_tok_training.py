@@ -107,6 +107,8 @@ def test_a_corpus_is_text_files_of_any_depth(tmp_path: Path) -> None:
     (tmp_path / "a" / ".hidden").mkdir(parents=True)
     (tmp_path / "a" / "b.txt").write_bytes(b"text\n" * 400)
     (tmp_path / "a" / ".hidden" / "c.txt").write_bytes(b"no")
+    (tmp_path / "a" / "site-packages").mkdir()
+    (tmp_path / "a" / "site-packages" / "d.txt").write_bytes(b"no")
     (tmp_path / "picture").write_bytes(b"\0\1\2")
     (tmp_path / "broken.gz").write_bytes(b"not gzip")
     (tmp_path / "empty").write_bytes(b"")
