@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -35,15 +36,24 @@ class Terminal:
         return self.seen
 
     def _read(self) -> str:
+        if not select.select([self.screen], [], [], 1.0)[0]:
+            return ""
         try:
             return os.read(self.screen, 4096).decode(errors="replace")
         except OSError:
             return ""
 
     def exit_code(self) -> int:
-        status = os.waitpid(self.pid, 0)[1]
-        os.close(self.screen)
-        return os.waitstatus_to_exitcode(status)
+        """Reads the screen to its end first: a process that cannot write cannot end."""
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                os.close(self.screen)
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < ends, f"still running after {self.seen!r}"
+            if select.select([self.screen], [], [], 0.1)[0]:
+                self.seen += self._read()
 
 
 @pytest.fixture
@@ -88,8 +98,7 @@ def test_ctrl_c_stops_an_answer_and_returns_to_the_prompt(terminal) -> None:
     screen.expect("go on\r\n")
     time.sleep(0.3)
     screen.type("\x03")
-    screen.expect("stopped")
-    screen.expect("> ")
+    screen.expect("stopped\r\n> ")
     screen.type("\x03")
     screen.expect("Ctrl-D or /exit leaves")
     screen.type("\x04")
