@@ -42,7 +42,9 @@ class Terminal:
         while text not in self.seen:
             assert time.monotonic() < ends, f"no {text!r} in {self.seen!r}"
             os.write(self.screen, keys.encode())
-            self.seen += self._read()
+            pressed = time.monotonic()
+            while text not in self.seen and time.monotonic() < pressed + 2:
+                self.seen += self._read()
 
     def _read(self) -> str:
         if not select.select([self.screen], [], [], 1.0)[0]:

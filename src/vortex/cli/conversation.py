@@ -96,13 +96,17 @@ def converse(loaded: LoadedSettings, *, seed: int | None, stream: bool, max_toke
 
 def _loop(conversation: Conversation) -> None:
     """One line after the other. A second Ctrl-C may come at any moment, so the whole round is guarded."""
+    interrupted = False
     while True:
         try:
+            if interrupted:
+                interrupted = False
+                write_answer("\n")
+                notice("Ctrl-D or /exit leaves")
             if not _round(conversation):
                 return
         except KeyboardInterrupt:
-            write_answer("\n")
-            notice("Ctrl-D or /exit leaves")
+            interrupted = True
 
 
 def _round(conversation: Conversation) -> bool:
