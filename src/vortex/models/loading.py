@@ -60,7 +60,9 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
     """`source`: a GGUF file or a safetensors folder. Raises ModelNotFound, ModelFileError, UnsupportedModel."""
     if not source.exists():
         raise ModelNotFound(f"there is no model at {source}")
-    if options.form == "float32":
+    if options.device == "cuda" and not _has_torch():
+        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
+    if options.form == "float32" or not (_runs_natively(options) or _has_torch()):
         checkpoint = open_checkpoint(source)
         from vortex.models.reference_compute import ReferenceCompute
 
@@ -128,10 +130,10 @@ def _runs_natively(options: LoadOptions) -> bool:
         return False
     if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
         return True
-    try:
-        import torch
-    except ImportError:
+    if not _has_torch():
         return True
+    import torch
+
     return not torch.cuda.is_available()
 
 
@@ -141,21 +143,13 @@ def _packing(options: LoadOptions) -> tuple[str, Callable[[Checkpoint, C3Writer,
         from vortex.models import native_pack
 
         return native_pack.PACKED_TAG, native_pack.pack
-    _need_torch(options)
     from vortex.models import torch_pack
 
     return torch_pack.packed_tag(), torch_pack.pack
 
 
-def _need_torch(options: LoadOptions) -> None:
-    if importlib.util.find_spec("torch") is not None:
-        return
-    if options.device == "cuda":
-        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
-    raise MissingCapability(
-        "the native core is not in use and torch is not installed: pip install 'vortex[torch]', "
-        "or reinstall vortex where a C++ compiler is found"
-    )
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
