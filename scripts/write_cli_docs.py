@@ -10,6 +10,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -60,6 +61,11 @@ def section(path: str, function: Callable[..., Any]) -> str:
     return "\n".join([f"## `{path}`", "", text, "", *table])
 
 
+def value_name(kind: type) -> str:
+    """What stands for a value of this kind: the choices of an enum, or a word."""
+    return "\\|".join(kind) if issubclass(kind, StrEnum) else VALUES[kind]
+
+
 def table_row(name: str, base: Any, info: OptionInfo | ArgumentInfo, default: object) -> str:
     kinds = [kind for kind in (get_args(base) or (base,)) if kind is not type(None)]
     kind = (get_args(kinds[0]) or kinds)[0]
@@ -69,7 +75,7 @@ def table_row(name: str, base: Any, info: OptionInfo | ArgumentInfo, default: ob
         # inside Annotated the first name sits where Option's default would be
         given = [text for text in (info.default, *(info.param_decls or ())) if str(text).startswith("-")]
         names = ", ".join(given or [f"--{name.replace('_', '-')}"])
-        shown = names if kind is bool else f"{names} {info.metavar or VALUES[kind]}"
+        shown = names if kind is bool else f"{names} {info.metavar or value_name(kind)}"
     is_worth_saying = default not in (None, False, "", inspect.Parameter.empty)
     help_text = (info.help or "").replace("|", "\\|")
     return f"| `{shown}` | {help_text} | {f'`{default}`' if is_worth_saying else ''} |"

@@ -6,8 +6,8 @@ the only way the server, the agent and learning see a model. `Tokenizer`: text t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from vortex.types import (
     BackendStatus,
@@ -75,6 +75,15 @@ class LanguageModel(Protocol):
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A model that counts what it does; the engine shows it in its status."""
+
+    def counters(self) -> Mapping[str, float]:
+        """Totals since the start, from any thread."""
+        ...
 
 
 class StreamDecoder(Protocol):

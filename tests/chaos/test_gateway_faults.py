@@ -15,7 +15,6 @@ from tests.gateway.running import Answer, both, engine, gateway_before
 from vortex.backends.fake_engine import Script
 
 SOON_S = 2.5  # every quick time-out is below this, a busy machine included
-PROMPTS = {"fluido": "hello", "analitico": "What is 12 * 7?"}
 
 
 async def ask(running, fault_engine, **extra) -> tuple[Answer, float]:
@@ -28,7 +27,9 @@ def settled(fake, running) -> None:
     """Nothing is left in flight on either side."""
     assert running.gateway.admission.active == 0
     assert running.gateway.admission.queued == 0
-    assert all(upstream.in_flight == 0 for upstream in running.gateway.upstreams.all)
+    for upstream in running.gateway.upstreams.all:
+        assert upstream.in_flight == 0
+        assert len(upstream.client.open_connections) == len(upstream.client._idle), "a connection leaked"
     assert fake.observed.active == 0
 
 
@@ -51,10 +52,9 @@ STREAM_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", STREAM_FAULTS)
-@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
-async def test_a_stream_that_breaks_ends_with_an_error_and_done(fault: str, prompt: str) -> None:
+async def test_a_stream_that_breaks_ends_with_an_error_and_done(fault: str) -> None:
     async with both(Script(fault=fault)) as (fake, running):
-        answer, seconds = await ask(running, fake, text=prompt, stream=True)
+        answer, seconds = await ask(running, fake, stream=True)
         assert seconds < SOON_S
         if answer.status == 200:
             assert answer.error["message"]
@@ -138,6 +138,7 @@ async def test_the_breaker_closes_again_with_one_probe() -> None:
         assert (await running.chat()).status == 200
 
 
+@pytest.mark.long
 async def test_killed_under_64_streams_and_started_again(tmp_path) -> None:
     """SIGKILL: every client sees a well-formed end in time, and the engine that comes back is used again."""
     process, url = await start_engine_process("--tokens", "2000", "--token-ms", "10")

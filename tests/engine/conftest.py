@@ -75,7 +75,7 @@ class Bench:
         return dict((await self.backend.status()).counters)
 
     async def until_idle(self) -> None:
-        for _ in range(2000):
+        for _ in range(15_000):
             status = await self.backend.status()
             if not status.active and not status.queued:
                 return

@@ -72,7 +72,7 @@ def test_every_budget_gives_the_same_bits(tmp_path: Path, form: str, compress: b
 
 
 def test_a_budget_too_small_names_the_smallest_that_works(tmp_path: Path) -> None:
-    checkpoint, folder = packed(tmp_path, "int8", False)
+    _, folder = packed(tmp_path, "int8", False)
     with pytest.raises(ConfigError, match="the smallest that works is"):
         Pager(folder, PagerOptions(budget_bytes=10_000))
     sizes = unit_bytes(folder)

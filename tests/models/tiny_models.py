@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from vortex.models.checkpoint import GGUF_LAYER, GGUF_TOP, expected_shape, layer_names
 from vortex.models.decoder_config import DecoderConfig, from_hf
-from vortex.models.safetensors_checkpoint import LAYER, LAYER_WITH_POST_NORMS, TOP
+from vortex.models.safetensors_checkpoint import LAYER, LAYER_WITH_POST_NORMS, MIXTRAL_EXPERTS, QWEN_EXPERTS, TOP
 
 BASE = {
     "hidden_size": 64,
@@ -49,6 +49,24 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mistral": {**BASE, "model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 12},
     "qwen2": {**BASE, "model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "head_dim": 16},
     "qwen3": {**BASE, "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]},
+    "qwen3_moe": {
+        **BASE,
+        "model_type": "qwen3_moe",
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "moe_intermediate_size": 32,
+        "num_experts": 8,
+        "num_experts_per_tok": 3,
+        "norm_topk_prob": True,
+    },
+    "mixtral": {
+        **BASE,
+        "model_type": "mixtral",
+        "architectures": ["MixtralForCausalLM"],
+        "intermediate_size": 32,
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "sliding_window": None,
+    },
     "gemma3": {
         **BASE,
         "model_type": "gemma3_text",
@@ -93,8 +111,13 @@ def write_safetensors(folder: Path, architecture: str, seed: int = 0) -> Path:
         if name in TOP:
             stored = TOP[name]
         else:
-            _, layer, part = name.split(".")
-            stored = f"model.layers.{layer}.{names[part]}"
+            _, layer, part = name.split(".", 2)
+            if part == "router" or part.startswith("experts."):
+                spelled = MIXTRAL_EXPERTS if architecture == "mixtral" else QWEN_EXPERTS
+                part = ".".join(spelled.get(piece, piece) for piece in part.split("."))
+                stored = f"model.layers.{layer}.{part}.weight"
+            else:
+                stored = f"model.layers.{layer}.{names[part]}"
         tensors[stored] = weight - 1 if architecture == "gemma3" and name.endswith("norm") else weight
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder

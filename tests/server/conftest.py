@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -36,6 +36,12 @@ def running(
         thread.join(20)
         listener.close()
         assert not thread.is_alive(), "the server did not drain"
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Callable[..., AbstractContextManager[str]]:
+    """`running`, for fixtures of a wider scope."""
+    return running
 
 
 @pytest.fixture

@@ -71,15 +71,12 @@ def test_a_client_that_goes_cancels_its_generation(serve, stream: bool, path: st
 
 
 def test_beyond_the_limit_of_requests_comes_429(serve) -> None:
-    backend = FakeBackend(pace=Pace(first_ms=300))
+    backend = FakeBackend(faults=[Fault(kind=FaultKind.STALLED)])
     client = serve(backend, ServerOptions(limits=Limits(concurrent_requests=1)))
-    first = threading.Thread(target=client.post, args=(CHAT,), kwargs={"json": HELLO})
-    first.start()
-    eventually(lambda: len(backend.requests) == 1)
-    refused = httpx.post(str(client.base_url) + CHAT, json=HELLO, trust_env=False)
-    first.join()
+    with httpx.stream("POST", f"{client.base_url}{CHAT}", json={**HELLO, "stream": True}, trust_env=False):
+        refused = client.post(CHAT, json=HELLO)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-    assert client.post(CHAT, json=HELLO).status_code == 200
+    eventually(lambda: client.post(CHAT, json=HELLO).status_code == 200)
 
 
 def test_several_prompts_stream_as_numbered_choices(plain: httpx.Client) -> None:
@@ -90,3 +87,19 @@ def test_several_prompts_stream_as_numbered_choices(plain: httpx.Client) -> None
     for chunk in map(json.loads, chunks):
         texts[chunk["choices"][0]["index"]] += chunk["choices"][0]["text"]
     assert [choice["text"] for choice in whole["choices"]] == list(texts.values())
+
+
+def test_a_server_that_ends_lets_answers_finish(running_server) -> None:
+    backend = FakeBackend(pace=Pace(token_ms=10))
+    texts: list[str] = []
+
+    def listen(address: str) -> None:
+        texts.append(httpx.post(f"{address}{CHAT}", json={**HELLO, "stream": True}, trust_env=False).text)
+
+    with running_server(backend) as address:
+        listener = threading.Thread(target=listen, args=(address,))
+        listener.start()
+        eventually(lambda: len(backend.requests) == 1)
+    listener.join()
+    assert data_of(texts[0])[-1] == "[DONE]"
+    assert (backend.completed, backend.cancelled) == (1, 0)

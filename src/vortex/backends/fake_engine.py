@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import hashlib
 import json
 import math
@@ -66,7 +67,7 @@ def logprobs_of(body: Message, script: Script, index: int, word: str) -> dict[st
         return None
     count = max(int(body.get("top_logprobs") or 0), 1)
     target = script.entropy(body, index) if script.entropy else 0.1
-    chances = chances_with_entropy(target, count)
+    chances = chances_with_entropy(round(target, 3), count)
     entry = [
         {"token": word if rank == 0 else f"alt{rank}", "logprob": math.log(max(chance, 1e-30)), "bytes": None}
         for rank, chance in enumerate(chances)
@@ -74,6 +75,7 @@ def logprobs_of(body: Message, script: Script, index: int, word: str) -> dict[st
     return {"content": [{**entry[0], "top_logprobs": entry if body.get("top_logprobs") else []}]}
 
 
+@functools.lru_cache(maxsize=4096)
 def chances_with_entropy(target: float, count: int) -> list[float]:
     """`count` probabilities, the first one largest, with normalised entropy `target`, found by bisection."""
     if count < 2:

@@ -15,10 +15,15 @@ MEASUREMENTS = {
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "kernels": "vortex.bench.kernels:KernelsMeasurement",
+    "routes": "vortex.bench.routes:RoutesMeasurement",
+    "c3": "vortex.bench.paging:PagingMeasurement",
+    "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
+    "structured": "vortex.bench.structured:StructuredMeasurement",
 }
 
 

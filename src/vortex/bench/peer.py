@@ -17,6 +17,7 @@ from typing import Any
 from vortex.errors import BackendError, MissingCapability
 
 PEERS = {"llama.cpp": "llama_cpp_worker.py"}
+WORKERS = {**PEERS, "vortex": "paged_worker.py"}
 
 
 def peer_python(chosen: str | None) -> str:
@@ -31,7 +32,7 @@ class Peer:
         self.name = name
         try:
             self._process = subprocess.Popen(
-                [python, str(Path(__file__).with_name(PEERS[name]))],
+                [python, str(Path(__file__).with_name(WORKERS[name]))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -46,6 +47,10 @@ class Peer:
             raise MissingCapability(
                 f"{name}'s Python package is not in {python}: install it there, or name another with --peer-python"
             ) from error
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
 
     def ask(self, operation: str, **arguments: object) -> dict[str, Any]:
         """Raises BackendError with the worker's own words if it fails or ends."""

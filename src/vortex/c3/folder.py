@@ -32,6 +32,7 @@ from vortex.records.atomic import sync_folder
 VERSION = 2
 ALIGNMENT_BYTES = 4096
 TILE_BYTES = 2 << 20
+MAPPED = ("embedding", "head")
 INDEX, WEIGHTS = "index.json", "weights.bin"
 
 
@@ -75,7 +76,8 @@ def aligned(num_bytes: int) -> int:
 class C3Writer:
     """`with C3Writer(path, metadata) as writer: writer.add(...)`. Nothing is at `path` until the block ends well.
 
-    `compress`: store tiles by the codec that pays; else all raw, which can be memory-mapped.
+    `compress`: store tiles by the codec that pays; else all raw. Raw tensors can be memory-mapped, so the embedding
+    and the head, of which a sweep gathers single rows, stay raw either way.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, Any], *, compress: bool = False) -> None:
@@ -95,10 +97,11 @@ class C3Writer:
 
     def add(self, name: str, layout: str, shape: tuple[int, ...], data: np.ndarray) -> None:
         flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        compress = self.compress and name.split(".", maxsplit=1)[0] not in MAPPED
         tiles = []
         for start in range(0, max(1, len(flat)), TILE_BYTES):
             piece = flat[start : start + TILE_BYTES]
-            codec, coded = encode(piece, is_bf16="bf16" in layout) if self.compress else (RAW, piece)
+            codec, coded = encode(piece, is_bf16="bf16" in layout.lower()) if compress else (RAW, piece)
             stored = memoryview(coded)  # type: ignore[arg-type] # a Buffer
             self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT_BYTES))
             checksum = xxhash.xxh3_64_hexdigest(stored)

@@ -34,7 +34,8 @@ class PagerOptions:
     """prefetch_depth: largest units the ring holds beside the one in use. disk_memory: where disks are remembered."""
 
     budget_bytes: int
-    prefetch_depth: int = 2
+    prefetch_depth: int = 1
+    lock_memory: bool = False
     stall_timeout_s: float = 30.0
     disk_memory: Path | None = None
 
@@ -68,7 +69,7 @@ class Pager:
         self._shape = self.disk.shape if self.disk else ReadShape()
         self._read_into = read_into or self._file.read_into
         self._reader = self._new_reader()
-        self._ring = Ring(ring_bytes)
+        self._ring = Ring(ring_bytes, locked=options.lock_memory)
         self._ahead: deque[_Ahead] = deque()
         self._next = 0  # of the streamed units, the next to read
         self.bytes_to_fetch = sum(entry.stored_bytes for unit in self._streamed for entry in self.units[unit])
@@ -95,6 +96,7 @@ class Pager:
             self.stats.end_sweep()
 
     def read(self, name: str) -> np.ndarray:
+        self.folder.verify(name)
         return self.folder.read(name)
 
     def counters(self) -> Mapping[str, float]:
@@ -114,7 +116,7 @@ class Pager:
         """Straight from disk into memory of their own, never through the page cache."""
         leases = {}
         for unit in units:
-            views, reading = self._start(unit, anonymous_bytes(self._sizes[unit]))
+            views, reading = self._start(unit, anonymous_bytes(self._sizes[unit], locked=self.options.lock_memory))
             reading.wait(self.options.stall_timeout_s)
             leases[unit] = Lease(views, lasts=True)
         return leases
@@ -175,7 +177,7 @@ class Pager:
         self._reader.close()
         self._reader = self._new_reader()
         self._ahead.clear()
-        self._ring = Ring(self._ring_bytes)
+        self._ring = Ring(self._ring_bytes, locked=self.options.lock_memory)
         self._next = 0
 
 

@@ -5,26 +5,45 @@ Anonymous, page-aligned memory; a region is contiguous, so the end of the ring i
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import mmap
+import os
 from collections import deque
 
 import numpy as np
 
+from vortex.c3.sizes import spell_bytes
+from vortex.errors import MissingCapability
 
-def anonymous_bytes(num_bytes: int) -> np.ndarray:
-    """uint8 [num_bytes], page-aligned, in huge pages where the system gives them."""
+
+def anonymous_bytes(num_bytes: int, *, locked: bool = False) -> np.ndarray:
+    """uint8 [num_bytes], page-aligned, in huge pages where the system gives them.
+
+    `locked`: never swapped out. Raises MissingCapability where the system refuses that.
+    """
     memory = mmap.mmap(-1, max(1, num_bytes))
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with contextlib.suppress(OSError):  # ordinary pages do as well, a little slower
             memory.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            return np.frombuffer(memory, np.uint8, num_bytes)  # ordinary pages do as well, a little slower
-    return np.frombuffer(memory, np.uint8, num_bytes)
+    array = np.frombuffer(memory, np.uint8, num_bytes)
+    if locked and num_bytes:
+        _lock(array)
+    return array
+
+
+def _lock(array: np.ndarray) -> None:
+    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    if library is None or library.mlock(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)):
+        raise MissingCapability(
+            f"the system does not let this user lock {spell_bytes(array.nbytes)} of memory; raise `ulimit -l`, or run "
+            "with `--set c3.pinned_memory=false`"
+        )
 
 
 class Ring:
-    def __init__(self, num_bytes: int) -> None:
-        self.memory = anonymous_bytes(num_bytes)
+    def __init__(self, num_bytes: int, *, locked: bool = False) -> None:
+        self.memory = anonymous_bytes(num_bytes, locked=locked)
         self._regions: deque[tuple[int, int]] = deque()  # (start, end), oldest first
 
     def take(self, num_bytes: int) -> np.ndarray | None:

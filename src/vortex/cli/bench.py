@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_gateway, bench_serve, bench_tokenizer
-from vortex.cli.options import ModelOption, ProfileOption, SetOption
+from vortex.cli import bench_gateway, bench_kernels, bench_paging, bench_serve, bench_structured, bench_tokenizer
+from vortex.cli.options import BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.bench.fidelity import Reference
@@ -36,8 +36,11 @@ def register(app: typer.Typer) -> None:
     group.command("fidelity")(fidelity)
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
+    group.command("structured")(bench_structured.structured)
+    bench_paging.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("kernels")(bench_kernels.kernels)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
@@ -46,6 +49,7 @@ def generate(
     *,
     profile: ProfileOption = None,
     model: ModelOption = None,
+    budget: BudgetOption = None,
     max_new: Annotated[int, typer.Option("--max-new", "--max-new-tokens", min=2, help="Tokens to generate.")] = 64,
     runs: RunsOption = 3,
     json_out: JsonOutOption = None,
@@ -64,7 +68,7 @@ def generate(
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_backend, settings_for
 
-    loaded = settings_for(profile, set_, {"model.name": model})
+    loaded = settings_for(profile, set_, {"model.name": model, "runtime.cache_vram_budget_mb": budget})
     backend = open_backend(loaded)
     with asyncio.Runner() as runner:
         try:
@@ -79,6 +83,7 @@ def decode(
     *,
     profile: ProfileOption = None,
     model: ModelOption = None,
+    budget: BudgetOption = None,
     peer: Annotated[str | None, typer.Option(help="Measure beside this program: llama.cpp.")] = None,
     peer_python: PeerPythonOption = None,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the prompt.")] = 512,
@@ -95,7 +100,7 @@ def decode(
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
 
-    loaded = settings_for(profile, set_, {"model.name": model})
+    loaded = settings_for(profile, set_, {"model.name": model, "runtime.cache_vram_budget_mb": budget})
     opened = open_model(loaded)
     text = PROMPT * (prompt_tokens // 4 + 1)
     with _peer(peer, peer_python) as other:

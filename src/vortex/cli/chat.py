@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.options import BackendOption, JsonOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, BudgetOption, JsonOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.config import LoadedSettings
@@ -29,6 +29,7 @@ def chat(
     profile: ProfileOption = None,
     model: ModelOption = None,
     backend: BackendOption = None,
+    budget: BudgetOption = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show words as they come.")] = True,
     max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", "--max-new", help="Longest answer.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0: always the likeliest word; 1: as the model is.")] = None,
@@ -46,6 +47,8 @@ def chat(
       vortex chat --temperature 0.7 --seed 1 "A haiku about rain"
 
       git diff | vortex chat --no-stream
+
+      vortex chat --model big.gguf --budget 2.2GB       a model larger than the memory you give it
     """
     from vortex.cli.composition import settings_for
     from vortex.errors import RequestError
@@ -53,6 +56,7 @@ def chat(
     flags = {
         "model.name": model,
         "model.backend": backend,
+        "runtime.cache_vram_budget_mb": budget,
         "decode.max_new_tokens": max_new_tokens,
         "decode.temperature": temperature,
         "chat.system": system,

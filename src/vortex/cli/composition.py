@@ -15,6 +15,8 @@ from vortex.errors import DownloadError, ModelNotFound
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 
 if TYPE_CHECKING:
+    from vortex.models.decoder import Decoder
+    from vortex.models.loading import LoadOptions
     from vortex.models.model_cache import ResolvedModel
 
 
@@ -146,19 +148,36 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     )
 
 
-def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
-    from vortex.models.loading import LoadOptions, load_model
-    from vortex.tokenizer.chat_format import TemplateChatFormat
+def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:
+    """How the settings want a model loaded. `compress`: where it must be packed first."""
+    from vortex.models.loading import LoadOptions
 
     settings = loaded.settings
-    options = LoadOptions(
+    return LoadOptions(
         packed_root=resolved.made_folder,
         form=settings.model.compute,
         device=settings.runtime.device,
         threads=settings.runtime.threads,
         context_limit=settings.kv.window_size,
+        budget_bytes=settings.runtime.cache_vram_budget_mb * 10**6,
+        prefetch_depth=settings.c3.prefetch_depth,
+        compress=compress,
+        lock_memory=settings.c3.pinned_memory,
     )
+
+
+def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.cli.terminal import warn
+    from vortex.kernels import dispatch
+    from vortex.models.loading import load_model
+    from vortex.tokenizer.chat_format import TemplateChatFormat
+
+    options = load_options(resolved, loaded)
+    if options.device != "cuda" and not dispatch.usable():
+        warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
     found = load_model(resolved.path, options)
+    if options.budget_bytes:
+        _tell_paging(found.model)
     return OpenedModel(
         name=resolved.name,
         path=resolved.path,
@@ -168,6 +187,19 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
         licence=resolved.licence,
         origin=resolved.origin,
     )
+
+
+def _tell_paging(model: Decoder) -> None:
+    from vortex.c3.sizes import spell_bytes
+    from vortex.cli.terminal import notice
+
+    state = model.new_state()
+    notice(
+        f"weights: {spell_bytes(int(model.counters().get('resident_bytes', 0)))} in memory, "
+        f"{spell_bytes(model.compute.bytes_to_fetch)} read per sweep; on top: {spell_bytes(state.resident_bytes)} of "
+        "KV cache per conversation at first, and the process itself"
+    )
+    state.close()
 
 
 def _hash_model() -> OpenedModel:

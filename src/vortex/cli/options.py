@@ -21,3 +21,20 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change any setting for this run. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+
+
+def _megabytes(text: str) -> int:
+    from vortex.c3.sizes import parse_bytes
+
+    return -(-parse_bytes(text) // 10**6)
+
+
+BudgetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--budget",
+        metavar="SIZE",
+        parser=_megabytes,
+        help="Memory for weights, like 2.2GB; the rest is paged from disk. Same answers, slower.",
+    ),
+]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.cli.checkup import Finding
@@ -35,6 +35,7 @@ def serve(
     profile: ProfileOption = None,
     model: ModelOption = None,
     backend: BackendOption = None,
+    budget: BudgetOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
     port: Annotated[int | None, typer.Option(help="0: any free port.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the key that clients must send.")] = None,
@@ -56,12 +57,15 @@ def serve(
     """
     from dataclasses import replace
 
-    from vortex.cli.composition import open_backend, settings_for
-    from vortex.cli.terminal import notice
-    from vortex.server.app import create_app
-    from vortex.server.process import bind, run
+    from vortex.cli.composition import settings_for
 
-    flags = {"model.name": model, "model.backend": backend, "server.host": host, "server.port": port}
+    flags = {
+        "model.name": model,
+        "model.backend": backend,
+        "runtime.cache_vram_budget_mb": budget,
+        "server.host": host,
+        "server.port": port,
+    }
     loaded = settings_for(profile, set_, flags)
     key = _key(loaded.settings, api_key_file, insecure=insecure)
     options = replace(
@@ -69,6 +73,16 @@ def serve(
         allowed_hosts=tuple(allow_host or ()),
         allowed_origins=tuple(allow_origin or ()),
     )
+    _run(loaded, options, key)
+
+
+def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
+    """The port is taken first: to load a model in vain takes longer than to be told."""
+    from vortex.cli.composition import open_backend
+    from vortex.cli.terminal import notice
+    from vortex.server.app import create_app
+    from vortex.server.process import bind, run
+
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")

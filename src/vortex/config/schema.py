@@ -54,6 +54,16 @@ class RuntimeSettings(Section):
     max_active: int = Field(default=8, ge=1, le=1024, description="Requests that are swept together.")
     max_queued: int = Field(default=64, ge=0, description="Requests that may wait; more are refused.")
     prefix_cache_mb: int = Field(default=256, ge=0, description="Memory for prompt beginnings that requests share.")
+    cache_vram_budget_mb: int = Field(
+        default=0, ge=0, description="Megabytes (10^6) for weights, the rest is paged from disk; 0: all in memory."
+    )
+
+
+class C3Settings(Section):
+    """Paged weights, where a budget is set."""
+
+    prefetch_depth: int = Field(default=1, ge=1, le=64, description="Layers read ahead of the one in use.")
+    pinned_memory: bool = Field(default=False, description="Lock weight memory, so that it is never swapped out.")
 
 
 class DecodeSettings(Section):
@@ -88,7 +98,10 @@ class KvSettings(Section):
 class ChatSettings(Section):
     """`vortex chat`."""
 
-    system: str = Field(default="", description="System message put before every conversation; empty: the model's own.")
+    system: str = Field(
+        default="You are a helpful assistant who answers clearly and briefly.",
+        description="System message put before every conversation of `vortex chat`; empty: the model's own.",
+    )
 
 
 class ServerSettings(Section):
@@ -115,6 +128,7 @@ class Settings(Section):
 
     model: ModelSettings = ModelSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    c3: C3Settings = C3Settings()
     decode: DecodeSettings = DecodeSettings()
     bad: BadSettings = BadSettings()
     kv: KvSettings = KvSettings()

@@ -23,7 +23,7 @@ from vortex.engine.prefix_cache import PrefixCache
 from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.engine.scheduler import Scheduler, Ticket
 from vortex.errors import BackendError, Overloaded, VortexError
-from vortex.protocols import LanguageModel
+from vortex.protocols import Counting, LanguageModel
 from vortex.types import BackendStatus, SweepOutput
 
 _log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class Engine:
         """`counters`: totals since the start, and what the prefix cache holds now."""
         counters = {
             **self._counters,
+            **(self._model.counters() if isinstance(self._model, Counting) else {}),
             "prefix_hits": float(self._prefixes.hits),
             "prefix_evictions": float(self._prefixes.evictions),
             "prefix_bytes": float(self._prefixes.resident_bytes),

@@ -3,4 +3,5 @@
 from vortex.kernels import dispatch
 
 if __name__ == "__main__":
-    print(f"kernels: {dispatch.selected()} (possible here: {', '.join(dispatch.choices())}), {dispatch.num_threads()} threads")
+    choices = ", ".join(dispatch.choices())
+    print(f"kernels: {dispatch.selected()} (possible here: {choices}), {dispatch.num_threads()} threads")

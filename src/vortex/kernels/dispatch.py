@@ -6,6 +6,7 @@ in the native module, one per process: `load` may be called as often as one like
 
 from __future__ import annotations
 
+import importlib
 import os
 from types import ModuleType
 
@@ -18,10 +19,9 @@ MAX_THREADS = 256
 def native_module() -> ModuleType | None:
     """The compiled core, None where it was not built."""
     try:
-        from vortex.kernels import _native
+        return importlib.import_module("vortex.kernels._native")
     except ImportError:
         return None
-    return _native
 
 
 def choices() -> list[str]:

@@ -1,8 +1,8 @@
-"""The oracles: what the native kernels compute, in plain numpy, slow and readable.
+"""The oracles: what the native products compute, in plain numpy, slow and readable.
 
 Formats are decoded from GGUF's own rows (layouts of ggml's `ggml-common.h`, decoded by the `gguf` package), activations
-are rounded as the kernels round them, attention is one softmax. Floating-point sums are taken in another order, so results agree
-to rounding, not to the bit.
+are rounded as the kernels round them. Sums are taken in another order, so results agree to rounding, not to the bit.
+The oracle of attention and of the fused layer is models/reference_compute.py.
 """
 
 from __future__ import annotations
@@ -33,15 +33,3 @@ def product(kind: Format, data: np.ndarray, shape: tuple[int, int], x: np.ndarra
     """float64 [T, rows]."""
     met = x if kind.is_float else rounded_activations(x)
     return met.astype(np.float64) @ dense(kind, data, *shape).astype(np.float64).T
-
-
-def attention(q_TW: np.ndarray, keys_SW: np.ndarray, values_SW: np.ndarray, start: int, window: int = 0) -> np.ndarray:
-    """Causal softmax attention of T queries at positions start, ... over keys from position 0; queries are scaled already."""
-    out = np.empty_like(q_TW)
-    for row, query in enumerate(q_TW):
-        end = start + row + 1
-        first = max(0, end - window) if window else 0
-        scores = keys_SW[first:end] @ query
-        weights = np.exp(scores - scores.max())
-        out[row] = weights @ values_SW[first:end] / weights.sum()
-    return out

@@ -1,7 +1,8 @@
 """A decoder's weights by one set of names, whichever file they come from, as the raw blocks of that file.
 
 Names: `embedding`, `head`, `final_norm`, and per layer `layers.3.` + `attention_norm q k v q_bias k_bias v_bias
-q_norm k_norm attention_out post_attention_norm ffn_norm gate up down post_ffn_norm`. Two conventions are made one
+q_norm k_norm attention_out post_attention_norm ffn_norm gate up down post_ffn_norm`; with experts, `router` and
+`experts.7.gate`, `.up`, `.down` instead of the last three. Two conventions are made one
 here: rotary halves are always first half / second half (GGUF's llama rows are interleaved and are put back), and a
 norm's weight is always the whole factor (Gemma's safetensors store it minus one).
 """
@@ -39,7 +40,9 @@ GGUF_LAYER = {
     "up": "ffn_up.weight",
     "down": "ffn_down.weight",
     "post_ffn_norm": "post_ffw_norm.weight",
+    "router": "ffn_gate_inp.weight",
 }
+FEED_FORWARD = ("gate", "up", "down")
 ROTATED = ("q", "k", "q_bias", "k_bias")
 
 
@@ -68,7 +71,11 @@ def layer_names(config: DecoderConfig) -> tuple[list[str], list[str]]:
     vectors += ["q_bias", "k_bias", "v_bias"] if config.qkv_bias else []
     vectors += ["q_norm", "k_norm"] if config.qk_norm else []
     vectors += ["post_attention_norm", "post_ffn_norm"] if config.post_norms else []
-    return vectors, ["q", "k", "v", "attention_out", "gate", "up", "down"]
+    attention = ["q", "k", "v", "attention_out"]
+    if not config.num_experts:
+        return vectors, [*attention, *FEED_FORWARD]
+    experts = [f"experts.{expert}.{name}" for expert in range(config.num_experts) for name in FEED_FORWARD]
+    return vectors, [*attention, "router", *experts]
 
 
 def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
@@ -84,6 +91,7 @@ def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
         "gate": (config.ffn_width, config.width),
         "up": (config.ffn_width, config.width),
         "down": (config.width, config.ffn_width),
+        "router": (config.num_experts, config.width),
         "q_bias": (1, query_width),
         "k_bias": (1, kv_width),
         "v_bias": (1, kv_width),
@@ -121,6 +129,10 @@ class GgufCheckpoint:
         if stored not in self.file.tensors:
             raise ModelFileError(f"{self.file.path} has no tensor {stored!r}; it is not a complete model")
         entry, data = self.file.tensors[stored], self.file.read(stored)
+        if ".experts." in name:  # GGUF stacks the experts of a layer
+            rows = len(data) // self.config.num_experts
+            first = int(name.split(".")[3]) * rows
+            data = data[first : first + rows]
         tensor = RawTensor(entry.type, len(data), entry.shape[-1], data)
         check_shape(self.config, name, tensor, self.file.path)
         part = name.rsplit(".", 1)[-1]
@@ -133,7 +145,9 @@ class GgufCheckpoint:
             return GGUF_TOP["embedding"]
         if name in GGUF_TOP:
             return GGUF_TOP[name]
-        _, layer, part = name.split(".")
+        _, layer, part = name.split(".", 2)
+        if part.startswith("experts."):
+            return f"blk.{layer}.ffn_{part.rsplit('.', 1)[1]}_exps.weight"
         return f"blk.{layer}.{GGUF_LAYER[part]}"
 
     def _halves_restored(self, tensor: RawTensor, part: str) -> RawTensor:

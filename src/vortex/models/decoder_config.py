@@ -14,12 +14,14 @@ from typing import Any
 
 from vortex.errors import ModelFileError, UnsupportedModel
 
-GGUF_ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3": "gemma3"}
+GGUF_ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "qwen3moe": "qwen3", "gemma3": "gemma3"}
 HF_ARCHITECTURES = {
     "llama": "llama",
     "mistral": "llama",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "qwen3_moe": "qwen3",
+    "mixtral": "llama",
     "gemma3_text": "gemma3",
     "gemma3": "gemma3",
 }
@@ -32,7 +34,7 @@ class DecoderConfig:
     architecture: str  # llama | qwen2 | qwen3 | gemma3
     num_layers: int
     width: int
-    ffn_width: int
+    ffn_width: int  # of one expert, where there are experts
     num_heads: int
     num_kv_heads: int
     head_width: int
@@ -51,6 +53,9 @@ class DecoderConfig:
     post_norms: bool = False
     qkv_bias: bool = False
     tied_head: bool = False
+    num_experts: int = 0  # per layer; 0: one dense feed-forward
+    experts_per_token: int = 0
+    normalise_experts: bool = True  # the chosen experts' weights add up to 1
 
     @property
     def query_scale(self) -> float:
@@ -91,6 +96,8 @@ def _check(config: DecoderConfig, origin: str) -> DecoderConfig:
     for name in (*positive, "context_length"):
         if getattr(config, name) <= 0:
             raise ModelFileError(f"{origin} says {name} is {getattr(config, name)}; the file is damaged")
+    if not 0 <= config.experts_per_token <= config.num_experts or (config.num_experts and not config.experts_per_token):
+        raise ModelFileError(f"{origin} uses {config.experts_per_token} of {config.num_experts} experts per token")
     if config.num_heads % config.num_kv_heads:
         raise ModelFileError(f"{origin} has {config.num_heads} heads over {config.num_kv_heads} key heads")
     return config
@@ -108,8 +115,6 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
     name = str(metadata.get("general.architecture"))
     if name not in GGUF_ARCHITECTURES:
         raise _refuse(name, GGUF_ARCHITECTURES, origin)
-    if metadata.get(f"{name}.expert_count"):
-        raise UnsupportedModel(f"{origin}: mixture-of-experts models are not supported yet")
 
     def key(suffix: str, default: Any = None) -> Any:
         value = metadata.get(f"{name}.{suffix}", default)
@@ -127,7 +132,7 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
         architecture=GGUF_ARCHITECTURES[name],
         num_layers=int(key("block_count")),
         width=width,
-        ffn_width=int(key("feed_forward_length")),
+        ffn_width=int(metadata.get(f"{name}.expert_feed_forward_length") or key("feed_forward_length")),
         num_heads=heads,
         num_kv_heads=int(key("attention.head_count_kv", heads)),
         head_width=head_width,
@@ -137,9 +142,11 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
         rope_theta=float(key("rope.freq_base", 10_000.0)),
         rope_divisors=divisors,
         sliding_window=int(key("attention.sliding_window")) if gemma else 0,
-        qk_norm=name in {"qwen3", "gemma3"},
+        qk_norm=name in {"qwen3", "qwen3moe", "gemma3"},
         qkv_bias=name == "qwen2",
         tied_head=tied_head,
+        num_experts=int(metadata.get(f"{name}.expert_count", 0)),
+        experts_per_token=int(metadata.get(f"{name}.expert_used_count", 0)),
     )
     return _check(_as_gemma3(config, is_27b=config.num_layers == 62) if gemma else config, origin)
 
@@ -169,12 +176,16 @@ def from_hf(raw: Mapping[str, Any], origin: str) -> DecoderConfig:
     try:
         width, heads = int(values["hidden_size"]), int(values["num_attention_heads"])
         head_width, theta = int(values.get("head_dim") or width // heads), float(rope.get("rope_theta", 10_000.0))
-        window = values.get("sliding_window") if gemma or values.get("use_sliding_window", name == "mistral") else 0
+        window = (
+            values.get("sliding_window")
+            if gemma or values.get("use_sliding_window", name in {"mistral", "mixtral"})
+            else 0
+        )
         config = DecoderConfig(
             architecture=architecture,
             num_layers=int(values["num_hidden_layers"]),
             width=width,
-            ffn_width=int(values["intermediate_size"]),
+            ffn_width=int(values["moe_intermediate_size" if name == "qwen3_moe" else "intermediate_size"]),
             num_heads=heads,
             num_kv_heads=int(values.get("num_key_value_heads") or heads),
             head_width=head_width,
@@ -190,10 +201,23 @@ def from_hf(raw: Mapping[str, Any], origin: str) -> DecoderConfig:
             qk_norm=architecture in {"qwen3", "gemma3"},
             qkv_bias=name == "qwen2" or bool(values.get("attention_bias", False)),
             tied_head=bool(values.get("tie_word_embeddings", gemma)),
+            **_hf_experts(values, name, origin),
         )
     except KeyError as error:
         raise ModelFileError(f"{origin} lacks {error}; it is not a complete model") from error
     return _check(_as_gemma3(config, is_27b=False) if gemma else config, origin)
+
+
+def _hf_experts(values: Mapping[str, Any], name: str, origin: str) -> dict[str, Any]:
+    if name not in {"qwen3_moe", "mixtral"}:
+        return {}
+    if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
+        raise UnsupportedModel(f"{origin}: layers without experts between layers with experts are not supported")
+    return {
+        "num_experts": int(values["num_experts" if name == "qwen3_moe" else "num_local_experts"]),
+        "experts_per_token": int(values["num_experts_per_tok"]),
+        "normalise_experts": name == "mixtral" or bool(values.get("norm_topk_prob", False)),
+    }
 
 
 def _hf_rope(values: Mapping[str, Any]) -> tuple[Mapping[str, Any], float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ class LoadOptions:
     threads: int = 0  # 0: one per core
     context_limit: int = 0  # 0: the model's own
     budget_bytes: int = 0  # memory for weights; 0: all resident
-    prefetch_depth: int = 2  # with a budget: largest products read ahead
+    prefetch_depth: int = 1  # with a budget: largest units read ahead
+    lock_memory: bool = False  # with a budget: never swapped out
+    compress: bool = False  # when packing: lossless codecs where they pay
     progress: PackProgress | None = None
 
 
@@ -57,7 +60,9 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
     """`source`: a GGUF file or a safetensors folder. Raises ModelNotFound, ModelFileError, UnsupportedModel."""
     if not source.exists():
         raise ModelNotFound(f"there is no model at {source}")
-    if options.form == "float32":
+    if options.device == "cuda" and not _has_torch():
+        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
+    if options.form == "float32" or not (_runs_natively(options) or _has_torch()):
         checkpoint = open_checkpoint(source)
         from vortex.models.reference_compute import ReferenceCompute
 
@@ -80,16 +85,26 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
 def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
-    tag, pack = _packing(options)
+    tag, _ = _packing(options)
     path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{tag}-{options.form}.c3"
     if path.exists():
         try:
-            return C3Folder(path)
+            folder = C3Folder(path)
+            if folder.metadata.get("compressed", False) or not options.compress:
+                return folder
+            shutil.rmtree(path)  # raw, and lossless was asked for
         except ModelFileError:
             path.rename(path.with_suffix(f".damaged-{os.getpid()}"))
+    return pack_model(source, path, options)
+
+
+def pack_model(source: Path, path: Path, options: LoadOptions) -> C3Folder:
+    """A new `.c3` folder at `path`, tokenizer and all."""
+    _, pack = _packing(options)
     checkpoint = open_checkpoint(source)
-    metadata = {"config": checkpoint.config.to_json(), "source": source.name}
-    with C3Writer(path, metadata) as writer:
+    metadata: dict[str, object] = {"config": checkpoint.config.to_json(), "source": source.name}
+    metadata["compressed"] = options.compress
+    with C3Writer(path, metadata, compress=options.compress) as writer:
         _tokenizer_files(source, checkpoint).save(writer.folder)
         pack(checkpoint, writer, options.form, options.progress)
     return C3Folder(path)
@@ -115,10 +130,10 @@ def _runs_natively(options: LoadOptions) -> bool:
         return False
     if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
         return True
-    try:
-        import torch
-    except ImportError:
+    if not _has_torch():
         return True
+    import torch
+
     return not torch.cuda.is_available()
 
 
@@ -128,21 +143,13 @@ def _packing(options: LoadOptions) -> tuple[str, Callable[[Checkpoint, C3Writer,
         from vortex.models import native_pack
 
         return native_pack.PACKED_TAG, native_pack.pack
-    _need_torch(options)
     from vortex.models import torch_pack
 
     return torch_pack.packed_tag(), torch_pack.pack
 
 
-def _need_torch(options: LoadOptions) -> None:
-    if importlib.util.find_spec("torch") is not None:
-        return
-    if options.device == "cuda":
-        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
-    raise MissingCapability(
-        "the native core is not in use and torch is not installed: pip install 'vortex[torch]', "
-        "or reinstall vortex where a C++ compiler is found"
-    )
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
@@ -152,7 +159,7 @@ def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOption
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
-    # Before torch brings OpenMP: threads that spin at every barrier make a busy machine ten times slower (decisions/0003).
+    # Before torch brings OpenMP: threads that spin at barriers make a busy machine ten times slower (decisions/0003).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
@@ -175,6 +182,7 @@ def weight_source(folder: C3Folder, options: LoadOptions) -> WeightSource:
         PagerOptions(
             budget_bytes=options.budget_bytes,
             prefetch_depth=options.prefetch_depth,
+            lock_memory=options.lock_memory,
             disk_memory=options.packed_root / "disks.json",
         ),
     )

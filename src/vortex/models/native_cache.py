@@ -1,7 +1,7 @@
 """The KV cache of one sequence as the native core reads it: fp16, or int8 with a scale per position.
 
-keys: [layers][kv_heads][capacity / 16][head_width][16], values: [layers][kv_heads][capacity][head_width]. Memory is taken
-in steps and touched as positions are written.
+keys: [layers][kv_heads][capacity / 16][head_width][16], values: [layers][kv_heads][capacity][head_width]. Memory is
+taken in steps and touched as positions are written.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NativeCache:
         self._resize(0, 0)
 
     def _resize(self, capacity: int, kept_tokens: int) -> None:
-        """Fresh arrays of `capacity` positions that begin with the first `kept_tokens` (whole groups of 16) of the old."""
+        """Fresh arrays of `capacity` positions; the first `kept_tokens` (in whole groups of 16) are the old ones."""
         kept = min(kept_tokens + -kept_tokens % 16, capacity, self.capacity)
 
         def moved(old: np.ndarray, per_position: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vortex.c3.folder import TensorEntry
 from vortex.c3.sources import WeightSource, units_of
+from vortex.errors import UnsupportedModel
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import PackedMatrix
@@ -25,12 +26,13 @@ from vortex.models.native_cache import NativeCache
 from vortex.models.native_pack import LAYER_MATRICES, PACKED_TAG
 from vortex.types import Exactness
 
+HEAD_MULTIPLE, LARGEST_HEAD = 16, 512  # src/native/kernels.h
 Angles = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
 class NativeRows:
-    """x: float32 [rows, width], changed in place by every layer. angles: (cos, sin) of each kind of layer (local or not)."""
+    """x: float32 [rows, width], changed in place by every layer. angles: (cos, sin) by whether a layer is local."""
 
     x: np.ndarray
     sweep: Any
@@ -46,6 +48,11 @@ class NativeCompute:
     def __init__(
         self, config: DecoderConfig, source: WeightSource, *, threads: int = 0, int8_cache: bool = False
     ) -> None:
+        if config.head_width % HEAD_MULTIPLE or config.head_width > LARGEST_HEAD:
+            raise UnsupportedModel(
+                f"heads {config.head_width} wide: the native core takes multiples of {HEAD_MULTIPLE} up to "
+                f"{LARGEST_HEAD}; set VORTEX_KERNELS=reference"
+            )
         self.config, self.source, self.int8_cache = config, source, int8_cache
         self.native = dispatch.load(threads)
         self.workspace = self.native.Workspace()

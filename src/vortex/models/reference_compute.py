@@ -87,12 +87,22 @@ class ReferenceCompute:
             attended_BD = rms_norm(attended_BD, weights["post_attention_norm"], config.norm_epsilon)
         x_BD = x_BD + attended_BD
         normed_BD = rms_norm(x_BD, weights["ffn_norm"], config.norm_epsilon)
-        gate, up = linear(normed_BD, weights["gate"]), linear(normed_BD, weights["up"])
-        activated = silu(gate) if config.activation == "silu" else gelu_tanh(gate)
-        fed_BD = linear(activated * up, weights["down"])
+        fed_BD = self._experts(normed_BD, weights) if config.num_experts else self._fed(normed_BD, weights, "")
         if config.post_norms:
             fed_BD = rms_norm(fed_BD, weights["post_ffn_norm"], config.norm_epsilon)
         return x_BD + fed_BD
+
+    def _fed(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
+        gate, up = linear(x_BD, weights[prefix + "gate"]), linear(x_BD, weights[prefix + "up"])
+        activated = silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)
+        return linear(activated * up, weights[prefix + "down"])
+
+    def _experts(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray]) -> np.ndarray:
+        out = np.zeros_like(x_BD)
+        for row, scores in enumerate(linear(x_BD, weights["router"])):
+            for expert, share in route(scores, self.config.experts_per_token, self.config.normalise_experts):
+                out[row] += share * self._fed(x_BD[row : row + 1], weights, f"experts.{expert}.")[0]
+        return out
 
     def logits(self, x_BD: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return linear(self.hidden(x_BD, rows), self.head)
@@ -135,6 +145,15 @@ def linear(x_BD: np.ndarray, weight_ND: np.ndarray) -> np.ndarray:
 def rms_norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:
     mean_square = np.mean(np.square(x), axis=-1, keepdims=True, dtype=np.float32)
     return x / np.sqrt(mean_square + np.float32(epsilon)) * weight
+
+
+def route(scores_E: np.ndarray, top_k: int, normalise: bool) -> list[tuple[int, np.float32]]:
+    """The likeliest experts of one row and their shares (softmax over all experts), by expert; ties to the lowest."""
+    shares = np.exp(scores_E - scores_E.max(), dtype=np.float32)
+    shares /= shares.sum(dtype=np.float32)
+    chosen = sorted(np.argsort(-scores_E, kind="stable")[:top_k].tolist())
+    total = np.float32(sum(shares[expert] for expert in chosen)) if normalise else np.float32(1)
+    return [(expert, np.float32(shares[expert] / total)) for expert in chosen]
 
 
 def silu(x: np.ndarray) -> np.ndarray:

@@ -44,6 +44,20 @@ LAYER_WITH_POST_NORMS = {
     "ffn_norm": "pre_feedforward_layernorm.weight",
     "post_ffn_norm": "post_feedforward_layernorm.weight",
 }
+QWEN_EXPERTS = {
+    "router": "mlp.gate",
+    "experts": "mlp.experts",
+    "gate": "gate_proj",
+    "up": "up_proj",
+    "down": "down_proj",
+}
+MIXTRAL_EXPERTS = {
+    "router": "block_sparse_moe.gate",
+    "experts": "block_sparse_moe.experts",
+    "gate": "w1",
+    "up": "w3",
+    "down": "w2",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +124,16 @@ class SafetensorsCheckpoint:
             return TOP["embedding"]
         if name in TOP:
             return TOP[name]
-        _, layer, part = name.split(".")
+        _, layer, part = name.split(".", 2)
+        if part == "router" or part.startswith("experts."):
+            return f"model.layers.{layer}.{self._expert_part(part)}.weight"
         names = LAYER_WITH_POST_NORMS if self.config.post_norms else LAYER
         return f"model.layers.{layer}.{names[part]}"
+
+    def _expert_part(self, part: str) -> str:
+        is_mixtral = f"model.layers.0.{MIXTRAL_EXPERTS['router']}.weight" in self._tensors
+        names = MIXTRAL_EXPERTS if is_mixtral else QWEN_EXPERTS
+        return ".".join(names.get(piece, piece) for piece in part.split("."))
 
     def _plus_one(self, tensor: RawTensor) -> RawTensor:
         from gguf.quants import dequantize

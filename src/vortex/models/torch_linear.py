@@ -7,7 +7,7 @@ nothing of the kind, so they are multiplied a group of rows at a time: a group's
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -81,3 +81,14 @@ def _tensor(data: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():  # torch has no read-only tensors, and says so
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(data)
+
+
+def dense_product(dtype: str, *, accum_fp32: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """x float32 [T, columns] times a weight's bytes (bf16 or fp32, row by row), float32 [T, rows]."""
+
+    def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        w = _tensor(weight).view(torch.bfloat16 if dtype == "bf16" else torch.float32).view(-1, x.shape[1])
+        kind = torch.float32 if accum_fp32 else w.dtype
+        return F.linear(torch.from_numpy(x).to(kind), w.to(kind)).float().numpy()
+
+    return product

@@ -1,0 +1,121 @@
+"""A paged model behind JSON lines, in a process whose memory can be limited (bench/peer.py has the protocol).
+
+{"operation": "version"}                                              -> {"version"}
+{"operation": "load", "file", "packed", "budget_bytes", "context", "threads"}
+                                     -> {"digest", "resident_bytes", "fetch_bytes", "weight_bytes"}
+{"operation": "time", "rows": n, "sweeps": n}                         -> {"sweep_s": [seconds]}
+{"operation": "rates"}                                                -> {"disk", "memory"}   bytes per second
+{"operation": "counters"}                                             -> what /metrics shows, and peak_bytes
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this folder's modules are not top-level ones
+
+import numpy as np
+import xxhash
+
+from vortex.c3.calibration import read_rate
+from vortex.c3.direct_file import DirectFile
+from vortex.c3.folder import C3Folder
+from vortex.c3.tile_reader import ReadShape
+from vortex.models.loading import LoadOptions, load_model, packed_folder
+from vortex.types import Span, Want
+
+PROMPT = (5, 6, 7)
+RATE_SAMPLE_BYTES = 512 << 20
+MEMORY_SAMPLE_BYTES = 64 << 20
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.folder: Any = None
+
+    def version(self) -> dict[str, Any]:
+        from vortex import __version__
+
+        return {"version": __version__}
+
+    def load(self, file: str, packed: str, budget_bytes: int, context: int, threads: int) -> dict[str, Any]:
+        options = LoadOptions(
+            packed_root=Path(packed), budget_bytes=budget_bytes, context_limit=context, threads=threads, device="cpu"
+        )
+        self.folder = packed_folder(Path(file), options)
+        self.model = load_model(Path(file), options).model
+        state = self.model.new_state()
+        logits = self.model.sweep([Span(state, PROMPT, Want.ALL_LOGITS)]).logits
+        state.close()
+        cost = self.model.sweep_cost([Span(self.model.new_state(), [1])])
+        return {
+            "digest": xxhash.xxh3_64_hexdigest(logits.tobytes()),
+            "resident_bytes": self.model.counters().get("resident_bytes", cost.bytes_to_read),
+            "fetch_bytes": cost.bytes_to_fetch,
+            "weight_bytes": self.model.compute.weight_bytes,
+        }
+
+    def time(self, rows: int, sweeps: int) -> dict[str, Any]:
+        """Sweeps of `rows` tokens with the last one's logits; the sequence does not grow."""
+        state, seconds = self.model.new_state(), []
+        for _ in range(sweeps):
+            started = time.perf_counter()
+            self.model.sweep([Span(state, [5] * rows, Want.LAST_LOGITS)])
+            seconds.append(time.perf_counter() - started)
+            state.commit(0)
+        state.close()
+        return {"sweep_s": seconds}
+
+    def rates(self) -> dict[str, Any]:
+        """What the disk gives to direct reads and memory to all cores, both right now."""
+        folder: C3Folder = self.folder
+        source = getattr(self.model.compute, "source", None)
+        disk = getattr(source, "disk", None)
+        shape = disk.shape if disk else ReadShape()
+        with DirectFile(folder.weights_path) as file:
+            disk_rate = read_rate(file, 0, min(RATE_SAMPLE_BYTES, folder.num_bytes // 2), shape)
+        return {"disk": disk_rate, "memory": _memory_rate()}
+
+    def counters(self) -> dict[str, Any]:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {**self.model.counters(), "peak_bytes": peak}
+
+
+def _memory_rate() -> float:
+    """Bytes per second that all cores together read, each its own part."""
+    num_threads = len(os.sched_getaffinity(0))
+    parts = [np.ones(MEMORY_SAMPLE_BYTES // 8) for _ in range(num_threads)]
+    with ThreadPoolExecutor(num_threads) as pool:
+        best = 0.0
+        for _ in range(3):
+            started = time.perf_counter()
+            list(pool.map(np.sum, parts))
+            best = max(best, num_threads * MEMORY_SAMPLE_BYTES / (time.perf_counter() - started))
+    return best
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries print must not meet the answers
+    worker = Worker()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("operation"))(**request)
+        except Exception as error:  # every failure goes back to who asked
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""`vortex bench c3`, `routes` and `paged-linear`: what paging costs, and how well caches guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vortex.cli.options import ModelOption, SetOption
+
+JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
+
+
+def register(group: typer.Typer) -> None:
+    group.command("c3")(c3)
+    group.command("routes")(routes)
+    group.command("paged-linear")(paged_linear)
+
+
+def c3(
+    *,
+    model: ModelOption = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", help="Memory of the whole process. Repeatable.")] = None,
+    peer_python: Annotated[
+        str | None, typer.Option("--peer-python", help="Interpreter with llama_cpp, to measure it in turns.")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Rounds; medians count.")] = 3,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Seconds per sweep under memory limits, against what the disk and memory allow. Needs root (control groups).
+
+    Example:
+
+      vortex bench c3 --model big.gguf --limit 2.5GB --limit 3.6GB
+    """
+    import os
+
+    from vortex.bench.machine import usable_cores
+    from vortex.bench.measurement import run_measurement
+    from vortex.bench.paging import PagingMeasurement
+    from vortex.c3.sizes import parse_bytes
+    from vortex.cli.bench import present
+    from vortex.cli.composition import resolve_model, settings_for
+
+    loaded = settings_for(None, set_, {"model.name": model})
+    resolved = resolve_model(loaded)
+    measurement = PagingMeasurement(
+        model_file=resolved.path,
+        packed_root=resolved.made_folder,
+        limits_bytes=[parse_bytes(text) for text in limit or ["2.5GB", "3.6GB"]],
+        runs=runs,
+        threads=loaded.settings.runtime.threads or usable_cores(),
+        peer_python=peer_python or os.environ.get("VORTEX_PEER_PYTHON"),
+    )
+    present(run_measurement(measurement), json_out, plot)
+
+
+def routes(
+    *,
+    budget_mib: Annotated[list[int] | None, typer.Option("--mib", min=1, help="Cache size. Repeatable.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """Hit rates of expert caches on routes of real runs, our policies beside LRU and the offline optimum."""
+    from vortex.bench.measurement import run_measurement
+    from vortex.bench.routes import RoutesMeasurement
+    from vortex.cli.bench import present
+
+    present(run_measurement(RoutesMeasurement(budgets_mib=tuple(budget_mib or (3000,)))), json_out, plot)
+
+
+def paged_linear(
+    *,
+    dtype: Annotated[str, typer.Option("--dtype", help="bf16 or fp32.")] = "bf16",
+    accum_fp32: Annotated[bool, typer.Option("--accum-fp32", help="Multiply and add in float32.")] = False,
+    width: Annotated[int, typer.Option(min=256, help="Rows and columns of a linear.")] = 2048,
+    linears: Annotated[int, typer.Option(min=6, help="How many of them.")] = 24,
+    rows: Annotated[int, typer.Option(min=1, help="Tokens per sweep.")] = 1,
+    json_out: JsonOutOption = None,
+) -> None:
+    """A stack of linears twice the size of its budget, streamed: raw against lossless tiles."""
+    from vortex.bench.measurement import run_measurement
+    from vortex.bench.paged_linear import DTYPES, PagedLinearMeasurement
+    from vortex.cli.bench import present
+    from vortex.errors import RequestError
+    from vortex.models.torch_linear import dense_product
+
+    if dtype not in DTYPES:
+        raise RequestError(f"no dtype '{dtype}'; choose {' or '.join(DTYPES)}")
+    measurement = PagedLinearMeasurement(
+        product=dense_product(dtype, accum_fp32=accum_fp32), dtype=dtype, width=width, num_linears=linears, rows=rows
+    )
+    present(run_measurement(measurement), json_out, None)
