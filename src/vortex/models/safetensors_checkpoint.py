@@ -54,7 +54,9 @@ QWEN_EXPERTS = {
 MIXTRAL_EXPERTS = {
     "router": "block_sparse_moe.gate",
     "experts": "block_sparse_moe.experts",
-    "gate": "w1", "up": "w3", "down": "w2",
+    "gate": "w1",
+    "up": "w3",
+    "down": "w2",
 }
 
 
