@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vortex.tokenizer.vortex_tok.core import IS_NATIVE
+
 TEXT = "def f(x):\n    return x  # naïve 日本語 🙂\n".encode() * 40 + bytes(range(256)) + b"<|end|>"
 
 
@@ -45,6 +47,30 @@ def test_counting_writes_nothing_and_inspecting_shows_classes(file: Path, tmp_pa
     assert summary[-1].split()[1].replace(",", "") == counted.stdout.decode().strip()
 
 
+@pytest.mark.skipif(not IS_NATIVE, reason="the native core is not built")
+def test_the_reference_trains_the_same_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ast
+
+    (tmp_path / "text").write_bytes(Path(ast.__file__).read_bytes()[:12_000])
+    heads = []
+    for core in ("native", "reference"):
+        monkeypatch.setenv("VORTEX_TOKENIZER", core)
+        made = vortex(
+            "tokenizer-train",
+            "--corpus",
+            tmp_path / "text",
+            "--vocab-size",
+            350,
+            "--out",
+            tmp_path / core,
+            cwd=tmp_path,
+        )
+        assert made.returncode == 0, made.stderr
+        heads.append((tmp_path / core / "vortex-tok.json").read_bytes())
+    assert heads[0] == heads[1]
+
+
+@pytest.mark.skipif(not IS_NATIVE, reason="takes minutes without the native core")
 def test_training_makes_a_tokenizer_that_encodes(file: Path, tmp_path: Path) -> None:
     import argparse
     import ast

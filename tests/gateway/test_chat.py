@@ -126,6 +126,7 @@ async def test_the_seeds_probe_is_one_token_beforehand() -> None:
         "LKN_PROBE": "separate",
         "LKN_BAND_LOW": "0",
         "LKN_BAND_HIGH": "1.01",
+        "LKN_ENTROPY_STATISTIC": "first",
     }
     async with both(doubtful(0.7), **variables) as (fake, running):
         assert (await running.chat("hello")).mode == "ANALITICO"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from contextlib import suppress
 
@@ -86,3 +87,19 @@ def test_several_prompts_stream_as_numbered_choices(plain: httpx.Client) -> None
     for chunk in map(json.loads, chunks):
         texts[chunk["choices"][0]["index"]] += chunk["choices"][0]["text"]
     assert [choice["text"] for choice in whole["choices"]] == list(texts.values())
+
+
+def test_a_server_that_ends_lets_answers_finish(running_server) -> None:
+    backend = FakeBackend(pace=Pace(token_ms=10))
+    texts: list[str] = []
+
+    def listen(address: str) -> None:
+        texts.append(httpx.post(f"{address}{CHAT}", json={**HELLO, "stream": True}, trust_env=False).text)
+
+    with running_server(backend) as address:
+        listener = threading.Thread(target=listen, args=(address,))
+        listener.start()
+        eventually(lambda: len(backend.requests) == 1)
+    listener.join()
+    assert data_of(texts[0])[-1] == "[DONE]"
+    assert (backend.completed, backend.cancelled) == (1, 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from enum import StrEnum
 import numpy as np
 
 from vortex.backends.fake_json import sample
+from vortex.backends.fake_text import common_length, embedding, limited, logprobs, pieces
 from vortex.errors import BackendError, ContextOverflow, Overloaded, RequestError, UnknownModel
 from vortex.types import (
     BackendStatus,
@@ -31,14 +31,11 @@ from vortex.types import (
     Started,
     TextDelta,
     Timings,
-    TokenLogprob,
     ToolCall,
     ToolCallDelta,
     Usage,
 )
 
-EMBEDDING_WIDTH = 64
-PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
 KNOWN = (
     ("capital of france", "Paris."),
     ("repeat exactly: ", "one two three four five"),
@@ -76,11 +73,6 @@ class Answer:
 
 
 Script = Callable[[ChatRequest], str | Answer]
-
-
-def pieces(text: str) -> list[str]:
-    """Words with their leading space, signs and white space; joined they are the text again."""
-    return PIECES.findall(text)
 
 
 def prompt_text(request: ChatRequest) -> str:
@@ -139,7 +131,7 @@ class FakeBackend:
 
     async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings:
         self._check_model(model)
-        vectors = np.stack([_embedding(text) for text in texts])
+        vectors = np.stack([embedding(text) for text in texts])
         return Embeddings(vectors=vectors, prompt_tokens=sum(len(pieces(text)) for text in texts))
 
     async def status(self) -> BackendStatus:
@@ -199,7 +191,7 @@ class FakeBackend:
                 yield event
         if fault and completion_tokens >= fault.after_tokens:
             await _fail(fault)
-        cached_tokens = _common_length(prompt, self._last_prompt)
+        cached_tokens = common_length(prompt, self._last_prompt)
         self._last_prompt = prompt
         usage = Usage(prompt_tokens=len(prompt), completion_tokens=completion_tokens, cached_tokens=cached_tokens)
         counters = {"sweeps": float(completion_tokens)}
@@ -214,9 +206,9 @@ class FakeBackend:
         if answer.tool_calls:
             yield ChoiceFinished(choice=choice, reason=FinishReason.TOOL_CALLS), 0
             return
-        tokens, reason = _limited(pieces(answer.text), request)
+        tokens, reason = limited(pieces(answer.text), request)
         for token in tokens:
-            yield TextDelta(choice=choice, text=token, logprobs=_logprobs(token, request.top_logprobs)), 1
+            yield TextDelta(choice=choice, text=token, logprobs=logprobs(token, request.top_logprobs)), 1
         yield ChoiceFinished(choice=choice, reason=reason), 0
 
     def _answer(self, request: ChatRequest, choice: int, seed: int) -> Answer:
@@ -232,47 +224,6 @@ class FakeBackend:
         if request.sampling.temperature > 0 and not answer.tool_calls:
             return Answer(text=answer.text + ENDINGS[(seed + choice) % len(ENDINGS)])
         return answer
-
-
-def _limited(tokens: list[str], request: ChatRequest) -> tuple[list[str], FinishReason]:
-    """The tokens up to a stop string or the limit, and which of the two (or the end) it was."""
-    wanted = request.max_tokens if request.ignore_eos else request.min_tokens
-    while tokens and len(tokens) < (wanted or 0):
-        tokens = tokens + tokens
-    text = "".join(tokens)
-    ends = [text.find(stop) for stop in request.stop if stop in text]
-    limit = len(tokens) if request.max_tokens is None else request.max_tokens
-    if ends and len(kept := pieces(text[: min(ends)])) <= limit:
-        return kept, FinishReason.STOP
-    return tokens[:limit], FinishReason.LENGTH if limit < len(tokens) or request.ignore_eos else FinishReason.STOP
-
-
-def _logprobs(token: str, top_logprobs: int | None) -> tuple[TokenLogprob, ...]:
-    """The token at -0.5 nats; below it invented rivals, each half a nat less likely."""
-    if top_logprobs is None:
-        return ()
-    names = [token, *(f"{token}{rank}" for rank in range(1, top_logprobs))][:top_logprobs]
-    top = tuple(TokenLogprob(_token_id(name), name.encode(), -0.5 * (rank + 1)) for rank, name in enumerate(names))
-    return (TokenLogprob(_token_id(token), token.encode(), -0.5, top),)
-
-
-def _token_id(token: str) -> int:
-    return zlib.crc32(token.encode()) % 50_000
-
-
-def _embedding(text: str) -> np.ndarray:
-    """[EMBEDDING_WIDTH] float32 of length 1: counts of hashed letter triples."""
-    padded = f"  {text.lower()} "
-    vector = np.zeros(EMBEDDING_WIDTH, dtype=np.float32)
-    for start in range(len(padded) - 2):
-        vector[zlib.crc32(padded[start : start + 3].encode()) % EMBEDDING_WIDTH] += 1.0
-    return vector / np.linalg.norm(vector)
-
-
-def _common_length(first: list[str], second: list[str]) -> int:
-    return next(
-        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
-    )
 
 
 async def _fail(fault: Fault) -> None:

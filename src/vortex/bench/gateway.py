@@ -27,6 +27,7 @@ ITSELF, OURS = "engine against itself", "L-kn"
 STREAM_TOKENS = 16
 CHUNK_STREAMS, CHUNK_TOKENS = 8, 400
 WARM_UP_BEATS = 25
+COST_REQUESTS = 300
 
 
 @dataclass(slots=True)
@@ -62,8 +63,11 @@ class GatewayMeasurement:
                 peer = programs.enter_context(litellm_proxy(self._peer_python, engine.url, Path(folder)))
             targets = {ITSELF: engine.url, OURS: ours.url, **({"LiteLLM": peer.url} if peer else {})}
             added = asyncio.run(self._paired(engine.url, targets))
-            chunk_us, memory_mb = asyncio.run(_per_chunk()), ours.memory_mb()
-        return _report(added, chunk_us, memory_mb, self._rate)
+            named = {OURS: ours, **({"LiteLLM": peer} if peer else {})}
+            costs = {name: asyncio.run(_per_request(found)) for name, found in named.items()}
+            costs[f"{OURS}, a streamed chunk"] = asyncio.run(_per_chunk())
+            memory_mb = {name: found.memory_mb() for name, found in named.items()}
+        return _report(added, costs, memory_mb, self._rate)
 
     async def _paired(self, direct_url: str, targets: Mapping[str, str]) -> dict[str, Samples]:
         added = {name: Samples() for name in targets}
@@ -106,6 +110,18 @@ async def _beat(direct: HttpProbe, probes: Mapping[str, HttpProbe], number: int)
     return pairs
 
 
+async def _per_request(gateway_program: Program) -> float:
+    """Processor microseconds of a gateway per whole answer: what stays true on a busy machine."""
+    probe = HttpProbe(gateway_program.url + PATH, _body(stream=False))
+    for _ in range(WARM_UP_BEATS):
+        await probe.post()
+    before = gateway_program.cpu_s()
+    for _ in range(COST_REQUESTS):
+        await probe.post()
+    await probe.close()
+    return (gateway_program.cpu_s() - before) / COST_REQUESTS * 1e6
+
+
 async def _per_chunk() -> float:
     """Processor microseconds of the gateway per streamed chunk: many paced streams, so that no chunks run together."""
     body = json.loads(_body(stream=True)) | {"messages": [{"role": "user", "content": "hello"}]}
@@ -143,20 +159,28 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
-def _report(added: Mapping[str, Samples], chunk_us: float, memory_mb: float, rate: float) -> Report:
+def _report(
+    added: Mapping[str, Samples], costs_us: Mapping[str, float], memory_mb: Mapping[str, float], rate: float
+) -> Report:
     rows: list[list[str]] = []
-    figures: dict[str, object] = {}
+    figures: dict[str, object] = {"rate_per_s": rate}
     bars: dict[str, float] = {}
     for name, samples in added.items():
-        cells, key = [name], name.lower().replace(" ", "_").replace("-", "_")
+        cells = [name]
         for kind, values in (("whole", samples.whole), ("first", samples.first)):
             p50, p99 = statistics.median(values), _quantile(values, 0.99)
             cells += [f"{p50:+.2f}", f"{p99:+.2f}"]
-            figures |= {f"{key}_{kind}_added_p50_ms": round(p50, 3), f"{key}_{kind}_added_p99_ms": round(p99, 3)}
+            figures |= {f"{_key(name)}_{kind}_p50_ms": round(p50, 3), f"{_key(name)}_{kind}_p99_ms": round(p99, 3)}
         bars[name] = float(cells[1])
-        rows.append(cells)
-    figures |= {"cpu_us_per_chunk": round(chunk_us, 1), "memory_mb": round(memory_mb, 1), "rate_per_s": rate}
-    rows.append([f"L-kn: {chunk_us:.0f} µs of processor per chunk, {memory_mb:.0f} MB", "", "", "", ""])
-    columns = ("added over direct, ms", "whole p50", "whole p99", "first p50", "first p99")
+        rows.append([*cells, ""])
+    rows += [[f"{name}: processor", "", "", "", "", f"{cost:.0f} µs"] for name, cost in costs_us.items()]
+    rows += [[f"{name}: memory", "", "", "", "", f"{size:.0f} MB"] for name, size in memory_mb.items()]
+    figures |= {f"{_key(name)}_cpu_us": round(cost, 1) for name, cost in costs_us.items()}
+    figures |= {f"{_key(name)}_memory_mb": round(size, 1) for name, size in memory_mb.items()}
+    columns = ("added over direct, ms", "whole p50", "whole p99", "first p50", "first p99", "cost")
     title = f"what a gateway adds, {rate:g} requests/s to each"
     return Report("gateway", title, columns, rows, figures, bars, "ms added to a whole answer, p50")
+
+
+def _key(name: str) -> str:
+    return name.lower().replace(",", "").replace(" ", "_").replace("-", "_")

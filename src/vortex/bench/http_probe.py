@@ -35,8 +35,21 @@ class HttpProbe:
         self.last_body = b""
 
     async def post(self) -> Timing:
-        """Raises BackendError for anything but a complete 200."""
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
+        """Raises BackendError for anything but a complete 200. A kept connection that died is replaced, untimed."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                try:
+                    return await self._exchange(reader, writer)
+                except (asyncio.IncompleteReadError, ConnectionError):
+                    pass  # it was being closed: the next one, or a new one, is timed from its own start
+            writer.close()
+        try:
+            return await self._exchange(*await asyncio.open_connection(self._host, self._port))
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise BackendError(f"{self._host}:{self._port} broke off: {error}") from None
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Timing:
         started = time.perf_counter()
         writer.write(self._request)
         head = await reader.readuntil(b"\r\n\r\n")

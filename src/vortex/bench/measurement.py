@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
+    "kernels": "vortex.bench.kernels:KernelsMeasurement",
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",

@@ -108,8 +108,8 @@ def kernels() -> Finding:
         return Finding("native core", Status.OK, f"{chosen}, {dispatch.num_threads()} threads")
     if len(possible) > 1:
         return Finding("native core", Status.NOTE, "switched off by VORTEX_KERNELS", "unset VORTEX_KERNELS")
-    fix = "install a C++ compiler (gcc or clang), then: pip install -e . again"
-    return Finding("native core", Status.NOTE, "not built: models run on torch, slower", fix)
+    fix = "install a C++ compiler (gcc or clang), then: pip install -v -e . again"
+    return Finding("native core", Status.NOTE, "not built: models run slowly, on torch or numpy", fix)
 
 
 def torch_and_gpu() -> Finding:
@@ -117,7 +117,9 @@ def torch_and_gpu() -> Finding:
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("compute", Status.MISSING, "torch is not installed", "pip install torch==2.13.0")
+        if gpus:
+            return Finding("compute", Status.NOTE, f"{gpus}, but torch is not installed", "pip install 'vortex[torch]'")
+        return Finding("compute", Status.OK, "no GPU found: models run on the CPU; torch is not installed nor needed")
     if gpus and version.endswith("+cpu"):
         return Finding(
             "compute", Status.NOTE, f"{gpus}, but torch {version} is built for CPUs alone", "pip install torch"

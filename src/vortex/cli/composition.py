@@ -167,10 +167,14 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
 
 
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.cli.terminal import warn
+    from vortex.kernels import dispatch
     from vortex.models.loading import load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
 
     options = load_options(resolved, loaded)
+    if options.device != "cuda" and not dispatch.usable():
+        warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
     found = load_model(resolved.path, options)
     if options.budget_bytes:
         _tell_paging(found.model)

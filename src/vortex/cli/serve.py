@@ -57,10 +57,7 @@ def serve(
     """
     from dataclasses import replace
 
-    from vortex.cli.composition import open_backend, settings_for
-    from vortex.cli.terminal import notice
-    from vortex.server.app import create_app
-    from vortex.server.process import bind, run
+    from vortex.cli.composition import settings_for
 
     flags = {
         "model.name": model,
@@ -76,6 +73,16 @@ def serve(
         allowed_hosts=tuple(allow_host or ()),
         allowed_origins=tuple(allow_origin or ()),
     )
+    _run(loaded, options, key)
+
+
+def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
+    """The port is taken first: to load a model in vain takes longer than to be told."""
+    from vortex.cli.composition import open_backend
+    from vortex.cli.terminal import notice
+    from vortex.server.app import create_app
+    from vortex.server.process import bind, run
+
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")

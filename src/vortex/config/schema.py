@@ -98,7 +98,10 @@ class KvSettings(Section):
 class ChatSettings(Section):
     """`vortex chat`."""
 
-    system: str = Field(default="", description="System message put before every conversation; empty: the model's own.")
+    system: str = Field(
+        default="You are a helpful assistant who answers clearly and briefly.",
+        description="System message put before every conversation of `vortex chat`; empty: the model's own.",
+    )
 
 
 class ServerSettings(Section):

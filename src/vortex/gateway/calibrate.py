@@ -59,6 +59,7 @@ def calibrate(trials: Sequence[Trial], base: DecisionSettings, token_price: floa
         "never (FLUIDO)": lambda trial: False,
         "always (ANALITICO)": lambda trial: True,
         "rules, as set": chooser(rules_policy),
+        "entropy, as set": chooser(replace(base, strategy="entropy")),
         "rules, fitted": chooser(fitted_rules),
         "one-token entropy at 0.6": chooser(replace(first, entropy_threshold=0.6)),
         "one-token entropy, fitted": chooser(fitted_first),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-WINDOW_CHARS = 4000
+WINDOW_CHARS = 2000
 CHARS_PER_TOKEN = 4  # of common English; an estimate is enough for a length rule
 SMALL_TALK_WORDS = 12
 
@@ -24,7 +24,7 @@ class Sign:
 
 
 def _sign(name: str, weight: float, pattern: str, numbers: int = 0) -> Sign:
-    return Sign(name, weight, re.compile(pattern, re.IGNORECASE), numbers)
+    return Sign(name, weight, re.compile(pattern), numbers)  # the text is in lower case: half the time
 
 
 # Every repetition is bounded: a hostile prompt costs a few milliseconds at most (tests/gateway/test_rules.py).
@@ -70,7 +70,6 @@ SMALL_TALK = re.compile(
     r"^\W*(?:hi|hello|hey|thanks?|thank you|good (?:morning|evening|night|afternoon)|how are you|bye|ok(?:ay)?|cool"
     r"|great|nice|hola|gracias|buen[oa]s (?:d[ií]as|tardes|noches)|adi[oó]s|vale|qu[eé] tal|tell me a joke|what'?s up"
     r"|please continue)\b",
-    re.IGNORECASE,
 )
 LONG_WEIGHT = 0.9
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
@@ -88,6 +87,7 @@ class RuleScore:
 def score(text: str, max_tokens_fluido: int) -> RuleScore:
     tokens = len(text) // CHARS_PER_TOKEN
     seen = text if len(text) <= 2 * WINDOW_CHARS else f"{text[:WINDOW_CHARS]}\n{text[-WINDOW_CHARS:]}"
+    seen = seen.lower()
     numbers = len(NUMBER.findall(seen))
     found = [(sign.name, sign.weight) for sign in SIGNS if numbers >= sign.numbers and sign.pattern.search(seen)]
     if tokens > max_tokens_fluido:

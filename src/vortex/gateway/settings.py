@@ -28,8 +28,8 @@ class DecisionSettings:
     rule_threshold: float = 0.5
     band_low: float = 0.25
     band_high: float = 0.75
-    statistic: str = "first"
-    hold_tokens: int = 1
+    statistic: str = "mean"
+    hold_tokens: int = 8
     probe: str = "stream"
     probe_timeout_s: float = 5.0
     escalation: bool = True

@@ -42,8 +42,8 @@ VARIABLES = (
     number("LKN_RULE_THRESHOLD", "rule_threshold", 0.5, (0, 1), "Rule score from which a request is ANALITICO"),
     number("LKN_BAND_LOW", "band_low", 0.25, (0, 1), "entropy: below this rule score rules are sure of FLUIDO"),
     number("LKN_BAND_HIGH", "band_high", 0.75, (0, 1.01), "entropy: from this rule score rules are sure of ANALITICO"),
-    choice("LKN_ENTROPY_STATISTIC", "statistic", "first|mean|max", "What is made of the entropies of the held tokens"),
-    whole("LKN_HOLD_TOKENS", "hold_tokens", 1, (1, 64), "Tokens held back in the unsure band"),
+    choice("LKN_ENTROPY_STATISTIC", "statistic", "mean|first|max", "What is made of the entropies of the held tokens"),
+    whole("LKN_HOLD_TOKENS", "hold_tokens", 8, (1, 64), "Tokens held back in the unsure band"),
     choice("LKN_PROBE", "probe", "stream|separate", "stream: probe the answer itself; separate: ask beforehand"),
     number("LKN_PROBE_TIMEOUT_S", "probe_timeout_s", 5, (0.01, 600), "Longest separate probe"),
     switch(

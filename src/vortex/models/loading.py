@@ -32,7 +32,6 @@ from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 FINGERPRINT_BYTES = 1 << 20
 FORMS = ("auto", "int4", "int8", "bf16", "float32")
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
-NATIVE_TAG = "tile16"
 PackProgress = Callable[[int, int], None]  # steps done, steps in all
 Pack = Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]
 
@@ -63,7 +62,9 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
     """`source`: a GGUF file or a safetensors folder. Raises ModelNotFound, ModelFileError, UnsupportedModel."""
     if not source.exists():
         raise ModelNotFound(f"there is no model at {source}")
-    if options.form == "float32":
+    if options.device == "cuda" and not _has_torch():
+        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
+    if options.form == "float32" or not (_runs_natively(options) or _has_torch()):
         checkpoint = open_checkpoint(source)
         from vortex.models.reference_compute import ReferenceCompute
 
@@ -88,7 +89,9 @@ def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
     stem = options.packed_root / f"{source.stem}-{fingerprint(source)}"
     if _runs_natively(options):  # the usual case, without a look into the source
-        folder = _existing(Path(f"{stem}.{NATIVE_TAG}-{options.form}.c3"), options)
+        from vortex.models.native_pack import PACKED_TAG
+
+        folder = _existing(Path(f"{stem}.{PACKED_TAG}-{options.form}.c3"), options)
         if folder is not None:
             return folder
     tag, _ = _packing(options, open_checkpoint(source).config)
@@ -149,10 +152,10 @@ def _runs_natively(options: LoadOptions, config: DecoderConfig | None = None) ->
         return False
     if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
         return True
-    try:
-        import torch
-    except ImportError:
+    if not _has_torch():
         return True
+    import torch
+
     return not torch.cuda.is_available()
 
 
@@ -161,22 +164,16 @@ def _packing(options: LoadOptions, config: DecoderConfig) -> tuple[str, Pack]:
     if _runs_natively(options, config):
         from vortex.models import native_pack
 
-        return NATIVE_TAG, native_pack.pack
-    _need_torch(options)
+        return native_pack.PACKED_TAG, native_pack.pack
+    if not _has_torch():
+        raise MissingCapability("models with experts run on torch, which is not installed: pip install 'vortex[torch]'")
     from vortex.models import torch_pack
 
     return torch_pack.packed_tag(), torch_pack.pack
 
 
-def _need_torch(options: LoadOptions) -> None:
-    if importlib.util.find_spec("torch") is not None:
-        return
-    if options.device == "cuda":
-        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
-    raise MissingCapability(
-        "the native core is not in use and torch is not installed: pip install 'vortex[torch]', "
-        "or reinstall vortex where a C++ compiler is found"
-    )
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:

@@ -1,7 +1,7 @@
 """Packing a checkpoint for the native core: every matrix in tiles of 16 rows, in the format its file has.
 
 Layouts in the `.c3` folder:
-  tile16_<FORMAT>  a matrix as vortex.kernels packs it (docs/kernels.md); the same on every instruction set
+  tiles16_<FORMAT>  a matrix as vortex.kernels packs it (docs/kernels.md); the same on every instruction set
   ggml_<FORMAT>    rows as GGUF has them (the embedding, of which a sweep reads a few rows)
   f32              vectors
 A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; the head is `head`. Floats become Q8_0 (or
@@ -23,7 +23,7 @@ from vortex.kernels.packed import pack as pack_tiles
 from vortex.models.checkpoint import Checkpoint, RawTensor, layer_names
 from vortex.models.formats import dense
 
-PACKED_TAG = "tile16"
+PACKED_TAG = "tiles16"
 LAYER_MATRICES = ("q", "k", "v", "attention_out", "gate", "up", "down")
 FORM_OF_FLOATS = {"auto": Format.Q8_0, "int8": Format.Q8_0, "int4": Format.Q4_1, "bf16": Format.BF16}
 ROWS_AT_A_TIME = 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sysconfig
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from vortex.tokenizer.vortex_tok import (
     load_vortex_tokenizer,
     train,
 )
+from vortex.tokenizer.vortex_tok.core import IS_NATIVE
+from vortex.tokenizer.vortex_tok.files import SHIPPED_FOLDER
 
 settings.register_profile("house", deadline=None)  # a busy machine is no failure
 settings.load_profile("house")
@@ -30,6 +33,8 @@ def corpus() -> Corpus:
 @pytest.fixture(scope="session")
 def folder(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
+    if not IS_NATIVE:  # learning takes minutes without the native core
+        return Path(shutil.copytree(SHIPPED_FOLDER, folder, dirs_exist_ok=True))
     train(corpus, TrainingSettings(vocab_size=1024), folder, {"corpus": "four modules"}, lambda _: None)
     return folder
 

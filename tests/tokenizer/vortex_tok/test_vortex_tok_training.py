@@ -20,17 +20,19 @@ from vortex.tokenizer.vortex_tok import (
     read_corpus,
     train,
 )
-from vortex.tokenizer.vortex_tok.core import Core
+from vortex.tokenizer.vortex_tok.core import IS_NATIVE, Core
 from vortex.tokenizer.vortex_tok.training import PROGRESS_FOLDER
 from vortex.tokenizer.vortex_tok.vocabulary import NUM_ESC, Parse
 
 SETTINGS = TrainingSettings(vocab_size=1024)
+learns = pytest.mark.skipif(not IS_NATIVE, reason="takes minutes without the native core")
 
 
 class Interrupted(Exception):
     pass
 
 
+@learns
 def test_training_is_deterministic_and_resumes_to_the_same(corpus: Corpus, folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
 
@@ -52,6 +54,7 @@ def test_training_is_deterministic_and_resumes_to_the_same(corpus: Corpus, folde
     assert not (tmp_path / PROGRESS_FOLDER).exists()
 
 
+@learns
 def test_steps_of_another_run_are_not_continued(corpus: Corpus, tmp_path: Path) -> None:
     def stop(line: str) -> None:
         if "MACRO" in line:
@@ -65,6 +68,7 @@ def test_steps_of_another_run_are_not_continued(corpus: Corpus, tmp_path: Path) 
     assert any("PATCH" in line for line in said)
 
 
+@learns
 @pytest.mark.parametrize("parse", Parse)
 def test_no_code_is_idle_and_the_size_is_what_was_asked(corpus: Corpus, tmp_path: Path, parse: Parse) -> None:
     settings = TrainingSettings(vocab_size=1024, parse=parse)
@@ -120,6 +124,7 @@ def test_a_corpus_is_text_files_of_any_depth(tmp_path: Path) -> None:
         read_corpus([tmp_path / "nowhere"])
 
 
+@learns
 def test_a_phrase_of_one_document_earns_no_code(tmp_path: Path, corpus: Corpus) -> None:
     phrase = b"the quick brown fox jumps over "
     texts = [*corpus.documents(), phrase * 400]

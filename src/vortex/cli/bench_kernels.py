@@ -1,0 +1,41 @@
+"""`vortex bench kernels`: needs no model, weights are random."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def kernels(
+    *,
+    formats: Annotated[str, typer.Option(help="Weight formats, with commas between; `all` for each.")] = "Q4_1,Q8_0",
+    rows: Annotated[int, typer.Option(min=16, help="Rows of the matrix.")] = 4096,
+    columns: Annotated[int, typer.Option(min=256, help="Columns of the matrix, a multiple of 256.")] = 14336,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")] = 5,
+    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+) -> None:
+    """Products with packed weights: milliseconds, share of the memory's rate, operations per second; torch beside."""
+    from vortex.bench.kernels import KernelsMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.bench import present
+    from vortex.errors import RequestError
+    from vortex.kernels.formats import Format
+
+    names = list(Format.__members__) if formats == "all" else [name.strip() for name in formats.split(",")]
+    unknown = [name for name in names if name not in Format.__members__]
+    if unknown:
+        raise RequestError(f"no format {unknown[0]!r}; known: {', '.join(Format.__members__)}")
+    if columns % 256:
+        raise RequestError(f"--columns {columns} is no multiple of 256")
+    measurement = KernelsMeasurement(
+        formats=[Format[name] for name in names],
+        rows=rows,
+        columns=columns,
+        runs=runs,
+        with_torch=importlib.util.find_spec("torch") is not None,
+    )
+    present(run_measurement(measurement), json_out, plot)
