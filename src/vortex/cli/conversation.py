@@ -95,21 +95,32 @@ def converse(loaded: LoadedSettings, *, seed: int | None, stream: bool, max_toke
 
 
 def _loop(conversation: Conversation) -> None:
+    """One line after the other. A second Ctrl-C may come at any moment, so the whole round is guarded."""
+    interrupted = False
     while True:
         try:
-            line = input(PROMPT)
-        except EOFError:
-            write_answer("\n")
-            return
-        except KeyboardInterrupt:
-            write_answer("\n")
-            notice("Ctrl-D or /exit leaves")
-            continue
-        if line.startswith("/"):
-            if not conversation.command(line):
+            if interrupted:
+                interrupted = False
+                write_answer("\n")
+                notice("Ctrl-D or /exit leaves")
+            if not _round(conversation):
                 return
-        elif line.strip():
-            conversation.say(line.strip())
+        except KeyboardInterrupt:
+            interrupted = True
+
+
+def _round(conversation: Conversation) -> bool:
+    """Read a line and act on it; False to leave."""
+    try:
+        line = input(PROMPT)
+    except EOFError:
+        write_answer("\n")
+        return False
+    if line.startswith("/"):
+        return conversation.command(line)
+    if line.strip():
+        conversation.say(line.strip())
+    return True
 
 
 @contextlib.contextmanager
