@@ -159,6 +159,7 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
         device=settings.runtime.device,
         threads=settings.runtime.threads,
         context_limit=settings.kv.window_size,
+        kv_bits=settings.kv.kv_quant_bits,
         budget_bytes=settings.runtime.cache_vram_budget_mb * 10**6,
         prefetch_depth=settings.c3.prefetch_depth,
         compress=compress,

@@ -45,6 +45,7 @@ class LoadOptions:
     device: str = "auto"
     threads: int = 0  # 0: one per core
     context_limit: int = 0  # 0: the model's own
+    kv_bits: int = 16  # 8: a KV cache of half the size, on the native core
     budget_bytes: int = 0  # memory for weights; 0: all resident
     prefetch_depth: int = 1  # with a budget: largest units read ahead
     lock_memory: bool = False  # with a budget: never swapped out
@@ -179,7 +180,9 @@ def _has_torch() -> bool:
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
     from vortex.models.native_compute import NativeCompute
 
-    return NativeCompute(config, weight_source(folder, options), threads=options.threads)
+    return NativeCompute(
+        config, weight_source(folder, options), threads=options.threads, int8_cache=options.kv_bits == 8
+    )
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
