@@ -103,6 +103,14 @@ void rms_norm(Table x, Vector weight, float epsilon, MutableTable y) {
     kernels().rms_norm(x.data() + r * x.shape(1), weight.data(), epsilon, (int64_t)x.shape(1), y.data() + r * x.shape(1));
 }
 
+// The gate of an MLP: act(gate) * up, into gate.
+void apply_gate(bool gelu, MutableTable gate, Table up) {
+  require(gate.shape(0) == up.shape(0) && gate.shape(1) == up.shape(1), "shapes differ");
+  const int64_t n = (int64_t)gate.shape(1);
+  for (int64_t r = 0; r < (int64_t)gate.shape(0); r++)
+    kernels().gate(gelu, gate.data() + r * n, up.data() + r * n, gate.data() + r * n, n);
+}
+
 struct PyLayer {
   Layer layer;
   nb::object kept;  // the matrices and norms
@@ -137,9 +145,11 @@ struct PyLayer {
     layer.k = matrix("k");
     layer.v = matrix("v");
     layer.out = matrix("attention_out");
-    layer.gate = matrix("gate");
-    layer.up = matrix("up");
-    layer.down = matrix("down");
+    if (matrices.contains("gate")) {
+      layer.gate = matrix("gate");
+      layer.up = matrix("up");
+      layer.down = matrix("down");
+    }
     check();
     layer.attention_norm = norm("attention_norm", layer.out.rows);
     layer.ffn_norm = norm("ffn_norm", layer.out.rows);
@@ -152,10 +162,11 @@ struct PyLayer {
 
   void check() const {
     const int64_t width = layer.out.rows, ffn = layer.gate.rows, keys = layer.kv_heads * layer.head_width;
-    for (const Matrix* m : {&layer.q, &layer.k, &layer.v, &layer.gate, &layer.up}) require(m->columns == width, "a matrix does not fit the width");
+    for (const Matrix* m : {&layer.q, &layer.k, &layer.v, &layer.gate, &layer.up})
+      require(m->columns == width || !m->rows, "a matrix does not fit the width");
     require(layer.q.rows == layer.heads * layer.head_width && layer.out.columns == layer.q.rows, "q and the output do not fit the heads");
     require(layer.k.rows == keys && layer.v.rows == keys, "k and v do not fit the key heads");
-    require(layer.up.rows == ffn && layer.down.columns == ffn && layer.down.rows == width, "the MLP does not fit");
+    require(!ffn || (layer.up.rows == ffn && layer.down.columns == ffn && layer.down.rows == width), "the MLP does not fit");
   }
 };
 
@@ -213,6 +224,7 @@ void register_kernels(nb::module_& module) {
   module.def("product", &product);
   module.def("gather", &gather);
   module.def("rms_norm", &rms_norm);
+  module.def("apply_gate", &apply_gate);
   nb::class_<PyMatrix>(module, "Matrix")
       .def(nb::init<int, Bytes, int64_t, int64_t, bool>());
   nb::class_<PyLayer>(module, "Layer").def(nb::init<nb::dict, nb::dict, nb::dict, nb::dict>());

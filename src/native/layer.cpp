@@ -32,8 +32,9 @@ struct Workspace::Step {
     multiply(team, w.attended_.view(), &out, 1);
     by_rows(team, [&](int64_t r) {
       residual(r, layer.post_attention_norm);
-      normalise(r, layer.ffn_norm);
+      if (layer.gate.rows) normalise(r, layer.ffn_norm);
     });
+    if (!layer.gate.rows) return;  // experts follow
     feed(team);
     by_rows(team, [&](int64_t r) { residual(r, layer.post_ffn_norm); });
   }

@@ -12,7 +12,7 @@ struct Layer {
   float epsilon, query_scale;
   int window;  // keys seen; 0: all
   bool gelu;
-  Matrix q, k, v, out, gate, up, down;
+  Matrix q, k, v, out, gate, up, down;  // the last three without rows: the layer ends after attention
   const float *attention_norm, *ffn_norm;
   const float *q_norm, *k_norm, *post_attention_norm, *post_ffn_norm;  // or null
 };

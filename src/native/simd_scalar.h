@@ -33,9 +33,10 @@ inline V vmin(V a, V b) { return each([&](int i) { return a.v[i] < b.v[i] ? a.v[
 inline V vfma(V a, V b, V c) { return each([&](int i) { return __builtin_fmaf(a.v[i], b.v[i], c.v[i]); }); }
 inline V vround(V x) { return each([&](int i) { return __builtin_nearbyintf(x.v[i]); }); }  // ties to even
 inline V vabs(V x) { return each([&](int i) { return __builtin_fabsf(x.v[i]); }); }
-inline V vhalf(const uint16_t* p) { return each([&](int i) { return half_to_float(p[i]); }); }
+inline uint16_t word(const uint16_t* p) { uint16_t w; memcpy(&w, p, 2); return w; }  // at any address
+inline V vhalf(const uint16_t* p) { return each([&](int i) { return half_to_float(word(p + i)); }); }
 inline void vto_half(uint16_t* p, V x) { for (int i = 0; i < LANES; i++) p[i] = float_to_half(x.v[i]); }
-inline V vbf16(const uint16_t* p) { return each([&](int i) { return bits_to_float((uint32_t)p[i] << 16); }); }
+inline V vbf16(const uint16_t* p) { return each([&](int i) { return bits_to_float((uint32_t)word(p + i) << 16); }); }
 inline V vint8(const int8_t* p) { return each([&](int i) { return (float)p[i]; }); }
 inline void vto_int8(int8_t* p, V x) {  // rounds; |x| <= 127.5 (what is not a number becomes 0)
   for (int i = 0; i < LANES; i++) p[i] = x.v[i] == x.v[i] ? (int8_t)__builtin_nearbyintf(x.v[i]) : 0;

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.gateway.running import QUICK, both, engine, gateway_before, ledger_lines
 from vortex.backends.fake_engine import Script
-from vortex.gateway.settings import VERIFICATION
+from vortex.gateway.examine import examine
+from vortex.gateway.intervene import analytic
+from vortex.gateway.rules import score
+from vortex.gateway.settings import VERIFICATION, ActionSettings
 
 UNSURE = "What is 12 * 7?"  # one sign: inside the band of the entropy strategy
 SURE = "Calculate step by step: what is 12 * 7?"
@@ -206,6 +211,46 @@ async def test_a_conversation_keeps_its_mode() -> None:
     async with both(**edge) as (_, running):
         assert (await running.post("/v1/chat/completions", {"messages": first})).mode == "ANALITICO"
         assert (await running.post("/v1/chat/completions", {"messages": later})).mode == "ANALITICO"
+
+
+async def test_a_keep_alive_before_the_decision_says_pending_and_a_comment_tells_the_mode() -> None:
+    script = doubtful(0.9)
+    script.first_token_ms = 250
+    early = {**ENTROPY, "LKN_KEEPALIVE_S": "0.1", "LKN_FIRST_TOKEN_TIMEOUT_S": "5", "LKN_TOTAL_TIMEOUT_S": "9"}
+    async with both(script, **early) as (_, running):
+        answer = await running.chat(UNSURE, stream=True)
+        assert (answer.mode, answer.text) == ("PENDING", "careful answer here")
+        assert b": lkn mode=ANALITICO reason=entropy:mean\n\n" in answer.body
+
+
+async def test_a_defect_is_a_500_in_openais_shape() -> None:
+    async with both() as (_, running):
+        running.gateway._chat._begin = None  # type: ignore[assignment]
+        answer = await running.chat()
+        assert (answer.status, answer.json["error"]["code"]) == (500, "internal")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+messages = st.lists(
+    json_values | st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "tool"]), "content": json_values}),
+    max_size=4,
+)
+fields = st.sampled_from(["n", "logprobs", "response_format", "chat_template_kwargs", "max_tokens", "grammar"])
+
+
+@given(messages | json_values, st.dictionaries(fields, json_values))
+def test_no_body_breaks_the_looking_at_it(given_messages: Any, more: dict[str, Any]) -> None:
+    body = {**more, "messages": given_messages}
+    facts = examine(body, {}, immunity=True)
+    score(facts.text, 150)
+    if not facts.exempt:
+        for action in ("instruction", "reasoning_effort", "enable_thinking"):
+            changed = analytic(body, ActionSettings(action=action), 0.5)
+            assert len(changed["messages"]) == len(given_messages)
 
 
 async def test_passthrough_changes_nothing() -> None:

@@ -123,6 +123,18 @@ async def test_a_torn_line_is_dropped_and_the_file_starts_anew_at_its_size(tmp_p
     assert replay(path).identical
 
 
+async def test_a_full_disk_stops_the_ledger_and_no_request(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "l.jsonl"
+    async with both(LKN_LEDGER="on", LKN_LEDGER_PATH=str(path)) as (_, running):
+        running.gateway.ledger.flush()
+        path.unlink()
+        path.with_suffix(".key").unlink()
+        path.parent.rmdir()
+        assert (await running.chat()).status == 200
+        running.gateway.ledger.flush()
+        assert running.gateway.ledger.lost_lines == 1
+
+
 def test_a_ledger_that_cannot_be_written_names_its_variable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="LKN_LEDGER_PATH"):

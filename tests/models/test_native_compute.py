@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.models.tiny_models import CONFIGS, write_safetensors
+from tests.models.tiny_models import DENSE, write_safetensors
 from vortex.c3.folder import C3Folder, C3Writer
 from vortex.c3.pager import Pager, PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource
@@ -30,7 +30,7 @@ TOKENS = [int(token) for token in np.random.default_rng(5).integers(0, 160, 620)
 LONG = {"max_position_embeddings": 1024}
 
 
-@pytest.fixture(scope="module", params=list(CONFIGS))
+@pytest.fixture(scope="module", params=DENSE)
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SafetensorsCheckpoint:
     return SafetensorsCheckpoint(write_safetensors(tmp_path_factory.mktemp("tiny"), request.param))
 

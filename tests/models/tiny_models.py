@@ -80,6 +80,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 
+DENSE = [name for name in CONFIGS if name not in {"qwen3_moe", "mixtral"}]
+
 
 def random_weights(config: DecoderConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """By house names; norms are whole factors near 1."""
@@ -150,6 +152,38 @@ def write_gguf(path: Path, architecture: str, seed: int = 0) -> Path:
             halves = weight.reshape(-1, 2, config.head_width // 2, config.width)
             weight = np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(weight.shape)
         writer.add_tensor(f"blk.{layer}.{GGUF_LAYER[part]}", weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_gguf_experts(path: Path, architecture: str, seed: int = 0) -> Path:
+    """The same weights as `write_safetensors` for a Qwen3-MoE config, the experts of a layer stacked."""
+    config = from_hf(CONFIGS[architecture], "test")
+    writer = gguf.GGUFWriter(path, "qwen3moe")
+    writer.add_block_count(config.num_layers)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.width)
+    writer.add_feed_forward_length(CONFIGS[architecture]["intermediate_size"])
+    writer.add_expert_feed_forward_length(config.ffn_width)
+    writer.add_expert_count(config.num_experts)
+    writer.add_expert_used_count(config.experts_per_token)
+    writer.add_head_count(config.num_heads)
+    writer.add_head_count_kv(config.num_kv_heads)
+    writer.add_key_length(config.head_width)
+    writer.add_layer_norm_rms_eps(config.norm_epsilon)
+    writer.add_rope_freq_base(config.rope_theta)
+    weights = random_weights(config, seed)
+    for name, weight in weights.items():
+        if ".experts." not in name:
+            layer, _, part = name.removeprefix("layers.").partition(".")
+            writer.add_tensor(GGUF_TOP.get(name) or f"blk.{layer}.{GGUF_LAYER[part]}", weight)
+    for layer in range(config.num_layers):
+        for part in ("gate", "up", "down"):
+            experts = [weights[f"layers.{layer}.experts.{expert}.{part}"] for expert in range(config.num_experts)]
+            writer.add_tensor(f"blk.{layer}.ffn_{part}_exps.weight", np.stack(experts))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

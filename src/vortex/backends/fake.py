@@ -168,10 +168,12 @@ class FakeBackend:
             raise RequestError("the fake was told to refuse this request", param="messages")
         if self._active >= self._max_active or (fault and fault.kind is FaultKind.OVERLOADED):
             raise Overloaded("the fake is full; try again in a second", retry_after_s=1.0)
-        wanted_tokens = len(pieces(prompt_text(request))) + 1
+        prompt_tokens = len(pieces(prompt_text(request)))
+        wanted_tokens = prompt_tokens + max(1, request.max_tokens or 0, request.min_tokens)
         if wanted_tokens > self._context_length:
             raise ContextOverflow(
-                f"the prompt has {wanted_tokens} tokens and the context holds {self._context_length}; shorten it"
+                f"prompt ({prompt_tokens} tokens) and answer need {wanted_tokens} tokens and the context holds "
+                f"{self._context_length}; shorten the prompt or lower max_tokens"
             )
 
     async def _events(self, request: ChatRequest, fault: Fault | None) -> AsyncIterator[ChatEvent]:

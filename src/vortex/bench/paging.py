@@ -146,7 +146,7 @@ class PagingMeasurement:
             bars |= {f"{limit}: llama.cpp mmap": peer} if peer else {}
         return Report(
             name="c3",
-            title=f"{self.model_file.name}: seconds per sweep under a memory limit, against what the disk allows",
+            title=f"{self.model_file.stem}: seconds per sweep by memory limit",
             columns=["limit", "resident", "missing", "disk GB/s", "bound s", "1 row s", "of bound", "8 rows s",
                      "llama.cpp s", "ratio", "peak"],
             rows=rows,

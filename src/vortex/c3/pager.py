@@ -22,6 +22,7 @@ from vortex.c3.counters import SweepCounters
 from vortex.c3.dense_share import spread_pinned
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.folder import C3Folder, TensorEntry, aligned
+from vortex.c3.retention import TokenExperts
 from vortex.c3.ring import Ring, anonymous_bytes
 from vortex.c3.sizes import spell_bytes
 from vortex.c3.sources import Lease, units_of
@@ -94,6 +95,9 @@ class Pager:
                 self._fill()
         if unit == self._order[-1]:
             self.stats.end_sweep()
+
+    def experts(self, layer: int, token_experts: TokenExperts) -> Iterator[tuple[int, Lease]]:
+        raise AssertionError("experts are paged by c3/expert_pager.py")
 
     def read(self, name: str) -> np.ndarray:
         self.folder.verify(name)

@@ -1,7 +1,8 @@
 """The seam between who computes and where weights live: `lease(unit)` lends a unit's tensors for one use.
 
 A unit is what one product needs: the tensors `layers.3.gate_up.0`, `layers.3.gate_up.1`, ... belong to the unit
-`layers.3.gate_up`. Resident weights are the trivial source; c3/pager.py is the paged one.
+`layers.3.gate_up`; all tensors of one expert are one unit. Resident weights are the trivial source; c3/pager.py and
+c3/expert_pager.py are the paged ones.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from vortex.c3.folder import C3Folder, TensorEntry
+from vortex.c3.retention import TokenExperts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class WeightSource(Protocol):
         """Raises ModelFileError or StorageError, naming the tile, when the unit cannot be had."""
         ...
 
+    def experts(self, layer: int, token_experts: TokenExperts) -> Iterator[tuple[int, Lease]]:
+        """The experts a layer step needs, ascending; each lease ends with the next one."""
+        ...
+
     def read(self, name: str) -> np.ndarray:
         """A tensor outside the sweep's units (vectors, the embedding), for good: uint8 [num_bytes]."""
         ...
@@ -52,8 +58,15 @@ def units_of(entries: Mapping[str, TensorEntry]) -> dict[str, list[TensorEntry]]
     for name, entry in entries.items():
         unit, _, part = name.rpartition(".")
         if part.isdigit():
+            unit = expert_unit(name) or unit
             units.setdefault(unit, []).append(entry)
     return units
+
+
+def expert_unit(name: str) -> str | None:
+    """`layers.3.experts.7` of every name in it: an expert is used as a whole. None for other names."""
+    pieces = name.split(".")
+    return ".".join(pieces[:4]) if len(pieces) > 3 and pieces[2] == "experts" else None
 
 
 class ResidentSource:
@@ -73,6 +86,11 @@ class ResidentSource:
             views = {entry.name: self.folder.read(entry.name) for entry in self._units[unit]}
             self._leases[unit] = Lease(views, lasts=True)
         yield self._leases[unit]
+
+    def experts(self, layer: int, token_experts: TokenExperts) -> Iterator[tuple[int, Lease]]:
+        for expert in sorted({expert for experts in token_experts for expert in experts}):
+            with self.lease(f"layers.{layer}.experts.{expert}") as lease:
+                yield expert, lease
 
     def read(self, name: str) -> np.ndarray:
         return self.folder.read(name)

@@ -159,6 +159,7 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
         device=settings.runtime.device,
         threads=settings.runtime.threads,
         context_limit=settings.kv.window_size,
+        kv_bits=settings.kv.kv_quant_bits,
         budget_bytes=settings.runtime.cache_vram_budget_mb * 10**6,
         prefetch_depth=settings.c3.prefetch_depth,
         compress=compress,
@@ -190,16 +191,18 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
 
 
 def _tell_paging(model: Decoder) -> None:
+    """What a budget means for this model, before it is used."""
     from vortex.c3.sizes import spell_bytes
     from vortex.cli.terminal import notice
 
-    state = model.new_state()
+    cache = model.compute.new_cache()
+    cache.reserve(min(1024, model.context_length))
     notice(
         f"weights: {spell_bytes(int(model.counters().get('resident_bytes', 0)))} in memory, "
-        f"{spell_bytes(model.compute.bytes_to_fetch)} read per sweep; on top: {spell_bytes(state.resident_bytes)} of "
-        "KV cache per conversation at first, and the process itself"
+        f"{spell_bytes(model.compute.bytes_to_fetch)} read per sweep; on top: KV cache, "
+        f"{spell_bytes(cache.resident_bytes)} per 1,024 tokens, and the process itself"
     )
-    state.close()
+    cache.close()
 
 
 def _hash_model() -> OpenedModel:

@@ -93,6 +93,9 @@ class KvSettings(Section):
     window_size: int = Field(
         default=0, ge=0, description="Most tokens of one conversation; 0: the model's own context."
     )
+    kv_quant_bits: Literal[8, 16] = Field(
+        default=16, description="Bits of a remembered number; 8 halves the KV cache (native core on a CPU only)."
+    )
 
 
 class ChatSettings(Section):

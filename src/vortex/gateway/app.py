@@ -7,6 +7,7 @@ with it the request at the engine. Does not do: TLS (a reverse proxy's work), we
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from typing import Any
@@ -26,6 +27,7 @@ from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.upstreams import Upstreams
 from vortex.gateway.wire import BodyTooLarge, ClientGone, Message, Receive, Reply, Request, Send, StallWatch, read_body
 
+log = logging.getLogger("vortex.gateway")
 CHAT_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 ADMIN_LIMIT_BYTES = 4096
 
@@ -103,6 +105,10 @@ class Gateway:
         except BodyTooLarge:
             limit = self.settings.admission.max_body_bytes
             await reply.error(413, f"a request of more than {limit} bytes: raise LKN_MAX_BODY_BYTES", "too_large")
+        except Exception:
+            log.exception("request %s failed inside the gateway", request.id)
+            if not reply.started:
+                await reply.error(500, f"a defect of the gateway; its log tells more about {request.id}", "internal")
 
     async def _answer(self, request: Request, reply: Reply, receive: Receive) -> None:
         refusal = self._guard.refuse(request.path, request.headers)

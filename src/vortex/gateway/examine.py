@@ -31,7 +31,8 @@ class Facts:
 
 
 def examine(body: Mapping[str, Any], headers: Mapping[bytes, bytes], *, immunity: bool) -> Facts:
-    messages = [message for message in body.get("messages") or () if isinstance(message, dict)]
+    given = body.get("messages")
+    messages = [message for message in given if isinstance(message, dict)] if isinstance(given, list) else []
     users = [message for message in messages if message.get("role") == "user"]
     text = text_of(users[-1]) if users else ""
     task = task_of(headers, text) if immunity else ""
@@ -76,10 +77,14 @@ def untouchable(body: Mapping[str, Any], messages: list[dict[str, Any]]) -> str:
         return "several_choices"
     if body.get("logprobs") or body.get("top_logprobs"):
         return "client_logprobs"
+    if messages != body.get("messages"):
+        return "malformed"  # the engine says what is wrong with it
     last = messages[-1].get("role") if messages else None
     if last in {"tool", "function"}:
         return "tool_result"
-    return "" if last == "user" else "no_user_turn"
+    if last != "user":
+        return "no_user_turn"
+    return "" if isinstance(messages[-1].get("content"), str | list) else "malformed"
 
 
 def conversation_of(headers: Mapping[bytes, bytes], messages: list[dict[str, Any]], users: list[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from vortex.gateway.controller import ControllerState, Measurement
 from vortex.gateway.decision import Decision, Evidence
 from vortex.gateway.settings import ControllerSettings, DecisionSettings, LedgerSettings
 
+log = logging.getLogger("vortex.gateway")
 VERSION = 1
 FLUSH_S = 0.25
 KEY_BYTES = 32
@@ -41,6 +43,7 @@ class Ledger:
         self._lines: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
+        self.lost_lines = 0  # a full disk stops the ledger, never a request
         self._policy = b""
         self._size_bytes = 0
         self._key = secrets.token_bytes(KEY_BYTES)
@@ -104,7 +107,15 @@ class Ledger:
         if not self._lines:
             return
         data = b"\n".join(self._lines) + b"\n"
+        count = len(self._lines)
         self._lines.clear()
+        try:
+            self._write(data)
+        except OSError as error:
+            self.lost_lines += count
+            log.warning("the ledger lost %d lines: %s", count, error)
+
+    def _write(self, data: bytes) -> None:
         if self._size_bytes and self._size_bytes + len(data) > self._settings.ledger_max_bytes:
             self._path.replace(self._path.with_suffix(".1.jsonl"))
             self._size_bytes = 0

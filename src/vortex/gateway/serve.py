@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 import signal
@@ -21,6 +22,7 @@ from vortex.gateway.settings import GatewaySettings, read_settings
 
 SHUTDOWN_S = 5
 BACKLOG = 2048
+GC_THRESHOLDS = (20_000, 20, 50)
 SECRET = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"'=:\s]+)[^\s\"',}]+")
 
 log = logging.getLogger("vortex.gateway")
@@ -84,6 +86,9 @@ def run(settings: GatewaySettings) -> None:
         timeout_graceful_shutdown=SHUTDOWN_S,
         timeout_keep_alive=30,
     )
+    gc.collect()
+    gc.freeze()  # what start-up made stays: collections look at requests' rubbish only, and stop the loop for less long
+    gc.set_threshold(*GC_THRESHOLDS)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     with runner:
         runner.run(_Server(config, gateway).serve(sockets=[listener]))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import xxhash
 
+from vortex.c3.expert_pager import ExpertPager
 from vortex.c3.folder import C3Folder, C3Writer
 from vortex.c3.pager import Pager, PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource
@@ -32,6 +33,7 @@ FINGERPRINT_BYTES = 1 << 20
 FORMS = ("auto", "int4", "int8", "bf16", "float32")
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
 PackProgress = Callable[[int, int], None]  # steps done, steps in all
+Pack = Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class LoadOptions:
     device: str = "auto"
     threads: int = 0  # 0: one per core
     context_limit: int = 0  # 0: the model's own
+    kv_bits: int = 16  # 8: a KV cache of half the size, on the native core
     budget_bytes: int = 0  # memory for weights; 0: all resident
     prefetch_depth: int = 1  # with a budget: largest units read ahead
     lock_memory: bool = False  # with a budget: never swapped out
@@ -70,7 +73,7 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
         return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
     folder = packed_folder(source, options)
     config = _limited(DecoderConfig.from_json(folder.metadata["config"]), options.context_limit)
-    make_compute = _native_compute if _runs_natively(options) else _torch_compute
+    make_compute = _native_compute if _runs_natively(options, config) else _torch_compute
     return LoadedModel(Decoder(config, make_compute(config, folder, options)), load_tokenizer(folder.path))
 
 
@@ -85,25 +88,42 @@ def open_checkpoint(source: Path) -> Checkpoint:
 
 def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
-    tag, _ = _packing(options)
-    path = options.packed_root / f"{source.stem}-{fingerprint(source)}.{tag}-{options.form}.c3"
-    if path.exists():
-        try:
-            folder = C3Folder(path)
-            if folder.metadata.get("compressed", False) or not options.compress:
-                return folder
-            shutil.rmtree(path)  # raw, and lossless was asked for
-        except ModelFileError:
-            path.rename(path.with_suffix(f".damaged-{os.getpid()}"))
-    return pack_model(source, path, options)
+    stem = options.packed_root / f"{source.stem}-{fingerprint(source)}"
+    if _runs_natively(options):  # the usual case, without a look into the source
+        from vortex.models.native_pack import PACKED_TAG
+
+        folder = _existing(Path(f"{stem}.{PACKED_TAG}-{options.form}.c3"), options)
+        if folder is not None:
+            return folder
+    tag, _ = _packing(options, open_checkpoint(source).config)
+    path = Path(f"{stem}.{tag}-{options.form}.c3")
+    return _existing(path, options) or pack_model(source, path, options)
+
+
+def _existing(path: Path, options: LoadOptions) -> C3Folder | None:
+    """What is there already, if it is whole and as it is wanted; else it is put out of the way."""
+    if not path.exists():
+        return None
+    try:
+        folder = C3Folder(path)
+        if folder.metadata.get("compressed", False) or not options.compress:
+            return folder
+        shutil.rmtree(path)  # raw, and lossless was asked for
+    except ModelFileError:
+        path.rename(path.with_suffix(f".damaged-{os.getpid()}"))
+    return None
 
 
 def pack_model(source: Path, path: Path, options: LoadOptions) -> C3Folder:
     """A new `.c3` folder at `path`, tokenizer and all."""
-    _, pack = _packing(options)
     checkpoint = open_checkpoint(source)
-    metadata: dict[str, object] = {"config": checkpoint.config.to_json(), "source": source.name}
-    metadata["compressed"] = options.compress
+    _, pack = _packing(options, checkpoint.config)
+    metadata: dict[str, object] = {
+        "config": checkpoint.config.to_json(),
+        "source": source.name,
+        "compressed": options.compress,
+        "experts_per_token": checkpoint.config.experts_per_token,
+    }
     with C3Writer(path, metadata, compress=options.compress) as writer:
         _tokenizer_files(source, checkpoint).save(writer.folder)
         pack(checkpoint, writer, options.form, options.progress)
@@ -124,9 +144,12 @@ def fingerprint(source: Path) -> str:
     return digest.hexdigest()
 
 
-def _runs_natively(options: LoadOptions) -> bool:
-    """The native core on a CPU, torch on a GPU or where the core was not built. Asks torch only where a GPU may be."""
-    if options.device == "cuda" or not dispatch.usable():
+def _runs_natively(options: LoadOptions, config: DecoderConfig | None = None) -> bool:
+    """The native core on a CPU, torch on a GPU, where the core was not built, and for experts.
+
+    Asks torch only where a GPU may be.
+    """
+    if options.device == "cuda" or not dispatch.usable() or (config is not None and config.num_experts):
         return False
     if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
         return True
@@ -137,12 +160,14 @@ def _runs_natively(options: LoadOptions) -> bool:
     return not torch.cuda.is_available()
 
 
-def _packing(options: LoadOptions) -> tuple[str, Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]]:
+def _packing(options: LoadOptions, config: DecoderConfig) -> tuple[str, Pack]:
     """The tag of the packed folder's name, and what fills it."""
-    if _runs_natively(options):
+    if _runs_natively(options, config):
         from vortex.models import native_pack
 
         return native_pack.PACKED_TAG, native_pack.pack
+    if not _has_torch():
+        raise MissingCapability("models with experts run on torch, which is not installed: pip install 'vortex[torch]'")
     from vortex.models import torch_pack
 
     return torch_pack.packed_tag(), torch_pack.pack
@@ -155,7 +180,9 @@ def _has_torch() -> bool:
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
     from vortex.models.native_compute import NativeCompute
 
-    return NativeCompute(config, weight_source(folder, options), threads=options.threads)
+    return NativeCompute(
+        config, weight_source(folder, options), threads=options.threads, int8_cache=options.kv_bits == 8
+    )
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
@@ -177,15 +204,15 @@ def weight_source(folder: C3Folder, options: LoadOptions) -> WeightSource:
     """Resident, or paged under the options' budget. Raises ConfigError for a budget too small."""
     if not options.budget_bytes:
         return ResidentSource(folder)
-    return Pager(
-        folder,
-        PagerOptions(
-            budget_bytes=options.budget_bytes,
-            prefetch_depth=options.prefetch_depth,
-            lock_memory=options.lock_memory,
-            disk_memory=options.packed_root / "disks.json",
-        ),
+    paging = PagerOptions(
+        budget_bytes=options.budget_bytes,
+        prefetch_depth=options.prefetch_depth,
+        lock_memory=options.lock_memory,
+        disk_memory=options.packed_root / "disks.json",
     )
+    if folder.metadata.get("experts_per_token"):
+        return ExpertPager(folder, paging)
+    return Pager(folder, paging)
 
 
 def _limited(config: DecoderConfig, context_limit: int) -> DecoderConfig:

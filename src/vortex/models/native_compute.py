@@ -18,12 +18,13 @@ from vortex.c3.sources import WeightSource, units_of
 from vortex.errors import UnsupportedModel
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format
-from vortex.kernels.packed import PackedMatrix
+from vortex.kernels.packed import PackedMatrix, pack
 from vortex.models.checkpoint import layer_names
 from vortex.models.compute import Batch
 from vortex.models.decoder_config import DecoderConfig
+from vortex.models.expert_router import route, rows_of
 from vortex.models.native_cache import NativeCache
-from vortex.models.native_pack import LAYER_MATRICES, PACKED_TAG
+from vortex.models.native_pack import LAYER_MATRICES, NUM_ATTENTION, PACKED_TAG
 from vortex.types import Exactness
 
 HEAD_MULTIPLE, LARGEST_HEAD = 16, 512  # src/native/kernels.h
@@ -60,6 +61,8 @@ class NativeCompute:
         self.norms = [
             {name: self._vector(f"layers.{index}.{name}") for name in vectors} for index in range(config.num_layers)
         ]
+        layers_with_experts = range(config.num_layers if config.num_experts else 0)
+        self.routers = [self._router(f"layers.{index}.router") for index in layers_with_experts]
         self.final_norm = self._vector("final_norm")
         self.embedding = _matrix(source.entries["embedding"], source.read("embedding"))
         units = units_of(source.entries)
@@ -95,6 +98,8 @@ class NativeCompute:
         cos, sin = x.angles[self.config.is_local(index)]
         with self._leased(f"layers.{index}.matrices", lambda parts: self._layer(index, parts)) as layer:
             x.sweep.run(self.workspace, layer, index, cos, sin)
+        if self.config.num_experts:
+            self._add_experts(index, x.x)
         return x
 
     def logits(self, x: NativeRows, rows: np.ndarray) -> np.ndarray:
@@ -124,7 +129,7 @@ class NativeCompute:
 
     def _layer(self, index: int, matrices: list[PackedMatrix]) -> Any:
         config, norms = self.config, dict(self.norms[index])
-        named = dict(zip(LAYER_MATRICES, matrices, strict=True))
+        named = dict(zip(LAYER_MATRICES, matrices, strict=not config.num_experts))
         biases = {name: norms.pop(f"{name}_bias") for name in "qkv"} if config.qkv_bias else {}
         shape = {
             "heads": config.num_heads,
@@ -136,6 +141,28 @@ class NativeCompute:
             "gelu": config.activation == "gelu_tanh",
         }
         return self.native.Layer(shape, {name: matrix.native for name, matrix in named.items()}, norms, biases)
+
+    def _add_experts(self, index: int, x_BD: np.ndarray) -> None:
+        """Each expert sees its rows as they come, in ascending order of experts: a row's bits are its own affair."""
+        config, normed_BD = self.config, np.empty_like(x_BD)
+        self.native.rms_norm(x_BD, self.norms[index]["ffn_norm"], config.norm_epsilon, normed_BD)
+        scores = self.routers[index](normed_BD)
+        routes = [route(each, config.experts_per_token, config.normalise_experts) for each in scores]
+        taken = [[expert for expert, _ in each] for each in routes]
+        out_BD = np.zeros_like(x_BD)
+        for expert, lease in self.source.experts(index, taken):
+            prefix = f"layers.{index}.experts.{expert}."
+            names = [f"{prefix}{name}.0" for name in LAYER_MATRICES[NUM_ATTENTION:]]
+            gate, up, down = (_matrix(self.source.entries[name], lease.views[name]) for name in names)
+            rows, shares = rows_of(expert, routes)
+            activated = gate(normed_BD[rows])
+            self.native.apply_gate(config.activation == "gelu_tanh", activated, up(normed_BD[rows]))
+            out_BD[rows] += down(activated) * shares[:, None]
+        x_BD += out_BD
+
+    def _router(self, name: str) -> PackedMatrix:
+        shape = (self.config.num_experts, self.config.width)
+        return PackedMatrix(Format.F32, pack(Format.F32, self.source.read(name), *shape), shape)
 
     def _vector(self, name: str) -> np.ndarray:
         return self.source.read(name).view(np.float32)

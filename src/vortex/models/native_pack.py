@@ -4,8 +4,9 @@ Layouts in the `.c3` folder:
   tiles16_<FORMAT>  a matrix as vortex.kernels packs it (docs/kernels.md); the same on every instruction set
   ggml_<FORMAT>    rows as GGUF has them (the embedding, of which a sweep reads a few rows)
   f32              vectors
-A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; the head is `head`. Floats become Q8_0 (or
-what `form` asks for), formats that the core does not know as well; a width that has no whole blocks stays BF16.
+A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; with experts, its attention is one and each
+expert is one (`layers.3.experts.7`). The head is `head`. Floats become Q8_0 (or what `form` asks for), formats that the
+core does not know as well; a width that has no whole blocks stays BF16.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vortex.models.formats import dense
 
 PACKED_TAG = "tiles16"
 LAYER_MATRICES = ("q", "k", "v", "attention_out", "gate", "up", "down")
+NUM_ATTENTION = 4  # of LAYER_MATRICES
 FORM_OF_FLOATS = {"auto": Format.Q8_0, "int8": Format.Q8_0, "int4": Format.Q4_1, "bf16": Format.BF16}
 ROWS_AT_A_TIME = 4096
 Progress = Callable[[int, int], None]
@@ -40,8 +42,11 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
     for index in range(config.num_layers):
         for name in vectors:
             _add_vector(checkpoint, writer, f"layers.{index}.{name}")
-        for number, name in enumerate(LAYER_MATRICES):
+        matrices = LAYER_MATRICES[:NUM_ATTENTION] if config.num_experts else LAYER_MATRICES
+        for number, name in enumerate(matrices):
             _add_matrix(checkpoint, writer, f"layers.{index}.{name}", f"layers.{index}.matrices.{number}", form)
+        if config.num_experts:
+            _add_experts(checkpoint, writer, f"layers.{index}.", form)
         if progress:
             progress(index + 1, config.num_layers + 1)
     _add_vector(checkpoint, writer, "final_norm")
@@ -53,6 +58,16 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
 def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
     values = dense(checkpoint.tensor(name))[0]
     writer.add(name, "f32", values.shape, values)
+
+
+def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: str) -> None:
+    """The router in float32, then expert by expert."""
+    router = dense(checkpoint.tensor(prefix + "router"))
+    writer.add(prefix + "router", "f32", router.shape, router)
+    for expert in range(checkpoint.config.num_experts):
+        for name in LAYER_MATRICES[NUM_ATTENTION:]:
+            full = f"{prefix}experts.{expert}.{name}"
+            _add_matrix(checkpoint, writer, full, f"{full}.0", form)
 
 
 def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: str, form: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from vortex.models.checkpoint import Checkpoint, layer_names
 from vortex.models.compute import Batch
 from vortex.models.decoder_config import DecoderConfig
+from vortex.models.expert_router import route
 from vortex.models.formats import dense
 from vortex.types import Exactness
 
@@ -145,15 +146,6 @@ def linear(x_BD: np.ndarray, weight_ND: np.ndarray) -> np.ndarray:
 def rms_norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:
     mean_square = np.mean(np.square(x), axis=-1, keepdims=True, dtype=np.float32)
     return x / np.sqrt(mean_square + np.float32(epsilon)) * weight
-
-
-def route(scores_E: np.ndarray, top_k: int, normalise: bool) -> list[tuple[int, np.float32]]:
-    """The likeliest experts of one row and their shares (softmax over all experts), by expert; ties to the lowest."""
-    shares = np.exp(scores_E - scores_E.max(), dtype=np.float32)
-    shares /= shares.sum(dtype=np.float32)
-    chosen = sorted(np.argsort(-scores_E, kind="stable")[:top_k].tolist())
-    total = np.float32(sum(shares[expert] for expert in chosen)) if normalise else np.float32(1)
-    return [(expert, np.float32(shares[expert] / total)) for expert in chosen]
 
 
 def silu(x: np.ndarray) -> np.ndarray:

@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from vortex.c3.sources import WeightSource, units_of
+from vortex.c3.sources import Lease, WeightSource, expert_unit, units_of
 from vortex.models.checkpoint import layer_names
 from vortex.models.compute import Batch, Segment
 from vortex.models.decoder_config import DecoderConfig
+from vortex.models.expert_router import route, rows_of
 from vortex.models.torch_linear import PackedLinear, RowGroups
 from vortex.models.torch_pack import unit_names
 from vortex.types import Exactness
@@ -86,15 +87,17 @@ class TorchCompute:
             norms = {name: self._vector(f"layers.{index}.{name}") for name in vectors}
             if config.qkv_bias:
                 norms["qkv_bias"] = torch.cat([norms[name] for name in ("q_bias", "k_bias", "v_bias")])
+            if config.num_experts:
+                norms["router"] = self._vector(f"layers.{index}.router").view(config.num_experts, config.width)
             self.norms.append(norms)
         self.final_norm = self._vector("final_norm")
         units = units_of(source.entries)
         missing = [name for name in unit_names(config) if name not in units]
         assert not missing, f"the folder has no {missing[:1]}"
         self.weight_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
-        self.resident: dict[str, PackedLinear] = {}  # every unit where nothing is fetched
+        self.resident: dict[str, PackedLinear] = {}  # every unit but experts where nothing is fetched
         if not source.bytes_to_fetch or self.device.type != "cpu":
-            for unit in units:
+            for unit in (unit for unit in units if not expert_unit(unit)):
                 with source.lease(unit) as lease:
                     self.resident[unit] = PackedLinear(source.entries, lease.views, self.device)
         self._pinned: dict[str, PackedLinear] = {}
@@ -135,10 +138,12 @@ class TorchCompute:
         if config.post_norms:
             attended_BD = self._norm(attended_BD, norms["post_attention_norm"])
         x_BD = x_BD + attended_BD
-        gate_up = self._product(prefix + "gate_up", self._norm(x_BD, norms["ffn_norm"]), groups)
-        gate, up = gate_up.split(config.ffn_width, dim=-1)
-        activated = F.silu(gate) if config.activation == "silu" else F.gelu(gate, approximate="tanh")
-        fed_BD = self._product(prefix + "down", activated.mul_(up), groups)
+        normed_BD = self._norm(x_BD, norms["ffn_norm"])
+        if config.num_experts:
+            fed_BD = self._experts(index, normed_BD)
+        else:
+            activated = self._activated(self._product(prefix + "gate_up", normed_BD, groups))
+            fed_BD = self._product(prefix + "down", activated, groups)
         if config.post_norms:
             fed_BD = self._norm(fed_BD, norms["post_ffn_norm"])
         return x_BD + fed_BD
@@ -168,6 +173,32 @@ class TorchCompute:
             if lease.lasts:
                 self._pinned[unit] = linear
             return linear(x_BD, groups).float()
+
+    def _activated(self, gate_up: torch.Tensor) -> torch.Tensor:
+        gate, up = gate_up.split(self.config.ffn_width, dim=-1)
+        activated = F.silu(gate) if self.config.activation == "silu" else F.gelu(gate, approximate="tanh")
+        return activated.mul_(up)
+
+    def _experts(self, index: int, x_BD: torch.Tensor) -> torch.Tensor:
+        """Each expert sees its rows as they come, in ascending order of experts: a row's bits are its own affair."""
+        config, router = self.config, self.norms[index]["router"]
+        scores = [torch.mv(router, row).cpu().numpy() for row in x_BD]
+        routes = [route(each, config.experts_per_token, config.normalise_experts) for each in scores]
+        x_bf16, out_BD = x_BD.bfloat16(), torch.zeros_like(x_BD)
+        taken = [[expert for expert, _ in each] for each in routes]
+        for expert, lease in self.source.experts(index, taken):
+            prefix = f"layers.{index}.experts.{expert}."
+            gate_up, down = (self._expert_part(lease, prefix + name) for name in ("gate_up", "down"))
+            rows, shares = rows_of(expert, routes)
+            alone = [slice(row, row + 1) for row in range(len(rows))]
+            activated = self._activated(gate_up(x_bf16[rows], alone).float())
+            fed = down(activated.bfloat16(), alone).float()
+            out_BD[rows] += fed * torch.from_numpy(shares).to(self.device)[:, None]
+        return out_BD
+
+    def _expert_part(self, lease: Lease, name: str) -> PackedLinear:
+        views = {part: view for part, view in lease.views.items() if part.startswith(name)}
+        return PackedLinear(self.source.entries, views, self.device)
 
     def _vector(self, name: str) -> torch.Tensor:
         vector = torch.from_numpy(self.source.read(name).view(np.float32).copy())

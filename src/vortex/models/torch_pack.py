@@ -26,6 +26,7 @@ from vortex.models.formats import GROUP, Affine, affine, check_supported, dense
 ROWS_MULTIPLE = 16
 ROWS_AT_ONCE = 8192  # a multiple of every block height that the converter uses
 FUSED = {"qkv": ("q", "k", "v"), "attention_out": ("attention_out",), "gate_up": ("gate", "up"), "down": ("down",)}
+ATTENTION = ("qkv", "attention_out")
 Progress = Callable[[int, int], None]
 
 
@@ -37,7 +38,11 @@ def packed_tag() -> str:
 
 def unit_names(config: DecoderConfig) -> list[str]:
     """Linears in the order of a sweep."""
-    return [f"layers.{index}.{name}" for index in range(config.num_layers) for name in FUSED] + ["head"]
+    names = []
+    for index in range(config.num_layers):
+        names += [f"layers.{index}.{name}" for name in FUSED if not config.num_experts or name in ATTENTION]
+        names += [f"layers.{index}.experts.{expert}" for expert in range(config.num_experts)]
+    return [*names, "head"]
 
 
 def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:
@@ -55,14 +60,29 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
         prefix = f"layers.{index}."
         for name in vectors:
             _add_vector(checkpoint, writer, prefix + name)
-        for name, members in FUSED.items():
-            _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in members], form)
+        for name in ATTENTION if config.num_experts else FUSED:
+            _add_fused(checkpoint, writer, prefix, name, form)
+        if config.num_experts:
+            _add_experts(checkpoint, writer, prefix, form)
         if progress:
             progress(index + 1, config.num_layers + 1)
     _add_vector(checkpoint, writer, "final_norm")
     _add_matrices(checkpoint, writer, "head", ["head"], form)
     if progress:
         progress(config.num_layers + 1, config.num_layers + 1)
+
+
+def _add_fused(checkpoint: Checkpoint, writer: C3Writer, prefix: str, name: str, form: str) -> None:
+    _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in FUSED[name]], form)
+
+
+def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: str) -> None:
+    """The router in float32, then expert by expert."""
+    router = dense(checkpoint.tensor(prefix + "router"))
+    writer.add(prefix + "router", "f32", router.shape, router)
+    for expert in range(checkpoint.config.num_experts):
+        for name in ("gate_up", "down"):
+            _add_fused(checkpoint, writer, f"{prefix}experts.{expert}.", name, form)
 
 
 def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:

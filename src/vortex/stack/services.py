@@ -6,6 +6,7 @@ Pure planning from the variables; nothing is started here. What a machine lacks 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from vortex.backends.addresses import LOOPBACK, Addresses
 from vortex.errors import ConfigError, MissingCapability
 
 SGLANG_MODEL = "Qwen/Qwen2.5-3B-Instruct-AWQ"  # the seed's default
+FIND_SGLANG = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sglang') is None)"
 GPU_KINDS = ("sglang", "vllm")
 INSTALL = {
     "python3": "install Python 3",
@@ -97,3 +99,5 @@ def check_machine(addresses: Addresses) -> None:
         raise MissingCapability(f"ENGINE_KIND={kind} needs `{program}`, which is not installed: {INSTALL[program]}")
     if kind in GPU_KINDS and shutil.which("nvidia-smi") is None:
         raise MissingCapability(f"ENGINE_KIND={kind} needs an NVIDIA GPU with its driver: set ENGINE_KIND=vortex here")
+    if kind == "sglang" and subprocess.run(["python3", "-c", FIND_SGLANG], check=False).returncode:
+        raise MissingCapability('ENGINE_KIND=sglang needs SGLang: pip install "sglang[all]"; or set ENGINE_KIND=vortex')

@@ -52,7 +52,7 @@ def _compose(words: Sequence[str], addresses: Addresses) -> None:
     env_file = ["--env-file", str(ENV_FILE)] if ENV_FILE.exists() else []
     variables = {
         "UI_PORT": str(addresses.ui_port),
-        "LKN_URL": addresses.gateway_url,
+        "GATEWAY_URL": addresses.gateway_url,
         "LKN_API_KEY": addresses.api_key or "none",
     }
     result = subprocess.run(
