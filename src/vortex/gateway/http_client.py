@@ -3,7 +3,7 @@
 Promises: every wait has a bound; closing a response before its end closes the connection, which cancels the request at
 the engine; memory stays bounded when nobody reads (the socket is paused); no redirect is followed, no proxy variable is
 read, nothing is decompressed. Does not do: retries, HTTP/2. Why not aiohttp's client: measured, see
-docs/decisions/0010-gateway-wire.md.
+docs/decisions/0005-gateway-wire.md.
 """
 
 from __future__ import annotations
