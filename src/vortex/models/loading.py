@@ -110,7 +110,7 @@ def _existing(path: Path, options: LoadOptions) -> C3Folder | None:
             return folder
         shutil.rmtree(path)  # raw, and lossless was asked for
     except ModelFileError:
-        path.rename(path.with_suffix(f".damaged-{os.getpid()}"))
+        shutil.rmtree(path)  # damaged, or of another version: what it was packed from is still there
     return None
 
 
