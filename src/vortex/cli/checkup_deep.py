@@ -80,10 +80,11 @@ def decode_speed(opened: OpenedModel) -> Finding:
 
 
 def answer(opened: OpenedModel, loaded: LoadedSettings) -> Finding:
-    """One question through the whole engine. Closes the model."""
-    request = ChatRequest(
-        request_id="doctor", messages=(ChatMessage(role="user", content=QUESTION),), max_tokens=NEW_TOKENS
-    )
+    """The question that `vortex chat` would ask, through the whole engine. Closes the model."""
+    system = loaded.settings.chat.system
+    opening = (ChatMessage(role="system", content=system),) if system else ()
+    messages = (*opening, ChatMessage(role="user", content=QUESTION))
+    request = ChatRequest(request_id="doctor", messages=messages, max_tokens=NEW_TOKENS)
     turn = Turn()
 
     async def ask() -> None:
