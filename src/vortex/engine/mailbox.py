@@ -45,6 +45,8 @@ class Mailbox(Generic[Item]):
 
     async def __anext__(self) -> Item:
         """The next item; raises the error that ended the request, or StopAsyncIteration at its end."""
+        if self._items:  # a reader slower than the model still lets others run, and a cancellation reach it
+            await asyncio.sleep(0)
         while not self._items:
             self._arrived.clear()
             await self._arrived.wait()
