@@ -48,6 +48,7 @@ constexpr Layout Q4_K = {Scales::SuperMin, 0, 256, 0, 8, 64, 288, 256, 144};
 constexpr Layout Q5_K = {Scales::SuperMin, 0, 256, 1, 8, 64, 352, 256, 176};
 constexpr Layout Q6_K = {Scales::SuperSigned, 32, 256, 2, 8, 32, 416, 256, 210};
 
+constexpr bool has_minimum(const Layout& l) { return l.scales == Scales::HalfMin || l.scales == Scales::SuperMin; }
 constexpr bool is_float(Format format) { return format >= Format::F16; }
 constexpr int float_bytes(Format format) { return format == Format::F32 ? 4 : 2; }
 

@@ -7,12 +7,17 @@
 
 namespace vortex {
 
+// An integer n, |n| < 2^22, added to these bits is the float MAGIC + n: integers become floats without an instruction.
+constexpr int32_t MAGIC_BITS = 0x4B400000;
+constexpr float MAGIC = 12582912.0f;
+
 // 32 activations as int8, x = scale * q, and what they bring to offsets and minima. One record, so that a row of them
-// is one stream of memory.
+// is one stream of memory. Pairs are of columns 0-15 and 16-31. A scale has 16 significant bits, so `unmagic` is exact.
 struct QuantizedBlock {
   int8_t q[BLOCK];
-  float scale, scaled_sum;  // scaled_sum: scale * sum of q
-  int32_t sums[2];          // of q: columns 0-15, 16-31
+  float scale[2], unmagic[2];    // unmagic: -MAGIC * scale
+  int32_t begin8[2], begin128[2];  // MAGIC_BITS - 8 (128) * sum of q: where dots with codes of that offset begin
+  float scaled_sum;              // sum of x
 };
 
 struct Activations {
@@ -47,6 +52,8 @@ struct Queries {
   const int64_t* position;
 };
 
+constexpr int PANEL_TILES = 2;       // tiles that one panel product takes together
+constexpr int PANEL_MAX_ROWS = 128;  // its activation rows: what stays in a core's cache while tiles pass by
 constexpr int CHUNK = 256;        // keys per partial softmax, counted from position 0
 constexpr int MAX_QUERIES = 16;   // rows of one attend call
 constexpr int MAX_HEAD_WIDTH = 512;
@@ -63,6 +70,9 @@ struct Kernels {
   // y[row - ...]: rows first_row..end_row of the activations times one tile, to y[row * y_stride + 0..15]
   void (*product)(Format, const uint8_t* tile, const Activations&, int64_t first_row, int64_t end_row, float* y,
                   int64_t y_stride, int valid);
+  // The same for many rows and up to PANEL_TILES tiles that lie `tile_bytes` apart; null where it would win nothing.
+  void (*panel)(Format, const uint8_t* tiles, int64_t tile_bytes, int count, const Activations&, int64_t first_row,
+                int64_t end_row, float* y, int64_t y_stride, int valid);
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
   void (*add)(float* x, const float* y, int64_t n);
   void (*scale)(float* x, float by, int64_t n);

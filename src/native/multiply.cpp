@@ -7,41 +7,61 @@
 namespace vortex {
 namespace {
 
-constexpr int64_t ROWS_PER_PIECE = 128;  // activations that stay in a core's cache while tiles pass by
+constexpr int64_t MIN_PANEL_ROWS = 6;  // from here on unpacking for all rows is cheaper than for each group of rows
 
-void multiply_tile(const Activations& a, const Output& out, int64_t tile, int64_t first_row, int64_t end_row) {
+// Tiles of a matrix as the kernels want them; GGUF rows are packed into memory of this thread.
+const uint8_t* packed_tiles(const Matrix& m, int64_t first, int64_t end) {
+  const int64_t size = tile_bytes(m.format, m.columns);
+  if (m.packed) return m.data + first * size;
+  thread_local std::vector<uint8_t> scratch;
+  scratch.resize((size_t)((end - first) * size));
+  for (int64_t t = first; t < end; t++)
+    pack_tile(m.format, m.data + t * TILE * gguf_row_bytes(m.format, m.columns), (int)std::min<int64_t>(TILE, m.rows - t * TILE),
+              m.columns, scratch.data() + (t - first) * size);
+  return scratch.data();
+}
+
+void multiply_tiles(const Activations& a, const Output& out, int64_t first, int64_t end, int64_t first_row, int64_t end_row) {
   const Matrix& m = *out.matrix;
-  const int valid = (int)std::min<int64_t>(TILE, m.rows - tile * TILE);
-  const uint8_t* data;
-  if (m.packed) {
-    data = m.data + tile * tile_bytes(m.format, m.columns);
+  const Kernels& k = kernels();
+  const uint8_t* tiles = packed_tiles(m, first, end);
+  const int64_t size = tile_bytes(m.format, m.columns), rows = std::min((end - first) * TILE, m.rows - first * TILE);
+  float* y = out.y + first * TILE;
+  if (end - first > 1) {
+    k.panel(m.format, tiles, size, (int)(end - first), a, first_row, end_row, y, out.y_stride, (int)(rows - (end - first - 1) * TILE));
   } else {
-    thread_local std::vector<uint8_t> scratch;
-    scratch.resize((size_t)tile_bytes(m.format, m.columns));
-    pack_tile(m.format, m.data + tile * TILE * gguf_row_bytes(m.format, m.columns), valid, m.columns, scratch.data());
-    data = scratch.data();
+    k.product(m.format, tiles, a, first_row, end_row, y, out.y_stride, (int)rows);
   }
-  float* y = out.y + tile * TILE;
-  kernels().product(m.format, data, a, first_row, end_row, y, out.y_stride, valid);
   if (!m.bias) return;
   for (int64_t r = first_row; r < end_row; r++)
-    for (int i = 0; i < valid; i++) y[r * out.y_stride + i] += m.bias[tile * TILE + i];
+    for (int64_t i = 0; i < rows; i++) y[r * out.y_stride + i] += m.bias[first * TILE + i];
+}
+
+// How many tiles of a matrix are multiplied together. The result does not depend on it.
+int64_t tiles_together(const Matrix& m, int64_t rows) {
+  return kernels().panel && !is_float(m.format) && rows >= MIN_PANEL_ROWS ? PANEL_TILES : 1;
+}
+
+int64_t num_groups(const Matrix& m, int64_t rows) {
+  const int64_t together = tiles_together(m, rows);
+  return (num_tiles(m.rows) + together - 1) / together;
 }
 
 }  // namespace
 
 void multiply(Team& team, const Activations& a, const Output* outputs, int count) {
-  int64_t tiles = 0;
-  for (int i = 0; i < count; i++) tiles += num_tiles(outputs[i].matrix->rows);
-  const int64_t row_pieces = (a.rows + ROWS_PER_PIECE - 1) / ROWS_PER_PIECE;
-  const int64_t piece = std::max<int64_t>(1, tiles / (team.size() * 8));
-  team.for_each(tiles * row_pieces, piece, [&](int64_t first, int64_t end) {
+  int64_t groups = 0;
+  for (int i = 0; i < count; i++) groups += num_groups(*outputs[i].matrix, a.rows);
+  const int64_t row_pieces = (a.rows + PANEL_MAX_ROWS - 1) / PANEL_MAX_ROWS;
+  const int64_t piece = std::max<int64_t>(1, groups / (team.size() * 8));
+  team.for_each(groups * row_pieces, piece, [&](int64_t first, int64_t end) {
     for (int64_t item = first; item < end; item++) {
-      const int64_t row = item / tiles * ROWS_PER_PIECE;
-      int64_t tile = item % tiles;
+      const int64_t row = item / groups * PANEL_MAX_ROWS;
+      int64_t group = item % groups;
       const Output* out = outputs;
-      for (; tile >= num_tiles(out->matrix->rows); out++) tile -= num_tiles(out->matrix->rows);
-      multiply_tile(a, *out, tile, row, std::min(a.rows, row + ROWS_PER_PIECE));
+      for (; group >= num_groups(*out->matrix, a.rows); out++) group -= num_groups(*out->matrix, a.rows);
+      const int64_t together = tiles_together(*out->matrix, a.rows), tile = group * together;
+      multiply_tiles(a, *out, tile, std::min(tile + together, num_tiles(out->matrix->rows)), row, std::min(a.rows, row + PANEL_MAX_ROWS));
     }
   });
 }

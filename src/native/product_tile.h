@@ -1,14 +1,15 @@
 // A tile of 16 weight rows times rows of activations. Included once per instruction set.
 //
-// Each output is the same sequence of operations whatever the number of activation rows: per block of 32 columns an
-// exact integer dot, one fused multiply-add by d * scale, and for formats with a minimum one more by the scaled sum.
+// Each output is the same sequence of operations whatever the number of activation rows: per block of 32 columns two
+// exact integer dots of 16, each scaled by its activations' scale and added by a fused multiply-add with d, and for
+// formats with a minimum one more with the scaled sum.
 namespace vortex::VORTEX_ISA {
 
 // One block of LANES weight rows, ready to be met by activations.
 struct Block {
   VB code[8];  // columns 4j..4j+3
   V d, m;
-  VI first, second;  // integer scales of columns 0-15 and 16-31
+  V first, second;  // instead of d: of columns 0-15 and 16-31
 };
 
 template <int BIT, int J>
@@ -48,39 +49,43 @@ VORTEX_INLINE void unpack(const uint8_t* header, const uint8_t* p, int lane, Blo
     k.d = vmul(vhalf((const uint16_t*)header + lane), vuint8(scales + lane));
     k.m = vsub(vset(0), vmul(vhalf((const uint16_t*)(header + 32) + lane), vuint8(scales + 16 + lane)));
   } else if constexpr (L.scales == Scales::SuperSigned) {
-    k.d = vhalf((const uint16_t*)header + lane);
-    k.first = iload_int8(scales + lane);
-    k.second = iload_int8(scales + 16 + lane);
+    const V d = vhalf((const uint16_t*)header + lane);
+    k.first = vmul(d, vint8((const int8_t*)scales + lane));
+    k.second = vmul(d, vint8((const int8_t*)scales + 16 + lane));
   } else {
     k.d = vhalf((const uint16_t*)scales + lane);
     if constexpr (L.scales == Scales::HalfMin) k.m = vhalf((const uint16_t*)(scales + 32) + lane);
   }
 }
 
+// Where the dot with columns 0-15 (half 0) or 16-31 begins, so that codes need not be moved by their offset: at the
+// magic bits, less offset * sum of q.
+template <Layout L>
+VORTEX_INLINE VI start(const QuantizedBlock& x, int half) {
+  if constexpr (L.codes_bytes == 512) return signed_start(x.begin128 + half);
+  else if constexpr (L.offset == 8) return iset(x.begin8[half]);
+  else if constexpr (L.offset == 16) return iadd(ishl<1>(iset(x.begin8[half])), iset(-MAGIC_BITS));
+  else if constexpr (L.offset == 32) return iadd(ishl<2>(iset(x.begin8[half])), iset((int32_t)(-3u * (uint32_t)MAGIC_BITS)));
+  else return iset(MAGIC_BITS);
+}
+
 template <Layout L>
 VORTEX_INLINE V meet(V acc, const Block& k, const QuantizedBlock& x) {
-  VI low, high;
-  if constexpr (L.codes_bytes == 512) {
-    low = signed_start(x.sums[0] + x.sums[1]);
-    high = iset(0);
-    for (int j = 0; j < 4; j++) {
+  VI low = start<L>(x, 0), high = start<L>(x, 1);
+  for (int j = 0; j < 4; j++) {
+    if constexpr (L.codes_bytes == 512) {
       low = dot_signed(low, k.code[j], x.q + 4 * j);
       high = dot_signed(high, k.code[j + 4], x.q + 16 + 4 * j);
-    }
-  } else {
-    low = iset(L.offset ? -L.offset * x.sums[0] : 0);
-    high = iset(L.offset ? -L.offset * x.sums[1] : 0);
-    for (int j = 0; j < 4; j++) {
+    } else {
       low = dot(low, k.code[j], x.q + 4 * j);
       high = dot(high, k.code[j + 4], x.q + 16 + 4 * j);
     }
   }
-  if constexpr (L.scales == Scales::SuperSigned) {
-    low = imul(low, k.first);
-    high = imul(high, k.second);
-  }
-  acc = vfma(vfrom_int(iadd(low, high)), vmul(k.d, vset(x.scale)), acc);
-  if constexpr (L.scales == Scales::HalfMin || L.scales == Scales::SuperMin) acc = vfma(k.m, vset(x.scaled_sum), acc);
+  const V first = vfma(vbits(low), vset(x.scale[0]), vset(x.unmagic[0]));
+  const V second = vfma(vbits(high), vset(x.scale[1]), vset(x.unmagic[1]));
+  if constexpr (L.scales == Scales::SuperSigned) return vfma(second, k.second, vfma(first, k.first, acc));
+  acc = vfma(second, k.d, vfma(first, k.d, acc));
+  if constexpr (has_minimum(L)) acc = vfma(k.m, vset(x.scaled_sum), acc);
   return acc;
 }
 
@@ -112,8 +117,6 @@ VORTEX_INLINE void product_rows(const uint8_t* tile, const Activations& a, int64
 
 template <Layout L>
 void product_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y, int64_t y_stride, int valid) {
-  if constexpr (MAX_ROWS >= 8)
-    for (; row + 8 <= end; row += 8) product_rows<L, 8>(tile, a, row, y, y_stride, valid);
   if constexpr (MAX_ROWS >= 4)
     for (; row + 4 <= end; row += 4) product_rows<L, 4>(tile, a, row, y, y_stride, valid);
   if constexpr (MAX_ROWS >= 2)

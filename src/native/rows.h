@@ -1,22 +1,28 @@
 // Small operations on rows: quantisation, norms, rotary embedding, the gate of an MLP. Included once per instruction set.
 namespace vortex::VORTEX_ISA {
 
+VORTEX_INLINE float upwards_to_16_bits(float x) {
+  return bits_to_float((std::bit_cast<uint32_t>(x) + 0xFFu) & ~0xFFu);
+}
+
 static void quantize(const Activations& a, int64_t row, int64_t first_block, int64_t end_block) {
   for (int64_t b = first_block; b < end_block; b++) {
-    const float* x = a.x + row * a.columns + b * BLOCK;
     QuantizedBlock& out = a.blocks[row * (a.columns / BLOCK) + b];
-    const W low = wload(x), high = wload(x + 16);
-    const float largest = wlargest(wmax(wabs(low), wabs(high)));
-    const bool empty = !(largest > 1e-30f);
-    const W inverse = wset(empty ? 0.0f : 127.0f / largest);
-    wto_int8(out.q, wmul(low, inverse));
-    wto_int8(out.q + 16, wmul(high, inverse));
-    int32_t sums[2] = {0, 0};
-    for (int i = 0; i < BLOCK; i++) sums[i / 16] += out.q[i];
-    out.scale = empty ? 0.0f : largest / 127.0f;
-    out.scaled_sum = out.scale * (float)(sums[0] + sums[1]);
-    out.sums[0] = sums[0];
-    out.sums[1] = sums[1];
+    float sums[2];
+    for (int half = 0; half < 2; half++) {
+      const W x = wload(a.x + row * a.columns + b * BLOCK + 16 * half);
+      const float largest = wlargest(wabs(x));
+      const float scale = largest > 1e-30f ? upwards_to_16_bits(largest / 127.0f) : 0.0f;
+      wto_int8(out.q + 16 * half, wmul(x, wset(scale > 0 ? 1.0f / scale : 0.0f)));
+      int32_t sum = 0;
+      for (int i = 0; i < 16; i++) sum += out.q[16 * half + i];
+      out.scale[half] = scale;
+      out.unmagic[half] = -MAGIC * scale;
+      out.begin8[half] = MAGIC_BITS - 8 * sum;
+      out.begin128[half] = MAGIC_BITS - 128 * sum;
+      sums[half] = scale * (float)sum;
+    }
+    out.scaled_sum = sums[0] + sums[1];
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "half.h"
+#include "kernels.h"
 
 namespace vortex::avx2 {
 
@@ -52,9 +53,8 @@ VORTEX_INLINE V vbetween(V x, int first, int end, V other) {
 
 VORTEX_INLINE VI iset(int32_t x) { return _mm256_set1_epi32(x); }
 VORTEX_INLINE VI iadd(VI a, VI b) { return _mm256_add_epi32(a, b); }
-VORTEX_INLINE VI imul(VI a, VI b) { return _mm256_mullo_epi32(a, b); }
-VORTEX_INLINE VI iload_int8(const uint8_t* p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)); }
-VORTEX_INLINE V vfrom_int(VI x) { return _mm256_cvtepi32_ps(x); }
+template <int N> VORTEX_INLINE VI ishl(VI a) { return _mm256_slli_epi32(a, N); }
+VORTEX_INLINE V vbits(VI x) { return _mm256_castsi256_ps(x); }
 VORTEX_INLINE V vuint8(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p))); }
 
 VORTEX_INLINE VB bload(const uint8_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
@@ -73,7 +73,7 @@ VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, broadcast4(x)), _mm256_set1_epi16(1)));
 }
 VORTEX_INLINE VB bsigned(VB w) { return w; }
-VORTEX_INLINE VI signed_start(int32_t) { return _mm256_setzero_si256(); }
+VORTEX_INLINE VI signed_start(const int32_t*) { return iset(MAGIC_BITS); }
 VORTEX_INLINE VI dot_signed(VI acc, VB w, const int8_t* x) {
   const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast4(x), w));
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));

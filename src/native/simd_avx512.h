@@ -6,11 +6,13 @@
 #include <cstring>
 
 #include "half.h"
+#include "kernels.h"
 
 namespace vortex::avx512 {
 
 constexpr int LANES = 16;
 constexpr int MAX_ROWS = 8;  // activation rows that share one pass over a tile
+#define VORTEX_PANEL  // products of many rows go by product_panel.h
 using V = __m512;
 using VI = __m512i;
 using VB = __m512i;
@@ -48,9 +50,8 @@ VORTEX_INLINE V vbetween(V x, int first, int end, V other) {  // lanes first <= 
 
 VORTEX_INLINE VI iset(int32_t x) { return _mm512_set1_epi32(x); }
 VORTEX_INLINE VI iadd(VI a, VI b) { return _mm512_add_epi32(a, b); }
-VORTEX_INLINE VI imul(VI a, VI b) { return _mm512_mullo_epi32(a, b); }
-VORTEX_INLINE VI iload_int8(const uint8_t* p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)); }
-VORTEX_INLINE V vfrom_int(VI x) { return _mm512_cvtepi32_ps(x); }
+template <int N> VORTEX_INLINE VI ishl(VI a) { return _mm512_slli_epi32(a, N); }
+VORTEX_INLINE V vbits(VI x) { return _mm512_castsi512_ps(x); }
 VORTEX_INLINE V vuint8(const uint8_t* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p))); }
 
 VORTEX_INLINE VB bload(const uint8_t* p) { return _mm512_loadu_si512(p); }
@@ -59,15 +60,21 @@ VORTEX_INLINE VB bor(VB a, VB b) { return _mm512_or_si512(a, b); }
 template <int N> VORTEX_INLINE VB bshr(VB a) { return _mm512_srli_epi16(a, N); }
 template <int N> VORTEX_INLINE VB bshl(VB a) { return _mm512_slli_epi16(a, N); }
 
-VORTEX_INLINE VI broadcast4(const int8_t* x) {
+// One word of activations for several dots: codes as `bsigned` and `unpack` leave them.
+VORTEX_INLINE VI qload(const int8_t* x) {
   int32_t word;
   memcpy(&word, x, 4);
   return _mm512_set1_epi32(word);
 }
-VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) { return _mm512_dpbusd_epi32(acc, w, broadcast4(x)); }
+VORTEX_INLINE VI qdot(VI acc, VB w, VI x) { return _mm512_dpbusd_epi32(acc, w, x); }
+// In assembly, since compilers load the broadcast by an instruction of its own: half as many again in this loop.
+VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const int8_t(*)[4])x));
+  return acc;
+}
 // Signed weights: the instruction wants unsigned ones, so 128 is added and taken back through `signed_start`.
 VORTEX_INLINE VB bsigned(VB w) { return _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80)); }
-VORTEX_INLINE VI signed_start(int32_t sum) { return _mm512_set1_epi32(-128 * sum); }
+VORTEX_INLINE VI signed_start(const int32_t* begin128) { return _mm512_set1_epi32(*begin128); }
 VORTEX_INLINE VI dot_signed(VI acc, VB w, const int8_t* x) { return dot(acc, w, x); }
 
 }  // namespace vortex::avx512

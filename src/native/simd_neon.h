@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "half.h"
+#include "kernels.h"
 
 namespace vortex::neon {
 
@@ -52,9 +53,8 @@ VORTEX_INLINE V vbetween(V x, int first, int end, V other) {
 
 VORTEX_INLINE VI iset(int32_t x) { return vdupq_n_s32(x); }
 VORTEX_INLINE VI iadd(VI a, VI b) { return vaddq_s32(a, b); }
-VORTEX_INLINE VI imul(VI a, VI b) { return vmulq_s32(a, b); }
-VORTEX_INLINE VI iload_int8(const uint8_t* p) { return widen4((const int8_t*)p); }
-VORTEX_INLINE V vfrom_int(VI x) { return vcvtq_f32_s32(x); }
+template <int N> VORTEX_INLINE VI ishl(VI a) { return vshlq_n_s32(a, N); }
+VORTEX_INLINE V vbits(VI x) { return vreinterpretq_f32_s32(x); }
 VORTEX_INLINE V vuint8(const uint8_t* p) {
   return vcvtq_f32_s32(vandq_s32(widen4((const int8_t*)p), vdupq_n_s32(255)));
 }
@@ -73,7 +73,7 @@ VORTEX_INLINE int8x16_t broadcast4(const int8_t* x) {
 }
 VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) { return vdotq_s32(acc, vreinterpretq_s8_u8(w), broadcast4(x)); }
 VORTEX_INLINE VB bsigned(VB w) { return w; }
-VORTEX_INLINE VI signed_start(int32_t) { return vdupq_n_s32(0); }
+VORTEX_INLINE VI signed_start(const int32_t*) { return iset(MAGIC_BITS); }
 VORTEX_INLINE VI dot_signed(VI acc, VB w, const int8_t* x) { return dot(acc, w, x); }
 
 }  // namespace vortex::neon

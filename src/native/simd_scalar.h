@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "half.h"
+#include "kernels.h"
 
 namespace vortex::scalar {
 
@@ -47,10 +48,10 @@ inline V vbetween(V x, int first, int end, V other) {
 }
 
 inline VI iset(int32_t x) { return each_int([&](int) { return x; }); }
-inline VI iadd(VI a, VI b) { return each_int([&](int i) { return a.v[i] + b.v[i]; }); }
-inline VI imul(VI a, VI b) { return each_int([&](int i) { return a.v[i] * b.v[i]; }); }
-inline VI iload_int8(const uint8_t* p) { return each_int([&](int i) { return (int8_t)p[i]; }); }
-inline V vfrom_int(VI x) { return each([&](int i) { return (float)x.v[i]; }); }
+// Integers wrap around, as vector instructions do.
+inline VI iadd(VI a, VI b) { return each_int([&](int i) { return (int32_t)((uint32_t)a.v[i] + (uint32_t)b.v[i]); }); }
+template <int N> inline VI ishl(VI a) { return each_int([&](int i) { return (int32_t)((uint32_t)a.v[i] << N); }); }
+inline V vbits(VI x) { return each([&](int i) { return bits_to_float((uint32_t)x.v[i]); }); }
 inline V vuint8(const uint8_t* p) { return each([&](int i) { return (float)p[i]; }); }
 
 // Bytes. Shifts may carry between neighbouring bytes: always followed by `band` with a mask that drops what came in.
@@ -61,7 +62,7 @@ template <int N> inline VB bshr(VB a) { return each_byte([&](int i) { return a.v
 template <int N> inline VB bshl(VB a) { return each_byte([&](int i) { return a.v[i] << N; }); }
 
 // dot: acc[row] += sum of w[row][k] * x[k], k < 4; w unsigned below 64. dot_signed: w as int8, prepared by bsigned,
-// with an accumulator begun by signed_start(sum of all x that will meet it).
+// with an accumulator begun by signed_start(MAGIC_BITS - 128 * the sum of all x that will meet it).
 inline VI dot(VI acc, VB w, const int8_t* x) {
   return each_int([&](int i) {
     int32_t sum = acc.v[i];
@@ -70,7 +71,7 @@ inline VI dot(VI acc, VB w, const int8_t* x) {
   });
 }
 inline VB bsigned(VB w) { return w; }
-inline VI signed_start(int32_t) { return iset(0); }
+inline VI signed_start(const int32_t*) { return iset(MAGIC_BITS); }
 inline VI dot_signed(VI acc, VB w, const int8_t* x) {
   return each_int([&](int i) {
     int32_t sum = acc.v[i];

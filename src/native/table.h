@@ -1,8 +1,13 @@
 // Everything an instruction set compiles, in order, and its table. Included last by isa_*.cpp.
-#include "kernels.h"
 #include "wide.h"
 #include "rows.h"
 #include "product_tile.h"
+#ifdef VORTEX_PANEL
+#include "product_panel.h"
+#define VORTEX_PANEL_PRODUCT VORTEX_ISA::panel
+#else
+#define VORTEX_PANEL_PRODUCT nullptr
+#endif
 #include "attention.h"
 
 #define VORTEX_STRING_(x) #x
@@ -12,7 +17,7 @@
 
 namespace vortex {
 const Kernels VORTEX_TABLE(VORTEX_ISA) = {
-    VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
+    VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
     VORTEX_ISA::scale, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
     VORTEX_ISA::merge,
 };

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vortex.kernels.formats import BLOCK_COLUMNS, Format
+from vortex.kernels.formats import Format
+
+ACTIVATION_COLUMNS = 16
 
 
 def dense(kind: Format, data: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -22,11 +24,16 @@ def dense(kind: Format, data: np.ndarray, rows: int, columns: int) -> np.ndarray
 
 
 def rounded_activations(x: np.ndarray) -> np.ndarray:
-    """x [T, columns] as the kernels see it: int8 in blocks of 32 columns with one scale each, as float32."""
-    blocks = x.reshape(len(x), -1, BLOCK_COLUMNS).astype(np.float32)
+    """x [T, columns] as the kernels see it: int8 in blocks of 16 columns with one scale each, as float32.
+
+    A scale is rounded up to 16 significant bits.
+    """
+    blocks = x.reshape(len(x), -1, ACTIVATION_COLUMNS).astype(np.float32)
     largest = np.abs(blocks).max(-1, keepdims=True)
-    inverse = np.divide(np.float32(127), largest, out=np.zeros_like(largest), where=largest > 1e-30)
-    return (np.rint(blocks * inverse) * (largest / np.float32(127))).reshape(x.shape)
+    bits = (largest / np.float32(127)).view(np.uint32)
+    scale = ((bits + np.uint32(0xFF)) & ~np.uint32(0xFF)).view(np.float32)
+    inverse = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=largest > 1e-30)
+    return (np.rint(blocks * inverse) * scale).reshape(x.shape)
 
 
 def product(kind: Format, data: np.ndarray, shape: tuple[int, int], x: np.ndarray) -> np.ndarray:

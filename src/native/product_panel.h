@@ -1,0 +1,141 @@
+// Products of many activation rows: codes of a few tiles are unpacked once into a core's cache, then met by all rows.
+// Included once per instruction set, after product_tile.h, whose order of operations it keeps: the same bits.
+//
+// A panel is PANEL_TILES tiles, PANEL_BLOCKS blocks of columns at a time. Each loaded word of activations meets both
+// tiles, each loaded vector of codes up to six rows: half the loads of a product that goes by one tile, and those bound it.
+// For instruction sets of 16 lanes.
+namespace vortex::VORTEX_ISA {
+
+static_assert(LANES == TILE);
+constexpr int PANEL_BLOCKS = 8;  // what is unpacked at once stays in the first-level cache
+
+struct Panel {
+  struct Column {
+    VB code[PANEL_TILES][8];
+    V first[PANEL_TILES], second[PANEL_TILES], m[PANEL_TILES];
+  };
+  Column blocks[PANEL_BLOCKS];
+};
+
+template <Layout L>
+VORTEX_INLINE void fill(Panel& panel, const uint8_t* tiles, int64_t tile_bytes, int count, int64_t first_block, int num_blocks) {
+  for (int t = 0; t < count; t++) {
+    const uint8_t* p = tiles + t * tile_bytes + first_block / L.blocks * L.group_bytes();
+    for (int b = 0; b < num_blocks;) {
+      const uint8_t* header = p;
+      p += L.header_bytes;
+      for (int i = 0; i < L.blocks; i++, b++, p += L.block_bytes) {
+        Block k;
+        unpack<L>(header, p, 0, k);
+        Panel::Column& column = panel.blocks[b];
+        for (int j = 0; j < 8; j++) column.code[t][j] = k.code[j];
+        constexpr bool by_half = L.scales == Scales::SuperSigned;
+        column.first[t] = by_half ? k.first : k.d;
+        column.second[t] = by_half ? k.second : k.d;
+        if constexpr (has_minimum(L)) column.m[t] = k.m;
+      }
+    }
+  }
+}
+
+// The part of the tiles that fills the panel next: fetched into the cache while this one is met by its first rows.
+struct Ahead {
+  const uint8_t* tiles;
+  int64_t tile_bytes;
+  int block_bytes;
+
+  VORTEX_INLINE void fetch(int tile, int block) const {
+    if (!tiles) return;
+    const uint8_t* p = tiles + tile * tile_bytes + block * block_bytes;
+    for (int line = 0; line < block_bytes; line += 64) __builtin_prefetch(p + line);
+  }
+};
+
+// T tiles of the panel times R rows; acc: [row][PANEL_TILES][TILE], begun or to be continued.
+template <Layout L, int T, int R>
+VORTEX_INLINE void meet_panel(const Panel& panel, const QuantizedBlock* x, int64_t stride, int num_blocks,
+                              const Ahead& ahead, float* acc) {
+  V sum[T][R];
+  for (int t = 0; t < T; t++)
+    for (int r = 0; r < R; r++) sum[t][r] = vload(acc + (r * PANEL_TILES + t) * TILE);
+  for (int b = 0; b < num_blocks; b++, x++) {
+    const Panel::Column& column = panel.blocks[b];
+    for (int t = 0; t < T; t++) ahead.fetch(t, b);
+    for (int half = 0; half < 2; half++) {
+      VI dots[T][R];
+      for (int r = 0; r < R; r++) {
+        const VI begin = start<L>(x[r * stride], half);
+        for (int t = 0; t < T; t++) dots[t][r] = begin;
+      }
+      for (int j = 0; j < 4; j++)
+        for (int r = 0; r < R; r++) {
+          const VI q = qload(x[r * stride].q + 16 * half + 4 * j);
+          for (int t = 0; t < T; t++) dots[t][r] = qdot(dots[t][r], column.code[t][4 * half + j], q);
+        }
+      for (int r = 0; r < R; r++) {
+        const V scale = vset(x[r * stride].scale[half]), unmagic = vset(x[r * stride].unmagic[half]);
+        for (int t = 0; t < T; t++)
+          sum[t][r] = vfma(vfma(vbits(dots[t][r]), scale, unmagic), half ? column.second[t] : column.first[t], sum[t][r]);
+      }
+    }
+    if constexpr (has_minimum(L))
+      for (int r = 0; r < R; r++) {
+        const V scaled_sum = vset(x[r * stride].scaled_sum);
+        for (int t = 0; t < T; t++) sum[t][r] = vfma(column.m[t], scaled_sum, sum[t][r]);
+      }
+  }
+  for (int t = 0; t < T; t++)
+    for (int r = 0; r < R; r++) vstore(acc + (r * PANEL_TILES + t) * TILE, sum[t][r]);
+}
+
+template <Layout L, int R>
+VORTEX_INLINE void meet_rows(const Panel& panel, int count, const QuantizedBlock* x, int64_t stride, int num_blocks,
+                             const Ahead& ahead, float* acc) {
+  if (count == PANEL_TILES) meet_panel<L, PANEL_TILES, R>(panel, x, stride, num_blocks, ahead, acc);
+  else meet_panel<L, 1, R>(panel, x, stride, num_blocks, ahead, acc);
+}
+
+// y[row..end][tiles]: at most PANEL_MAX_ROWS rows, `count` tiles, the last with `valid` rows.
+template <Layout L>
+void product_panel(const uint8_t* tiles, int64_t tile_bytes, int count, const Activations& a, int64_t row, int64_t end, float* y,
+                   int64_t y_stride, int valid) {
+  static thread_local Panel panel;
+  static thread_local float acc[PANEL_MAX_ROWS][PANEL_TILES * TILE];
+  const int64_t blocks = a.columns / BLOCK, rows = end - row;
+  const QuantizedBlock* x = a.blocks + row * blocks;
+  memset(acc, 0, sizeof acc[0] * (size_t)rows);
+  for (int64_t b = 0; b < blocks; b += PANEL_BLOCKS) {
+    const int num_blocks = (int)(blocks - b < PANEL_BLOCKS ? blocks - b : PANEL_BLOCKS);
+    fill<L>(panel, tiles, tile_bytes, count, b, num_blocks);
+    const bool last = b + PANEL_BLOCKS >= blocks;
+    Ahead ahead = {last ? nullptr : tiles + (b + PANEL_BLOCKS) / L.blocks * L.group_bytes(), tile_bytes, L.group_bytes() / L.blocks};
+    for (int64_t r = 0; r < rows;) {
+      const int64_t left = rows - r;
+      const QuantizedBlock* q = x + r * blocks + b;
+      if (left >= 6 && left != 8) meet_rows<L, 6>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r += 6;
+      else if (left >= 4) meet_rows<L, 4>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r += 4;
+      else if (left >= 2) meet_rows<L, 2>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r += 2;
+      else meet_rows<L, 1>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r++;
+      ahead.tiles = nullptr;
+    }
+  }
+  for (int64_t r = 0; r < rows; r++) memcpy(y + (row + r) * y_stride, acc[r], (size_t)((count - 1) * TILE + valid) * 4);
+}
+
+static void panel(Format format, const uint8_t* tiles, int64_t tile_bytes, int count, const Activations& a, int64_t row,
+                  int64_t end, float* y, int64_t y_stride, int valid) {
+  const auto go = [&](auto f) { f(tiles, tile_bytes, count, a, row, end, y, y_stride, valid); };
+  switch (format) {
+    case Format::Q4_0: return go(product_panel<Q4_0>);
+    case Format::Q4_1: return go(product_panel<Q4_1>);
+    case Format::Q5_0: return go(product_panel<Q5_0>);
+    case Format::Q5_1: return go(product_panel<Q5_1>);
+    case Format::Q8_0: return go(product_panel<Q8_0>);
+    case Format::Q4_K: return go(product_panel<Q4_K>);
+    case Format::Q5_K: return go(product_panel<Q5_K>);
+    case Format::Q6_K: return go(product_panel<Q6_K>);
+    default: return;  // floats go tile by tile
+  }
+}
+
+}  // namespace vortex::VORTEX_ISA
