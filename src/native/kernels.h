@@ -52,8 +52,8 @@ struct Queries {
   const int64_t* position;
 };
 
-constexpr int PANEL_TILES = 2;       // tiles that one panel product takes together
-constexpr int PANEL_MAX_ROWS = 128;  // its activation rows: what stays in a core's cache while tiles pass by
+constexpr int PANEL_MAX_ROWS = 128;    // activation rows of one panel product
+constexpr int MAX_TILES_TOGETHER = 8;  // and its tiles
 constexpr int CHUNK = 256;        // keys per partial softmax, counted from position 0
 constexpr int MAX_QUERIES = 16;   // rows of one attend call
 constexpr int MAX_HEAD_WIDTH = 512;
@@ -70,7 +70,7 @@ struct Kernels {
   // y[row - ...]: rows first_row..end_row of the activations times one tile, to y[row * y_stride + 0..15]
   void (*product)(Format, const uint8_t* tile, const Activations&, int64_t first_row, int64_t end_row, float* y,
                   int64_t y_stride, int valid);
-  // The same for many rows and up to PANEL_TILES tiles that lie `tile_bytes` apart; null where it would win nothing.
+  // The same for up to PANEL_MAX_ROWS rows and MAX_TILES_TOGETHER tiles, `tile_bytes` apart; null where it would win nothing.
   void (*panel)(Format, const uint8_t* tiles, int64_t tile_bytes, int count, const Activations&, int64_t first_row,
                 int64_t end_row, float* y, int64_t y_stride, int valid);
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);

@@ -8,6 +8,7 @@ namespace vortex {
 namespace {
 
 constexpr int64_t MIN_PANEL_ROWS = 6;  // from here on unpacking for all rows is cheaper than for each group of rows
+constexpr int64_t MANY_ROWS = 32;      // from here on the activations, not the weights, are what caches must hold
 
 // Tiles of a matrix as the kernels want them; GGUF rows are packed into memory of this thread.
 const uint8_t* packed_tiles(const Matrix& m, int64_t first, int64_t end) {
@@ -37,21 +38,26 @@ void multiply_tiles(const Activations& a, const Output& out, int64_t first, int6
     for (int64_t i = 0; i < rows; i++) y[r * out.y_stride + i] += m.bias[first * TILE + i];
 }
 
-// How many tiles of a matrix are multiplied together. The result does not depend on it.
-int64_t tiles_together(const Matrix& m, int64_t rows) {
-  return kernels().panel && !is_float(m.format) && rows >= MIN_PANEL_ROWS ? PANEL_TILES : 1;
-}
+// Outputs cut into groups of tiles that are multiplied together: as many as caches allow and every thread has work.
+// The result does not depend on it.
+struct Groups {
+  int64_t rows, together;
 
-int64_t num_groups(const Matrix& m, int64_t rows) {
-  const int64_t together = tiles_together(m, rows);
-  return (num_tiles(m.rows) + together - 1) / together;
-}
+  Groups(const Output* outputs, int count, int64_t rows, int threads) : rows(rows) {
+    int64_t tiles = 0;
+    for (int i = 0; i < count; i++) tiles += num_tiles(outputs[i].matrix->rows);
+    together = rows < MANY_ROWS ? 2 : std::clamp<int64_t>(tiles / (4 * threads) / 2 * 2, 2, MAX_TILES_TOGETHER);
+  }
+  int64_t size(const Matrix& m) const { return kernels().panel && !is_float(m.format) && rows >= MIN_PANEL_ROWS ? together : 1; }
+  int64_t count(const Matrix& m) const { return (num_tiles(m.rows) + size(m) - 1) / size(m); }
+};
 
 }  // namespace
 
 void multiply(Team& team, const Activations& a, const Output* outputs, int count) {
+  const Groups cut(outputs, count, a.rows, team.size());
   int64_t groups = 0;
-  for (int i = 0; i < count; i++) groups += num_groups(*outputs[i].matrix, a.rows);
+  for (int i = 0; i < count; i++) groups += cut.count(*outputs[i].matrix);
   const int64_t row_pieces = (a.rows + PANEL_MAX_ROWS - 1) / PANEL_MAX_ROWS;
   const int64_t piece = std::max<int64_t>(1, groups / (team.size() * 8));
   team.for_each(groups * row_pieces, piece, [&](int64_t first, int64_t end) {
@@ -59,9 +65,9 @@ void multiply(Team& team, const Activations& a, const Output* outputs, int count
       const int64_t row = item / groups * PANEL_MAX_ROWS;
       int64_t group = item % groups;
       const Output* out = outputs;
-      for (; group >= num_groups(*out->matrix, a.rows); out++) group -= num_groups(*out->matrix, a.rows);
-      const int64_t together = tiles_together(*out->matrix, a.rows), tile = group * together;
-      multiply_tiles(a, *out, tile, std::min(tile + together, num_tiles(out->matrix->rows)), row, std::min(a.rows, row + PANEL_MAX_ROWS));
+      for (; group >= cut.count(*out->matrix); out++) group -= cut.count(*out->matrix);
+      const int64_t tile = group * cut.size(*out->matrix);
+      multiply_tiles(a, *out, tile, std::min(tile + cut.size(*out->matrix), num_tiles(out->matrix->rows)), row, std::min(a.rows, row + PANEL_MAX_ROWS));
     }
   });
 }

@@ -7,6 +7,7 @@
 namespace vortex::VORTEX_ISA {
 
 static_assert(LANES == TILE);
+constexpr int PANEL_TILES = 2;
 constexpr int PANEL_BLOCKS = 8;  // what is unpacked at once stays in the first-level cache
 
 struct Panel {
@@ -95,31 +96,48 @@ VORTEX_INLINE void meet_rows(const Panel& panel, int count, const QuantizedBlock
   else meet_panel<L, 1, R>(panel, x, stride, num_blocks, ahead, acc);
 }
 
-// y[row..end][tiles]: at most PANEL_MAX_ROWS rows, `count` tiles, the last with `valid` rows.
+// All rows, in groups of six, four, two and one.
+template <Layout L>
+void meet_all(const Panel& panel, int count, const QuantizedBlock* x, int64_t stride, int64_t rows, int num_blocks, Ahead ahead,
+              float* acc) {
+  for (int64_t r = 0; r < rows; ahead.tiles = nullptr) {
+    const int64_t left = rows - r;
+    const QuantizedBlock* q = x + r * stride;
+    float* sums = acc + r * PANEL_TILES * TILE;
+    if (left >= 6 && left != 8) meet_rows<L, 6>(panel, count, q, stride, num_blocks, ahead, sums), r += 6;
+    else if (left >= 4) meet_rows<L, 4>(panel, count, q, stride, num_blocks, ahead, sums), r += 4;
+    else if (left >= 2) meet_rows<L, 2>(panel, count, q, stride, num_blocks, ahead, sums), r += 2;
+    else meet_rows<L, 1>(panel, count, q, stride, num_blocks, ahead, sums), r++;
+  }
+}
+
+// y[row..end][tiles]: `count` tiles, the last with `valid` rows. Columns go by outside, tiles inside: the activations of
+// a few blocks stay in the second-level cache while all tiles meet them.
 template <Layout L>
 void product_panel(const uint8_t* tiles, int64_t tile_bytes, int count, const Activations& a, int64_t row, int64_t end, float* y,
                    int64_t y_stride, int valid) {
+  constexpr int PANELS = MAX_TILES_TOGETHER / PANEL_TILES, WIDTH = PANEL_TILES * TILE;
   static thread_local Panel panel;
-  static thread_local float acc[PANEL_MAX_ROWS][PANEL_TILES * TILE];
+  static thread_local float acc[PANELS][PANEL_MAX_ROWS][WIDTH];
   const int64_t blocks = a.columns / BLOCK, rows = end - row;
+  const int panels = (count + PANEL_TILES - 1) / PANEL_TILES;
   const QuantizedBlock* x = a.blocks + row * blocks;
-  memset(acc, 0, sizeof acc[0] * (size_t)rows);
+  for (int p = 0; p < panels; p++) memset(acc[p], 0, sizeof acc[p][0] * (size_t)rows);
   for (int64_t b = 0; b < blocks; b += PANEL_BLOCKS) {
     const int num_blocks = (int)(blocks - b < PANEL_BLOCKS ? blocks - b : PANEL_BLOCKS);
-    fill<L>(panel, tiles, tile_bytes, count, b, num_blocks);
-    const bool last = b + PANEL_BLOCKS >= blocks;
-    Ahead ahead = {last ? nullptr : tiles + (b + PANEL_BLOCKS) / L.blocks * L.group_bytes(), tile_bytes, L.group_bytes() / L.blocks};
-    for (int64_t r = 0; r < rows;) {
-      const int64_t left = rows - r;
-      const QuantizedBlock* q = x + r * blocks + b;
-      if (left >= 6 && left != 8) meet_rows<L, 6>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r += 6;
-      else if (left >= 4) meet_rows<L, 4>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r += 4;
-      else if (left >= 2) meet_rows<L, 2>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r += 2;
-      else meet_rows<L, 1>(panel, count, q, blocks, num_blocks, ahead, acc[r]), r++;
-      ahead.tiles = nullptr;
+    for (int p = 0; p < panels; p++) {
+      const uint8_t* first = tiles + p * PANEL_TILES * tile_bytes;
+      const int together = count - p * PANEL_TILES < PANEL_TILES ? 1 : PANEL_TILES;
+      fill<L>(panel, first, tile_bytes, together, b, num_blocks);
+      const bool last = b + PANEL_BLOCKS >= blocks;
+      const Ahead ahead = {last ? nullptr : first + (b + PANEL_BLOCKS) / L.blocks * L.group_bytes(), tile_bytes, L.group_bytes() / L.blocks};
+      meet_all<L>(panel, together, x + b, blocks, rows, num_blocks, ahead, acc[p][0]);
     }
   }
-  for (int64_t r = 0; r < rows; r++) memcpy(y + (row + r) * y_stride, acc[r], (size_t)((count - 1) * TILE + valid) * 4);
+  for (int p = 0; p < panels; p++) {
+    const int width = p + 1 < panels ? WIDTH : (count - p * PANEL_TILES - 1) * TILE + valid;
+    for (int64_t r = 0; r < rows; r++) memcpy(y + (row + r) * y_stride + p * WIDTH, acc[p][r], (size_t)width * 4);
+  }
 }
 
 static void panel(Format format, const uint8_t* tiles, int64_t tile_bytes, int count, const Activations& a, int64_t row,
