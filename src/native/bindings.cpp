@@ -101,6 +101,14 @@ void read_all(Bytes data) {
   keep_alive = seen;
 }
 
+// Multiplications and additions of int8 in registers, on all threads; how many were done.
+int64_t multiply_registers(int64_t rounds) {
+  nb::gil_scoped_release released;
+  std::atomic<int64_t> done{0};
+  pool().run([&](Team& team) { team.for_each(team.size(), 1, [&](int64_t, int64_t) { done += kernels().dots(rounds); }); });
+  return done;
+}
+
 // Rows of a matrix as floats (an embedding's lookup), multiplied by `scale`.
 void gather(const PyMatrix& m, Ids ids, float scale, MutableTable out) {
   require(out.shape(0) == ids.size() && (int64_t)out.shape(1) == m.matrix.columns, "out is not [ids, columns]");
@@ -246,6 +254,7 @@ void register_kernels(nb::module_& module) {
   module.def("pack", &pack);
   module.def("product", &product);
   module.def("read_all", &read_all);
+  module.def("multiply_registers", &multiply_registers);
   module.def("gather", &gather);
   module.def("rms_norm", &rms_norm);
   module.def("apply_gate", &apply_gate);

@@ -82,6 +82,7 @@ struct Kernels {
   // Partials of keys [chunk * CHUNK, end_key) for every query row that sees one of them; `seen` says which do.
   void (*attend)(const HeadCache&, bool int8, const Queries&, int64_t chunk, int64_t end_key, Partial*, bool* seen);
   void (*merge)(Partial& into, const Partial& next, int head_width, bool first);
+  int64_t (*dots)(int64_t rounds);  // see peak.h
 };
 
 extern const Kernels scalar_kernels;

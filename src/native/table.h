@@ -9,6 +9,7 @@
 #define VORTEX_PANEL_PRODUCT nullptr
 #endif
 #include "attention.h"
+#include "peak.h"
 
 #define VORTEX_STRING_(x) #x
 #define VORTEX_STRING(x) VORTEX_STRING_(x)
@@ -19,6 +20,6 @@ namespace vortex {
 const Kernels VORTEX_TABLE(VORTEX_ISA) = {
     VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
     VORTEX_ISA::scale, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
-    VORTEX_ISA::merge,
+    VORTEX_ISA::merge, VORTEX_ISA::dots,
 };
 }  // namespace vortex

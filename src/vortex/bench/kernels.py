@@ -1,23 +1,23 @@
 """`vortex bench kernels`: products with packed weights against what memory and multipliers allow, torch's int4 beside.
 
 For each format and batch height: milliseconds, bytes of weights per second, operations per second. Weights rotate
-through several matrices, so that no cache holds them. The memory's rate is a plain read of the same buffers, taken in
-turn with the products. Checked before it is timed: products against the numpy oracle, rows against single rows.
+through several matrices, so that no cache holds them. The memory's rate is a plain read of the same buffers, the
+multipliers' rate is dots of registers; both, and torch's int4 product of the same shape, are taken in turn with the
+products, and medians count. Checked before it is timed: products against the numpy oracle, rows against single rows.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
 
 import numpy as np
 
-from vortex.bench.machine import memory_read_bytes_per_s
 from vortex.bench.measurement import CheckFailed
-from vortex.bench.report import Report
+from vortex.bench.report import Curves, Report
 from vortex.kernels import dispatch, reference
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import PackedMatrix, pack
@@ -26,6 +26,22 @@ HEIGHTS = (1, 2, 4, 8, 16, 64, 256)
 WORKING_SET_BYTES = 192 << 20  # larger than any last-level cache of the machines this is meant for
 CHECK_SHAPE = (80, 512)
 ACCEPTED_ERROR = 1e-4
+REGISTER_ROUNDS = 1 << 22
+
+
+@dataclass(slots=True)
+class Times:
+    """One format's runs. seconds: of one product, by batch height. torch_seconds: the same of torch's int4."""
+
+    tiles_bytes: int
+    seconds: dict[int, list[float]] = field(default_factory=lambda: {height: [] for height in HEIGHTS})
+    torch_seconds: dict[int, list[float]] = field(default_factory=lambda: {height: [] for height in HEIGHTS})
+    read_bytes_per_s: list[float] = field(default_factory=list)
+    multiply_per_s: list[float] = field(default_factory=list)
+
+    @property
+    def read_rate(self) -> float:
+        return statistics.median(self.read_bytes_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,80 +67,103 @@ class KernelsMeasurement:
                 raise CheckFailed(f"rows of the {kind.name} product depend on the batch")
 
     def measure(self) -> Report:
-        rows: list[list[str]] = []
-        bars: dict[str, float] = {}
-        read_gb_per_s = memory_read_bytes_per_s() / 1e9
+        core = dispatch.load()
+        times = {
+            kind: self._time(core, kind, with_torch=self.with_torch and kind == self.formats[0])
+            for kind in self.formats
+        }
+        found = {kind.name: self._values(one) for kind, one in times.items()}
+        torch_ms = {h: 1e3 * statistics.median(s) for h, s in times[self.formats[0]].torch_seconds.items() if s}
+        read = statistics.median(one.read_rate for one in times.values())
+        multiply = statistics.median(rate for one in times.values() for rate in one.multiply_per_s)
+        rows = [
+            [f"{name}, {height}", *(f"{value:.4g}" for value in row.values())]
+            for name, values in found.items()
+            for height, row in values.items()
+        ]
+        rows += [
+            [f"torch int4, {h}", f"{ms:.4g}", "", "", "", f"{self._gops(h, ms):.4g}"] for h, ms in torch_ms.items()
+        ]
         figures: dict[str, object] = {
             "kernels": dispatch.selected(),
-            "threads": dispatch.load().threads(),
+            "threads": core.threads(),
             "rows": self.rows,
             "columns": self.columns,
-            "memory_read_gb_per_s": round(read_gb_per_s, 1),
+            "memory_read_gb_per_s": round(read / 1e9, 1),
+            "multiply_gops": round(multiply / 1e9, 1),
+            **{name: {str(height): row for height, row in values.items()} for name, values in found.items()},
+            "torch_int4_ms": {str(height): round(ms, 3) for height, ms in torch_ms.items()},
         }
-        for kind in self.formats:
-            measured = self._format(kind)
-            bars[f"{kind.name}, 1 row"] = measured[1]["gb_per_s"]
-            figures[kind.name] = {str(height): values for height, values in measured.items()}
-            for height, values in measured.items():
-                rows.append([f"{kind.name}, {height}", *(f"{value:.4g}" for value in values.values())])
-        bars["a plain read"] = read_gb_per_s
-        if self.with_torch:
-            from vortex.models.torch_timing import int4_product_ms
-
-            torch_ms = {height: int4_product_ms(height, self.rows, self.columns) for height in HEIGHTS}
-            figures["torch_int4_ms"] = {str(height): round(ms, 3) for height, ms in torch_ms.items()}
-            rows += [
-                [f"torch int4, {h}", f"{ms:.4g}", "", "", "", f"{self._gops(h, ms):.4g}"] for h, ms in torch_ms.items()
-            ]
+        lines = {name: [(h, row["gops"]) for h, row in values.items()] for name, values in found.items()}
+        if torch_ms:
+            lines["torch int4"] = [(h, self._gops(h, ms)) for h, ms in torch_ms.items()]
+        limits = {
+            f"memory, {kind.name}": [(h, self._gops(h, 1e3 * one.tiles_bytes / one.read_rate)) for h in HEIGHTS]
+            for kind, one in list(times.items())[:1]
+        } | {"multiply units": [(h, multiply / 1e9) for h in HEIGHTS]}
+        title = (
+            f"{self.rows} x {self.columns}, {figures['kernels']}, {core.threads()} threads; a plain read "
+            f"{read / 1e9:.1f} GB/s, dots of registers {multiply / 1e9:.0f} Gop/s"
+        )
         columns = ["format, rows", "ms", "of 1 row", "GB/s", "of a read", "Gop/s"]
-        title = f"{self.rows} x {self.columns}, {figures['kernels']}, {figures['threads']} threads"
-        return Report("kernels", title, columns, rows, figures, bars, "GB/s of weights")
+        return Report(
+            "kernels", title, columns, rows, figures, curves=Curves("rows of activations", "Gop/s", lines, limits)
+        )
 
     def _gops(self, height: int, ms: float) -> float:
         return 2 * height * self.rows * self.columns / ms / 1e6
 
-    def _format(self, kind: Format) -> dict[int, dict[str, float]]:
+    def _values(self, times: Times) -> dict[int, dict[str, float]]:
         """By batch height: ms, ratio to one row, GB/s, share of a plain read's rate, Gop/s."""
-        shape = (self.rows, self.columns)
-        tiles = pack(kind, _random_rows(kind, *shape, self.seed), *shape)
-        copies = [tiles, *(tiles.copy() for _ in range(WORKING_SET_BYTES // tiles.nbytes))]
-        matrices = [PackedMatrix(kind, data, shape) for data in copies]
-        rng = np.random.default_rng(self.seed)
-        inputs = [rng.standard_normal((height, self.columns)).astype(np.float32) for height in HEIGHTS]
-        times: dict[int, list[float]] = {height: [] for height in HEIGHTS}
-        reads: list[float] = []
-        for _ in range(self.runs):
-            for height, x in zip(HEIGHTS, inputs, strict=True):
-                times[height].append(_seconds(lambda m, x=x: m(x), matrices, height))
-            reads.append(_seconds(_read, copies, 1))
-        read = statistics.median(reads)
-        medians = {height: statistics.median(values) for height, values in times.items()}
+        medians = {height: statistics.median(seconds) for height, seconds in times.seconds.items()}
         return {
             height: {
                 "ms": round(seconds * 1e3, 3),
                 "relative": round(seconds / medians[1], 3),
-                "gb_per_s": round(tiles.nbytes / seconds / 1e9, 2),
-                "of_read": round(read / seconds, 3),
+                "gb_per_s": round(times.tiles_bytes / seconds / 1e9, 2),
+                "of_read": round(times.tiles_bytes / seconds / times.read_rate, 3),
                 "gops": round(self._gops(height, seconds * 1e3), 1),
             }
             for height, seconds in medians.items()
         }
 
+    def _time(self, core: ModuleType, kind: Format, *, with_torch: bool) -> Times:
+        shape = (self.rows, self.columns)
+        tiles = pack(kind, _random_rows(kind, *shape, self.seed), *shape)
+        copies = [tiles, *(tiles.copy() for _ in range(WORKING_SET_BYTES // tiles.nbytes))]
+        matrices = [PackedMatrix(kind, data, shape) for data in copies]
+        rng = np.random.default_rng(self.seed)
+        inputs = {height: rng.standard_normal((height, self.columns)).astype(np.float32) for height in HEIGHTS}
+        torch_products = self._torch_products() if with_torch else {}
+        times = Times(tiles.nbytes)
+        for _ in range(self.runs):
+            reading = _seconds(lambda data: core.read_all(data.reshape(-1).view(np.uint8)), copies)
+            times.read_bytes_per_s.append(tiles.nbytes / reading)
+            started = time.perf_counter()
+            multiplied = core.multiply_registers(REGISTER_ROUNDS)
+            times.multiply_per_s.append(multiplied / (time.perf_counter() - started))
+            for height, x in inputs.items():
+                chosen = matrices if height < 16 else matrices[:2]
+                times.seconds[height].append(_seconds(lambda matrix, x=x: matrix(x), chosen))
+            for height, (multiply, count) in torch_products.items():
+                times.torch_seconds[height].append(_seconds(lambda f: f(), [multiply]) / count)
+        return times
 
-def _seconds(work: Callable[..., object], over: Sequence[object], height: int) -> float:
-    """Mean seconds of one call, over all of `over` (a few of them where a call is long)."""
-    chosen = over if height < 16 else over[:2]
+    def _torch_products(self) -> dict[int, tuple[Callable[[], object], int]]:
+        """By height: a call, and how many matrices it multiplies by."""
+        from vortex.models.torch_timing import int4_product
+
+        counts = {height: 4 if height < 16 else 1 for height in HEIGHTS}
+        return {h: (int4_product(h, self.rows, self.columns, matrices=n), n) for h, n in counts.items()}
+
+
+def _seconds(work: Callable[..., object], over: Iterable[object]) -> float:
+    """Mean seconds of one call, over all of `over`."""
+    chosen = list(over)
     started = time.perf_counter()
     for item in chosen:
         work(item)
     return (time.perf_counter() - started) / len(chosen)
-
-
-def _read(data: np.ndarray) -> None:
-    """Every byte once, on two threads: what memory gives a program that does nothing else."""
-    words = data[: len(data) // 8 * 8].view(np.uint64)
-    with ThreadPoolExecutor(dispatch.num_threads()) as pool:
-        list(pool.map(np.bitwise_or.reduce, np.array_split(words, dispatch.num_threads())))
 
 
 def _random_rows(kind: Format, rows: int, columns: int, seed: int) -> np.ndarray:

@@ -1,17 +1,16 @@
-"""How long torch's own 4-bit product takes on this CPU: the figure that `vortex bench kernels` shows beside ours."""
+"""torch's own 4-bit product on this CPU, to be timed beside ours by `vortex bench kernels`."""
 
 from __future__ import annotations
 
-import statistics
-import time
+from collections.abc import Callable
 
 import torch
 
 GROUP = 32
 
 
-def int4_product_ms(height: int, rows: int, columns: int, *, matrices: int = 6, runs: int = 5) -> float:
-    """Median milliseconds of `_weight_int4pack_mm_for_cpu`, [height, columns] bfloat16 times random int4 weights."""
+def int4_product(height: int, rows: int, columns: int, *, matrices: int = 6) -> Callable[[], object]:
+    """A call multiplies [height, columns] bfloat16 by each of `matrices` random int4 matrices."""
     packed = []
     for seed in range(matrices):
         generator = torch.Generator().manual_seed(seed)
@@ -19,10 +18,9 @@ def int4_product_ms(height: int, rows: int, columns: int, *, matrices: int = 6, 
         scales = torch.full((columns // GROUP, rows, 2), 0.01, dtype=torch.bfloat16)
         packed.append((torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1), scales))
     x = torch.randn(height, columns, dtype=torch.bfloat16)
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
+
+    def multiply() -> None:
         for weight, scales in packed:
             torch.ops.aten._weight_int4pack_mm_for_cpu(x, weight, GROUP, scales)
-        times.append((time.perf_counter() - started) / matrices)
-    return statistics.median(times) * 1e3
+
+    return multiply
