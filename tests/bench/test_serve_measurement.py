@@ -20,7 +20,7 @@ def test_tokens_and_times_come_over_the_wire() -> None:
         measurement = ServeMeasurement(bare, client, f"{address}/v1", runner, 8, runs=2, streams=(1, 3))
         figures = run_measurement(measurement).figures
         runner.run(client.close())
-    assert 40 < figures["streams_1_added_first_ms"]
+    assert figures["streams_1_added_first_ms"] > 10
     assert 0 < figures["streams_3_tokens_per_s"] < figures["streams_3_bare_tokens_per_s"]
     assert len(served.requests) == 1 + (1 + 3) * 3  # the check, then warm-up and two runs of each
 

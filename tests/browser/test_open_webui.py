@@ -26,6 +26,7 @@ START_S, ANSWER_S = 600.0, 300.0
 QUESTION = "What is the capital of France?"
 ANSWER = "document.querySelector('.chat-assistant')?.innerText.trim()"
 CLOSE_NEWS = "[...document.querySelectorAll('[role=dialog] button')].at(-1)?.click()"
+TITLE = "['New Chat', 'Open WebUI'].includes(document.title.split(' • ')[0]) ? '' : document.title.split(' • ')[0]"
 NEWS_S = 30  # until the news of the program's version are on the page, where it shows any
 
 
@@ -85,7 +86,7 @@ async def alive(url: str) -> None:
 
 
 async def chat(page: Page, url: str) -> tuple[str, str]:
-    """The answer on the page, and the title that the side bar shows."""
+    """The answer on the page, and the chat's title."""
     await page.open(url)
     await page.until("document.querySelector('#chat-input') !== null", START_S)
     for _ in range(NEWS_S):
@@ -95,8 +96,7 @@ async def chat(page: Page, url: str) -> tuple[str, str]:
     await page.type(QUESTION)
     await page.press_enter()
     await page.until(f"({ANSWER} || '').includes('Paris')", ANSWER_S)
-    titled = "[...document.querySelectorAll('#sidebar a[href^=\"/c/\"]')].map(link => link.innerText.trim())"
-    title = await page.until(f"{titled}.find(title => title && title !== 'New Chat')", ANSWER_S)
+    title = await page.until(TITLE, ANSWER_S)
     return str(await page.evaluate(ANSWER)), str(title)
 
 
