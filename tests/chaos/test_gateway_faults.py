@@ -251,6 +251,27 @@ async def test_a_client_that_does_not_read_is_dropped_and_the_engine_freed() -> 
         writer.transport.abort()
 
 
+async def test_a_client_that_reads_slowly_gets_every_byte() -> None:
+    script = Script(answer=lambda _: " ".join(["x" * 40_000] * 400))
+    patient = {"LKN_TOTAL_TIMEOUT_S": "60", "LKN_GAP_TIMEOUT_S": "20", "LKN_CLIENT_STALL_S": "60"}
+    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+    async with both(script, **patient) as (fake, running):
+        async with running.session.post(f"{fake.url}/v1/chat/completions", json=body) as response:
+            expected = await response.read()
+        async with running.session.post(f"{running.url}/v1/chat/completions", json=body) as response:
+            (connection,) = running.gateway.upstreams.all[0].client.open_connections
+            for _ in range(200):  # until all buffers on the way are full
+                if connection.paused:
+                    break
+                await asyncio.sleep(0.01)
+            assert await response.read() == expected
+        for _ in range(500):  # the gateway may still be hearing the end of the engine's answer
+            if not running.gateway.admission.active:
+                break
+            await asyncio.sleep(0.01)
+        settled(fake, running)
+
+
 @pytest.mark.parametrize(
     ("phase", "script", "variables", "extra"),
     [

@@ -45,6 +45,7 @@ def test_what_cannot_be_measured_is_said(inside, arguments: tuple[str, ...], sai
     assert result.stderr.startswith(said)
 
 
+@pytest.mark.long
 def test_a_start_is_timed_from_outside(inside) -> None:
     figures = run_measurement(StartMeasurement(("--backend", "fake"), runs=1)).figures
     assert 0 < figures["first_word_s"] <= figures["total_s"]

@@ -60,6 +60,7 @@ def test_a_plan_that_cannot_be_is_one_line(inside: SameProcess, arguments: tuple
     assert len(run.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_the_documents_script_is_the_command(vortex: Program) -> None:
     script = Path(__file__).parents[2] / "scripts" / "bench_paged_linear.py"
     arguments = ["--dtype", "bf16", "--accum-fp32", "--width", "256", "--linears", "6"]

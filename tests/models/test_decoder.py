@@ -72,6 +72,12 @@ class RoundedCheckpoint:
         return RawTensor(Type.F32, tensor.rows, tensor.columns, values.view(np.uint8))
 
 
+EACH_ARCHITECTURE = [
+    pytest.param(name, marks=() if name in {"llama", "gemma3", "qwen3_moe"} else pytest.mark.long) for name in CONFIGS
+]
+
+
+@pytest.mark.parametrize("checkpoint", EACH_ARCHITECTURE, indirect=True)
 @pytest.mark.parametrize("form", ["int8", "bf16", "int4"])
 def test_each_form_is_near_the_oracle(checkpoint: SafetensorsCheckpoint, form: str, tmp_path: Path) -> None:
     token_ids = tokens(40)

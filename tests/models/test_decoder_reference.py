@@ -26,6 +26,7 @@ def all_logits(model: Decoder, cuts: tuple[int, ...] = ()) -> np.ndarray:
     return np.concatenate(parts)
 
 
+@pytest.mark.long  # importing transformers alone takes seconds
 @pytest.mark.parametrize("architecture", list(CONFIGS))
 def test_logits_are_transformers(architecture: str, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")

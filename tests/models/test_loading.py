@@ -49,6 +49,7 @@ def test_packed_once_then_mapped(source: Path, packed_root: Path) -> None:
     assert len(list(packed_root.iterdir())) == 1
 
 
+@pytest.mark.long
 def test_packed_weights_are_near_the_files_own(source: Path, packed_root: Path) -> None:
     """Mean KL to float32 weights over a prompt, in nats (engine.md's bound over real text is in `bench fidelity`)."""
     packed = load_model(source, LoadOptions(packed_root=packed_root))
@@ -61,11 +62,14 @@ def test_packed_weights_are_near_the_files_own(source: Path, packed_root: Path) 
     assert float((np.exp(theirs) * (theirs - ours)).sum(-1).mean()) < 0.02
 
 
-def test_a_damaged_packed_folder_is_packed_anew(source: Path, tmp_path: Path) -> None:
-    load_model(source, LoadOptions(packed_root=tmp_path))
-    (folder,) = tmp_path.iterdir()
-    (folder / INDEX).write_text("{")
+def test_a_damaged_packed_folder_is_packed_anew(source: Path, packed_root: Path, tmp_path: Path) -> None:
+    load_model(source, LoadOptions(packed_root=packed_root))
+    (whole,) = packed_root.iterdir()
+    damaged = tmp_path / whole.name
+    damaged.mkdir()
+    (damaged / INDEX).write_text("{")
     assert "Paris" in greedy(load_model(source, LoadOptions(packed_root=tmp_path)), 8)
+    assert (damaged / INDEX).read_bytes() == (whole / INDEX).read_bytes()
 
 
 def test_a_changed_source_has_another_fingerprint(source: Path, tmp_path: Path) -> None:

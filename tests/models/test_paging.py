@@ -54,8 +54,17 @@ def unit_bytes(folder: C3Folder) -> list[int]:
     return [sum(aligned(entry.num_bytes) for entry in parts) for parts in units_of(folder.entries).values()]
 
 
-@pytest.mark.parametrize("compress", [False, True])
-@pytest.mark.parametrize("form", ["int4", "int8", "bf16"])
+@pytest.mark.parametrize(
+    ("form", "compress"),
+    [
+        ("int4", False),
+        ("bf16", True),
+        *(
+            pytest.param(*pair, marks=pytest.mark.long)
+            for pair in (("int4", True), ("int8", False), ("int8", True), ("bf16", False))
+        ),
+    ],
+)
 def test_every_budget_gives_the_same_bits(tmp_path: Path, form: str, compress: bool) -> None:
     checkpoint, folder = packed(tmp_path, form, compress)
     sizes = unit_bytes(folder)

@@ -1,25 +1,33 @@
 """`vortex bench serve`: what clients of the server meet at 1, 4 and 16 streams, beside the bare engine.
 
 The same requests go to the engine directly and over HTTP, turn and turn about. What HTTP adds is measured at the
-client, so it holds the client's own reading of the stream too: an upper bound of the server's overhead.
+client, which reads bytes and parses nothing: an upper bound of the server's overhead, with little of the client's own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
+import orjson
+
+from vortex.backends.openai_wire import request_body
+from vortex.bench.http_probe import HttpProbe
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 from vortex.protocols import ChatBackend
 from vortex.types import ChatEvent, ChatMessage, ChatRequest, Completed, TextDelta
 
 STREAMS = (1, 4, 16)
+FIRST_WORDS = b'"delta":{"content":'
+COUNTED = re.compile(rb'"completion_tokens":(\d+)')
 QUESTION = "What is the capital of France?"
 
 
@@ -38,6 +46,9 @@ class Heard:
         return (self.total_s - self.first_s) / max(self.num_tokens - 1, 1)
 
 
+Ask = Callable[[ChatRequest], Awaitable[Heard]]
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """All answers of one moment, and the seconds from the first request to the last token."""
@@ -52,10 +63,12 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class ServeMeasurement:
-    """`bare` is the engine in this process, `served` the same model behind the server; `runner` their event loop."""
+    """`bare` is the engine in this process, `served` the same model behind the server at `address` (with `/v1`);
+    `runner` is their event loop."""
 
     bare: ChatBackend
     served: ChatBackend
+    address: str
     runner: asyncio.Runner
     new_tokens: int = 64
     runs: int = 5
@@ -83,9 +96,16 @@ class ServeMeasurement:
         return Report("serve", "the server beside the bare engine", columns, rows, figures, bars, "tokens/s")
 
     def _compare(self, streams: int) -> dict[str, float]:
+        probe = HttpProbe(f"{self.address}/chat/completions", b"", mark=FIRST_WORDS)
+        bare = partial(listen, self.bare)
+        read = partial(read_bytes, probe)
+        for ask in (bare, read):  # opens the connections, and wakes what sleeps
+            self.runner.run(self._together(ask, streams, 0))
         pairs = [
-            (self._round(self.bare, streams, run), self._round(self.served, streams, run)) for run in range(self.runs)
+            (self.runner.run(self._together(bare, streams, run)), self.runner.run(self._together(read, streams, run)))
+            for run in range(1, self.runs + 1)
         ]
+        self.runner.run(probe.close())
         firsts_ms = sorted(1e3 * one.first_s for _, served in pairs for one in served.heard)
         return {
             "first_p50_ms": statistics.median(firsts_ms),
@@ -96,19 +116,18 @@ class ServeMeasurement:
             "added_token_us": _added(pairs, lambda one: 1e6 * one.token_s),
         }
 
-    def _round(self, backend: ChatBackend, streams: int, run: int) -> Round:
-        return self.runner.run(self._together(backend, streams, run))
-
-    async def _together(self, backend: ChatBackend, streams: int, run: int) -> Round:
+    async def _together(self, ask: Ask, streams: int, run: int) -> Round:
+        model = (await self.bare.models())[0].name  # a client that names none would ask for the list before each answer
+        asked = [self._request(f"{run}-{stream}", model) for stream in range(streams)]
         started = time.perf_counter()
-        asked = [self._request(f"{run}-{stream}") for stream in range(streams)]
-        heard = await asyncio.gather(*(listen(backend, request) for request in asked))
+        heard = await asyncio.gather(*map(ask, asked))
         return Round(heard, time.perf_counter() - started)
 
-    def _request(self, name: str) -> ChatRequest:
+    def _request(self, name: str, model: str) -> ChatRequest:
         """A question of its own from the first word on, so that none reuses another's prefix."""
         messages = (ChatMessage(role="user", content=f"{name}: {QUESTION}"),)
-        return ChatRequest(request_id=f"bench-{name}", messages=messages, max_tokens=self.new_tokens, ignore_eos=True)
+        name = f"bench-{name}"
+        return ChatRequest(request_id=name, model=model, messages=messages, max_tokens=self.new_tokens, ignore_eos=True)
 
 
 def _added(pairs: Sequence[tuple[Round, Round]], value: Callable[[Heard], float]) -> float:
@@ -133,3 +152,12 @@ async def listen(backend: ChatBackend, request: ChatRequest) -> Heard:
                 num_tokens = event.usage.completion_tokens
     total_s = time.perf_counter() - started
     return Heard("".join(pieces), first_s or total_s, total_s, num_tokens)
+
+
+async def read_bytes(probe: HttpProbe, request: ChatRequest) -> Heard:
+    """The same over HTTP, where nobody needs the text."""
+    timing = await probe.post(orjson.dumps(request_body(request)))
+    counted = COUNTED.search(timing.body)
+    if counted is None:
+        raise CheckFailed("the server's stream does not tell its usage")
+    return Heard("", timing.first_ms / 1000, timing.whole_ms / 1000, int(counted[1]))

@@ -46,7 +46,7 @@ def serve(
     with server_process(flags) as address, asyncio.Runner() as runner:
         bare, served = open_backend(loaded), HttpBackend(address)
         try:
-            measurement = ServeMeasurement(bare, served, runner, new_tokens, runs, streams or STREAMS)
+            measurement = ServeMeasurement(bare, served, address, runner, new_tokens, runs, streams or STREAMS)
             present(run_measurement(measurement), json_out, plot)
         finally:
             runner.run(served.close())

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
 
 Header = tuple[bytes, bytes]
+Sink = Callable[[bytes], bool]  # takes bytes of a body; False: no more of them now
 PAUSE_BYTES = 256 * 1024
 MAX_IDLE = 256
 IDLE_S = 4.0  # engines close idle connections after 5 s or more: a kept connection is younger than that
@@ -43,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
+        self.sink: Sink | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -72,6 +74,10 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self.broken = f"protocol: {error}"
             self.transport.abort()
+        if self.sink is not None and self.pieces:
+            if self.sink(self.take()) and not self.complete and not self.broken:
+                return  # nobody has to be woken
+            self.sink = None
         if self.buffered_bytes > PAUSE_BYTES and not self.paused:
             self.paused = True
             self.transport.pause_reading()
@@ -112,6 +118,11 @@ class Connection(asyncio.Protocol):
             self.complete = True
         else:
             self.headers = []  # an interim 1xx answer
+
+    @property
+    def pouring(self) -> bool:
+        """More bytes will come, and there is a sink that takes them."""
+        return self.sink is not None and not self.complete and not self.broken
 
     # --- waiting ---
 
@@ -200,6 +211,32 @@ class Response:
         if connection.complete:
             return b""
         raise self._failure()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body was read. Raises UpstreamFailure where it broke off."""
+        connection = self._connection
+        if connection.pieces:
+            return False
+        if connection.broken and not connection.complete:
+            raise self._failure()
+        return connection.complete
+
+    async def pour(self, sink: Sink, deadline: float) -> bool:
+        """Give the bytes to `sink` as they arrive, from within the socket's callback: that spares each piece a turn of
+        the event loop. True once the sink wants no more or the body is over, False when the time is. The sink must
+        not raise."""
+        connection = self._connection
+        if connection.pieces and not sink(connection.take()):
+            return True
+        connection.sink = sink
+        try:
+            while connection.pouring:
+                if not await connection.wait_until(deadline):
+                    return False
+        finally:
+            connection.sink = None
+        return True
 
     async def read_all(self, timeout_s: float, limit_bytes: int) -> bytes:
         """The whole body. Raises UpstreamFailure (stalled) when it does not come in time."""

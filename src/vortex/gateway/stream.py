@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from vortex.gateway.dispatch import Exchange
 from vortex.gateway.entropy import entropies_of
@@ -19,6 +22,7 @@ from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse,
 from vortex.gateway.wire import Comfort, Reply
 
 Event = tuple[bytes, dict[str, Any] | None]  # the bytes as they came, and their JSON (None: [DONE])
+WriteNow = Callable[[bytes], Awaitable[None] | None]  # None: done; else to be awaited before the next
 NOT_OVER = re.compile(rb'"finish_reason": ?null')
 DRAIN_S = 0.05  # after [DONE], for the end of the body, so that the connection can be kept
 
@@ -131,6 +135,64 @@ class EventReader:
             raise UpstreamFailure("protocol", "the engine's answer was cut inside an event")
         return []
 
+    async def pour(self, write: WriteNow) -> None:
+        """Hand the events that follow to `write`, from within the engine's socket: no turn of the event loop for each.
+
+        Returns where `events` would give [], or after an error event. Raises what `events` raises.
+        """
+        loop, clocks, response = self._loop, self._clocks, self._exchange.response
+        heard_at = loop.time()
+        waits_for: Awaitable[None] | None = None
+
+        def take(chunk: bytes) -> bool:
+            nonlocal heard_at, waits_for
+            if self._only_goes_on(chunk):
+                heard_at = loop.time()
+                waits_for = write(chunk)
+                return waits_for is None
+            try:
+                found = self._meaning(self._splitter.feed(chunk))
+            except UpstreamFailure as failure:
+                self._failure = failure
+                return False
+            if found:
+                heard_at = loop.time()
+                waits_for = write(_bytes_of(found, strip=False))
+            return waits_for is None and not self._over
+
+        while not self._over:
+            deadline = min(heard_at + clocks.gap_s, clocks.total_at)
+            if loop.time() >= deadline:
+                raise UpstreamFailure("stalled", "the engine sent no data in time")
+            if not await response.pour(take, min(deadline, clocks.comfort.due_at)):
+                await clocks.comfort.say()
+            if waits_for is not None:  # a client that reads slowly is not the engine's fault
+                await waits_for
+                waits_for, heard_at = None, loop.time()
+            elif response.ended and not self._over:
+                self._end()
+                return
+        if self._failure is not None:
+            raise self._failure
+
+    def _only_goes_on(self, chunk: bytes) -> bool:
+        """Whether a chunk is one whole event that ends nothing, as nearly all are: such a one is only counted."""
+        if self._splitter.rest or not chunk.startswith(b"data: ") or not chunk.endswith(b"\n\n"):
+            return False
+        try:
+            value = orjson.loads(chunk[6:])
+            (choice,) = value["choices"]
+            if choice["finish_reason"] is not None or "error" in value:
+                return False
+            self.progress.tokens += "role" not in choice["delta"]
+        except (ValueError, LookupError, TypeError):
+            return False  # the slow way knows what it is
+        return True
+
+    @property
+    def _over(self) -> bool:
+        return self.progress.done or self.progress.error is not None or self._failure is not None
+
     async def drain(self) -> None:
         """Let the body end, so that the connection can serve again."""
         while True:
@@ -154,10 +216,12 @@ async def relay(reader: EventReader, held: list[Event], reply: Reply, *, strip: 
             await reply.write(_bytes_of(events, strip=strip))
             if progress.error is not None:
                 break
+            if not strip:
+                await reader.pour(reply.write_now)
+                break
             events = await reader.events()
-        else:
-            if not progress.done and not progress.finish_reason:
-                failure = "the engine's answer ended early"
+        if progress.error is None and not progress.done and not progress.finish_reason:
+            failure = "the engine's answer ended early"
     except UpstreamFailure as error:
         failure = str(error)
     if failure:

@@ -7,7 +7,7 @@ stall time-out; a reply is started and ended once. Does not do: routing, compres
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import orjson
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
@@ -72,6 +72,22 @@ async def read_body(receive: Receive, limit_bytes: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+class _Begun:
+    """A coroutine that was started by hand and waits for something: awaiting this waits for it and goes on."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            yield self._awaited
+        except BaseException:
+            self._coroutine.close()
+            raise
+        yield from self._coroutine.__await__()
+
+
 class StallWatch:
     """Drops clients that do not read: one look at all of them now and then, instead of a timer per write."""
 
@@ -121,9 +137,25 @@ class Reply:
 
     async def write(self, data: bytes) -> None:
         """Raises ClientGone when the client has not read for the stall time-out."""
-        self.writing_since = self.last_write = self._loop.time()
+        self.last_write = self._loop.time()
+        await self._guarded(self._send({"type": "http.response.body", "body": data, "more_body": True}))
+
+    def write_now(self, data: bytes) -> Awaitable[None] | None:
+        """As `write`, for callers that cannot wait: None where the bytes are on their way, which is the rule. A client
+        that reads slowly holds the rest up: what is returned must then be awaited before the next write."""
+        self.last_write = self._loop.time()
+        sending = self._send({"type": "http.response.body", "body": data, "more_body": True})
         try:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            awaited = sending.send(None)
+        except StopIteration:
+            return None
+        return self._guarded(_Begun(sending, awaited))
+
+    async def _guarded(self, sending: Awaitable[None]) -> None:
+        """Raises ClientGone when the client has not read for the stall time-out."""
+        self.writing_since = self._loop.time()
+        try:
+            await sending
         except asyncio.CancelledError:
             if self._stalled and self.task.uncancel() == 0:
                 raise ClientGone from None

@@ -51,7 +51,7 @@ def create_app(backend: ChatBackend, options: ServerOptions, checkups: Checkups 
         },
     )
     app.state.serving = serving
-    for group in (health, models, chat, completions, responses, embeddings):
+    for group in (chat, completions, responses, embeddings, models, health):  # looked through in this order
         app.include_router(group.router)
     if options.episodes_dir is not None:
         app.include_router(feedback.router)

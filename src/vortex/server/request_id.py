@@ -1,5 +1,8 @@
 """Draws the id of every request and puts it on every response as `x-request-id`.
 
+As the outermost layer it also keeps the web server's own `send` for streams (`scope["state"]["send_body"]`): how a
+response starts is the layers' business, its thousand frames are not.
+
 The id has the prefix that OpenAI gives to the answer's own id, so that the two are the same string.
 """
 
@@ -21,7 +24,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         request_id = PREFIXES.get(scope["path"], "req_") + secrets.token_hex(12)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, send_body=send)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

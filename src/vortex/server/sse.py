@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -43,7 +42,7 @@ class SseResponse(Response):
         self.init_headers(HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = asyncio.create_task(self._write(send))
+        writer = asyncio.create_task(self._write(send, scope["state"]["send_body"]))
         listener = asyncio.create_task(client_gone(receive))
         try:
             await asyncio.wait({writer, listener}, return_when=asyncio.FIRST_COMPLETED)
@@ -56,19 +55,14 @@ class SseResponse(Response):
         if not writer.cancelled() and (error := writer.exception()):
             raise error
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send, send_body: Send) -> None:
+        """Whatever goes wrong among the frames, the client sees a well-formed end."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with aclosing(self._well_formed()) as frames:
-            async for data in frames:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _well_formed(self) -> AsyncGenerator[bytes, None]:
-        """The frames; whatever goes wrong among them, the client sees a well-formed end."""
         try:
             async for data in self._frames:
-                yield data
+                await send_body({"type": "http.response.body", "body": data, "more_body": True})
         except Exception as error:
             if not isinstance(error, VortexError):
                 log.exception("an answer failed after its first byte")
-            yield frame(error_body(error))
+            await send_body({"type": "http.response.body", "body": frame(error_body(error)), "more_body": True})
+        await send_body({"type": "http.response.body", "body": b"", "more_body": False})

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+import orjson
+
 from vortex.server.answer import Gathered, GatheredChoice
 from vortex.server.render import common
 from vortex.server.sse import DONE, frame
@@ -57,6 +59,9 @@ class ChatChunks:
             "seed": started.seed,
         }
         self._with_usage = with_usage
+        head = orjson.dumps(self._head)[:-1]  # written once: the rest of a chunk is a few bytes
+        self._begin = b"data: " + head + b',"choices":['
+        self._end = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
 
     async def frames(self, events: AsyncGenerator[ChatEvent, None], num_choices: int) -> AsyncGenerator[bytes, None]:
         for index in range(num_choices):
@@ -84,9 +89,7 @@ class ChatChunks:
     ) -> bytes:
         logprobs = common.chat_logprobs(text.logprobs) if text is not None and text.logprobs else None
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        if self._with_usage:
-            return frame({**self._head, "choices": [choice], "usage": None})
-        return frame({**self._head, "choices": [choice]})
+        return self._begin + orjson.dumps(choice) + self._end
 
 
 def _call(event: ToolCallDelta) -> dict[str, Any]:
