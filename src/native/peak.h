@@ -2,29 +2,38 @@
 // instruction set.
 namespace vortex::VORTEX_ISA {
 
-// `rounds` times twelve independent dots of 4 * LANES bytes, operands in registers. Gives the multiplications and additions done.
+// `rounds` times 32 times twelve independent dots of 4 * LANES bytes. Gives the multiplications and additions done.
 static int64_t dots(int64_t rounds) {
   constexpr int CHAINS = 12;  // more than latency times units
-  static uint8_t codes[4 * LANES];
-  static const int8_t x[4] = {};
+  constexpr int STEPS = 32;   // between the ends of the loop, where compilers move registers about
+  const int8_t one = rounds > 0;  // what the compiler cannot know
+  const int8_t x[4] = {one, one, one, one};
+  uint8_t codes[4 * LANES];
+  memset(codes, one, sizeof codes);
   VI sums[CHAINS];
   for (int i = 0; i < CHAINS; i++) sums[i] = iset(i);
-  const VB w = bload(codes);
-  for (int64_t round = 0; round < rounds; round++)
-#pragma GCC unroll 12
-    for (int i = 0; i < CHAINS; i++) {
+  VB w = bload(codes);
 #ifdef VORTEX_PANEL
-      sums[i] = qdot(sums[i], w, qload(x));
-#else
-      sums[i] = dot(sums[i], w, x);
+  const VI word = qload(x);
 #endif
-    }
+  for (int64_t round = 0; round < rounds; round++)
+#pragma GCC unroll 32
+    for (int step = 0; step < STEPS; step++)
+#pragma GCC unroll 12
+      for (int i = 0; i < CHAINS; i++) {
+        opaque(w);  // or what does not change would be computed once
+#ifdef VORTEX_PANEL
+        sums[i] = qdot(sums[i], w, word);
+#else
+        sums[i] = dot(sums[i], w, x);
+#endif
+      }
   for (int i = 1; i < CHAINS; i++) sums[0] = iadd(sums[0], sums[i]);
   [[maybe_unused]] static volatile float seen;
   float lanes[LANES];
   vstore(lanes, vbits(sums[0]));
   seen = lanes[0];
-  return rounds * CHAINS * LANES * 4 * 2;
+  return rounds * STEPS * CHAINS * LANES * 4 * 2;
 }
 
 }  // namespace vortex::VORTEX_ISA

@@ -57,6 +57,7 @@ template <int N> VORTEX_INLINE VI ishl(VI a) { return _mm256_slli_epi32(a, N); }
 VORTEX_INLINE V vbits(VI x) { return _mm256_castsi256_ps(x); }
 VORTEX_INLINE V vuint8(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p))); }
 
+VORTEX_INLINE void opaque(VB& x) { asm volatile("" : "+x"(x)); }
 VORTEX_INLINE VB bload(const uint8_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
 VORTEX_INLINE VB band(VB a, uint8_t mask) { return _mm256_and_si256(a, _mm256_set1_epi8((char)mask)); }
 VORTEX_INLINE VB bor(VB a, VB b) { return _mm256_or_si256(a, b); }

@@ -54,6 +54,7 @@ template <int N> VORTEX_INLINE VI ishl(VI a) { return _mm512_slli_epi32(a, N); }
 VORTEX_INLINE V vbits(VI x) { return _mm512_castsi512_ps(x); }
 VORTEX_INLINE V vuint8(const uint8_t* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p))); }
 
+VORTEX_INLINE void opaque(VB& x) { asm volatile("" : "+v"(x)); }
 VORTEX_INLINE VB bload(const uint8_t* p) { return _mm512_loadu_si512(p); }
 VORTEX_INLINE VB band(VB a, uint8_t mask) { return _mm512_and_si512(a, _mm512_set1_epi8((char)mask)); }
 VORTEX_INLINE VB bor(VB a, VB b) { return _mm512_or_si512(a, b); }

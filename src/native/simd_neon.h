@@ -59,6 +59,7 @@ VORTEX_INLINE V vuint8(const uint8_t* p) {
   return vcvtq_f32_s32(vandq_s32(widen4((const int8_t*)p), vdupq_n_s32(255)));
 }
 
+VORTEX_INLINE void opaque(VB& x) { asm volatile("" : "+w"(x)); }
 VORTEX_INLINE VB bload(const uint8_t* p) { return vld1q_u8(p); }
 VORTEX_INLINE VB band(VB a, uint8_t mask) { return vandq_u8(a, vdupq_n_u8(mask)); }
 VORTEX_INLINE VB bor(VB a, VB b) { return vorrq_u8(a, b); }

@@ -55,6 +55,8 @@ inline V vbits(VI x) { return each([&](int i) { return bits_to_float((uint32_t)x
 inline V vuint8(const uint8_t* p) { return each([&](int i) { return (float)p[i]; }); }
 
 // Bytes. Shifts may carry between neighbouring bytes: always followed by `band` with a mask that drops what came in.
+// To the compiler, x may be another value afterwards.
+inline void opaque(VB& x) { asm volatile("" : "+m"(x.v)); }
 inline VB bload(const uint8_t* p) { VB r; memcpy(r.v, p, sizeof r.v); return r; }
 inline VB band(VB a, uint8_t mask) { return each_byte([&](int i) { return a.v[i] & mask; }); }
 inline VB bor(VB a, VB b) { return each_byte([&](int i) { return a.v[i] | b.v[i]; }); }

@@ -26,7 +26,7 @@ HEIGHTS = (1, 2, 4, 8, 16, 64, 256)
 WORKING_SET_BYTES = 192 << 20  # larger than any last-level cache of the machines this is meant for
 CHECK_SHAPE = (80, 512)
 ACCEPTED_ERROR = 1e-4
-REGISTER_ROUNDS = 1 << 22
+REGISTER_ROUNDS = 1 << 17
 
 
 @dataclass(slots=True)
