@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
-from vortex.models.checkpoint import GGUF_LAYER, GGUF_TOP, expected_shape, layer_names
+from vortex.models.checkpoint import GGUF_LAYER, GGUF_TOP, RawTensor, expected_shape, layer_names
 from vortex.models.decoder_config import DecoderConfig, from_hf
 from vortex.models.safetensors_checkpoint import LAYER, LAYER_WITH_POST_NORMS, MIXTRAL_EXPERTS, QWEN_EXPERTS, TOP
 
@@ -97,6 +98,8 @@ def random_weights(config: DecoderConfig, seed: int = 0) -> dict[str, np.ndarray
             weights[name] = 1 + 0.2 * values[0]
         elif name.endswith("bias"):
             weights[name] = 0.5 * values[0]
+        elif name.endswith("sinks"):
+            weights[name] = values[0]
         else:
             weights[name] = values / np.sqrt(columns, dtype=np.float32)
     return weights
@@ -189,3 +192,35 @@ def write_gguf_experts(path: Path, architecture: str, seed: int = 0) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+class MemoryCheckpoint:
+    """Random float32 weights of a shape that needs no file."""
+
+    def __init__(self, config: DecoderConfig, seed: int = 0) -> None:
+        self.config = config
+        self.weights = random_weights(config, seed)
+
+    def tensor(self, name: str) -> RawTensor:
+        values = np.atleast_2d(self.weights["embedding" if name == "head" and self.config.tied_head else name])
+        return RawTensor(gguf.GGMLQuantizationType.F32, *values.shape, np.ascontiguousarray(values).view(np.uint8))
+
+
+def with_sinks() -> MemoryCheckpoint:
+    """gpt-oss in small: sinks, every second layer local, biases everywhere, gates that biases drive to their limits."""
+    plain = from_hf(CONFIGS["mixtral"], "test")
+    config = dataclasses.replace(
+        plain,
+        sliding_window=12,
+        global_every=2,
+        activation="clamped_swiglu",
+        qkv_bias=True,
+        out_bias=True,
+        attention_sinks=True,
+        expert_bias=True,
+    )
+    checkpoint = MemoryCheckpoint(config)
+    for name, values in checkpoint.weights.items():
+        if name.endswith(("gate_bias", "up_bias")):
+            values *= 12
+    return checkpoint

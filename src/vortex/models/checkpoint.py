@@ -1,10 +1,10 @@
 """A decoder's weights by one set of names, whichever file they come from, as the raw blocks of that file.
 
 Names: `embedding`, `head`, `final_norm`, and per layer `layers.3.` + `attention_norm q k v q_bias k_bias v_bias
-q_norm k_norm attention_out post_attention_norm ffn_norm gate up down post_ffn_norm`; with experts, `router` and
-`experts.7.gate`, `.up`, `.down` instead of the last three. Two conventions are made one
-here: rotary halves are always first half / second half (GGUF's llama rows are interleaved and are put back), and a
-norm's weight is always the whole factor (Gemma's safetensors store it minus one).
+q_norm k_norm sinks attention_out attention_out_bias post_attention_norm ffn_norm gate up down post_ffn_norm`; with
+experts, `router`, `router_bias` and `experts.7.gate`, `.up`, `.down` (and their `_bias`) instead of gate, up, down.
+Two conventions are made one here: rotary halves are always first half / second half (GGUF's llama rows are interleaved
+and are put back), and a norm's weight is always the whole factor (Gemma's safetensors store it minus one).
 """
 
 from __future__ import annotations
@@ -71,11 +71,19 @@ def layer_names(config: DecoderConfig) -> tuple[list[str], list[str]]:
     vectors += ["q_bias", "k_bias", "v_bias"] if config.qkv_bias else []
     vectors += ["q_norm", "k_norm"] if config.qk_norm else []
     vectors += ["post_attention_norm", "post_ffn_norm"] if config.post_norms else []
+    vectors += ["attention_out_bias"] if config.out_bias else []
+    vectors += ["sinks"] if config.attention_sinks else []
+    vectors += ["router_bias"] if config.expert_bias else []
     attention = ["q", "k", "v", "attention_out"]
     if not config.num_experts:
         return vectors, [*attention, *FEED_FORWARD]
-    experts = [f"experts.{expert}.{name}" for expert in range(config.num_experts) for name in FEED_FORWARD]
+    experts = [f"experts.{expert}.{name}" for expert in range(config.num_experts) for name in expert_names(config)]
     return vectors, [*attention, "router", *experts]
+
+
+def expert_names(config: DecoderConfig) -> list[str]:
+    """Names (without `layers.3.experts.7.`) of what one expert holds."""
+    return [*FEED_FORWARD, *(f"{name}_bias" for name in FEED_FORWARD if config.expert_bias)]
 
 
 def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
@@ -97,6 +105,10 @@ def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
         "v_bias": (1, kv_width),
         "q_norm": (1, config.head_width),
         "k_norm": (1, config.head_width),
+        "sinks": (1, config.num_heads),
+        "router_bias": (1, config.num_experts),
+        "gate_bias": (1, config.ffn_width),
+        "up_bias": (1, config.ffn_width),
     }
     return shapes.get(name.rsplit(".", 1)[-1], (1, config.width))
 

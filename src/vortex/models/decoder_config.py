@@ -46,16 +46,19 @@ class DecoderConfig:
     rope_divisors: tuple[float, ...] = ()  # of the frequencies of layers that see everything; empty: ones
     sliding_window: int = 0  # keys a local layer sees, its own included; 0: no local layers
     global_every: int = 1  # layer i sees everything when (i + 1) % global_every == 0; 0: never
-    activation: str = "silu"  # silu | gelu_tanh
+    activation: str = "silu"  # silu | gelu_tanh | clamped_swiglu
     embedding_scale: float = 1.0
     attention_scale: float = 0.0  # 0: 1 / sqrt(head_width)
     qk_norm: bool = False
     post_norms: bool = False
     qkv_bias: bool = False
+    out_bias: bool = False  # of the attention's output
+    attention_sinks: bool = False  # one more score per head, without a value
     tied_head: bool = False
     num_experts: int = 0  # per layer; 0: one dense feed-forward
     experts_per_token: int = 0
     normalise_experts: bool = True  # the chosen experts' weights add up to 1
+    expert_bias: bool = False  # of the router and of every expert's matrices
 
     @property
     def query_scale(self) -> float:

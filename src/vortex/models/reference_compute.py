@@ -60,8 +60,9 @@ class ReferenceCompute:
         vectors, matrices = layer_names(self.config)
         self.layers = []
         for index in range(self.config.num_layers):
-            weights = {name: dense(checkpoint.tensor(f"layers.{index}.{name}")) for name in vectors + matrices}
-            self.layers.append({name: value[0] if name in vectors else value for name, value in weights.items()})
+            dense_weights = {name: dense(checkpoint.tensor(f"layers.{index}.{name}")) for name in vectors + matrices}
+            are_rows = {*vectors, *(name for name in matrices if name.endswith("_bias"))}
+            self.layers.append({name: value[0] if name in are_rows else value for name, value in dense_weights.items()})
 
     @property
     def weight_bytes(self) -> int:
@@ -84,6 +85,7 @@ class ReferenceCompute:
         config, weights = self.config, self.layers[index]
         normed_BD = rms_norm(x_BD, weights["attention_norm"], config.norm_epsilon)
         attended_BD = linear(self._attention(index, normed_BD, batch), weights["attention_out"])
+        attended_BD += weights.get("attention_out_bias", np.float32(0))
         if config.post_norms:
             attended_BD = rms_norm(attended_BD, weights["post_attention_norm"], config.norm_epsilon)
         x_BD = x_BD + attended_BD
@@ -94,13 +96,15 @@ class ReferenceCompute:
         return x_BD + fed_BD
 
     def _fed(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
-        gate, up = linear(x_BD, weights[prefix + "gate"]), linear(x_BD, weights[prefix + "up"])
-        activated = silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)
-        return linear(activated * up, weights[prefix + "down"])
+        def product(rows_BD: np.ndarray, name: str) -> np.ndarray:
+            return linear(rows_BD, weights[prefix + name]) + weights.get(f"{prefix}{name}_bias", np.float32(0))
+
+        opened = open_gate(self.config.activation, product(x_BD, "gate"), product(x_BD, "up"))
+        return product(opened, "down")
 
     def _experts(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         out = np.zeros_like(x_BD)
-        for row, scores in enumerate(linear(x_BD, weights["router"])):
+        for row, scores in enumerate(linear(x_BD, weights["router"]) + weights.get("router_bias", np.float32(0))):
             for expert, share in route(scores, self.config.experts_per_token, self.config.normalise_experts):
                 out[row] += share * self._fed(x_BD[row : row + 1], weights, f"experts.{expert}.")[0]
         return out
@@ -134,7 +138,7 @@ class ReferenceCompute:
                 end = int(batch.positions[row]) + 1
                 first = max(0, end - config.window(index)) if config.window(index) else 0
                 keys, values = segment.cache.keys[index, first:end], segment.cache.values[index, first:end]
-                out[row] = attend(q_BHW[row], keys, values, config.query_scale)
+                out[row] = attend(q_BHW[row], keys, values, config.query_scale, weights.get("sinks"))
         return out.reshape(len(out), -1)
 
 
@@ -156,6 +160,14 @@ def gelu_tanh(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def open_gate(activation: str, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """`clamped_swiglu` is gpt-oss's: both within 7 (the gate only from above), a steeper sigmoid, up + 1."""
+    if activation == "clamped_swiglu":
+        gate, up = np.minimum(gate, np.float32(7)), np.clip(up, np.float32(-7), np.float32(7)) + np.float32(1)
+        return gate / (1 + np.exp(np.float32(-1.702) * gate)) * up
+    return (silu(gate) if activation == "silu" else gelu_tanh(gate)) * up
+
+
 def rotate(x_BHW: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Rotary embedding (RoFormer, arXiv 2104.09864), first half against second half. angles: [B, W / 2]."""
     cos, sin = (f(angles).astype(np.float32)[:, None] for f in (np.cos, np.sin))
@@ -163,11 +175,16 @@ def rotate(x_BHW: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def attend(q_HW: np.ndarray, keys_SKW: np.ndarray, values_SKW: np.ndarray, scale: float) -> np.ndarray:
-    """Softmax attention of one position over its keys; query heads h // G share key head."""
+def attend(
+    q_HW: np.ndarray, keys_SKW: np.ndarray, values_SKW: np.ndarray, scale: float, sinks_H: np.ndarray | None = None
+) -> np.ndarray:
+    """Softmax attention of one position over its keys; query heads h // G share key head. A sink takes weight away."""
     num_kv_heads = keys_SKW.shape[1]
     q_KGW = q_HW.reshape(num_kv_heads, -1, q_HW.shape[-1])
     scores_KGS = np.einsum("kgw,skw->kgs", q_KGW, keys_SKW) * np.float32(scale)
+    if sinks_H is not None:
+        scores_KGS = np.concatenate([scores_KGS, sinks_H.reshape(num_kv_heads, -1, 1)], axis=-1)
     weights = np.exp(scores_KGS - scores_KGS.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
+    weights = weights[..., : len(keys_SKW)]
     return np.einsum("kgs,skw->kgw", weights, values_SKW).reshape(q_HW.shape)
