@@ -28,9 +28,9 @@ inline Format format_of(int number) {
   return (Format)number;
 }
 
-inline Gate gate_of(int number) {
+inline GateKind gate_of(int number, float limit) {
   require(number >= 0 && number < NUM_GATES, "no such gate");
-  return (Gate)number;
+  return {(Gate)number, limit};
 }
 
 // A matrix keeps the arrays it looks into alive.

@@ -42,7 +42,7 @@ struct PyLayer {
     layer.window = (int)whole("window");
     layer.epsilon = nb::cast<float>(shape["epsilon"]);
     layer.query_scale = nb::cast<float>(shape["query_scale"]);
-    layer.gate_kind = gate_of(nb::cast<int>(shape["gate"]));
+    layer.gate_kind = gate_of(nb::cast<int>(shape["gate"]), nb::cast<float>(shape["swiglu_limit"]));
     require(layer.kv_heads > 0 && layer.heads % layer.kv_heads == 0, "query heads are no multiple of key heads");
     require(layer.head_width % 16 == 0 && layer.head_width <= MAX_HEAD_WIDTH, "a head is a multiple of 16 wide, at most 512");
     layer.q = matrix("q");
@@ -115,8 +115,9 @@ struct PyExpert {
   Expert expert;
   nb::object kept;  // the matrices and biases
 
-  PyExpert(nb::dict matrices, nb::dict biases, int gate)
-      : expert{matrix_of(matrices, biases, "gate"), matrix_of(matrices, biases, "up"), matrix_of(matrices, biases, "down"), gate_of(gate)},
+  PyExpert(nb::dict matrices, nb::dict biases, int gate, float limit)
+      : expert{matrix_of(matrices, biases, "gate"), matrix_of(matrices, biases, "up"), matrix_of(matrices, biases, "down"),
+               gate_of(gate, limit)},
         kept(nb::make_tuple(matrices, biases)) {
     require(expert.up.rows == expert.gate.rows && expert.up.columns == expert.gate.columns && expert.down.columns == expert.gate.rows &&
                 expert.down.rows == expert.gate.columns,
@@ -133,7 +134,7 @@ void run_experts(ExpertWorkspace& workspace, const std::vector<const PyExpert*>&
   std::vector<RoutedRows> routed;
   for (size_t i = 0; i < experts.size(); i++) {
     const Expert& e = experts[i]->expert;
-    require(e.gate.columns == (int64_t)x.shape(1) && e.gate.rows == first.gate.rows && e.kind == first.kind, "an expert does not fit");
+    require(e.gate.columns == (int64_t)x.shape(1) && e.gate.rows == first.gate.rows && e.kind.gate == first.kind.gate, "an expert does not fit");
     require(rows[i].size() == shares[i].size() && rows[i].size() > 0, "rows and shares differ in number");
     for (size_t r = 0; r < rows[i].size(); r++) require(rows[i](r) >= 0 && rows[i](r) < (int64_t)x.shape(0), "a row outside x");
     routed.push_back({&e, {rows[i].data(), rows[i].data() + rows[i].size()}, {shares[i].data(), shares[i].data() + shares[i].size()}});
@@ -152,7 +153,7 @@ void register_layers(nb::module_& module) {
       .def("add_segment", &PySweep::add_segment, nb::arg("keys"), nb::arg("values"), nb::arg("key_scale").none(),
            nb::arg("value_scale").none(), nb::arg("capacity"), nb::arg("num_rows"), nb::arg("start"))
       .def("run", &PySweep::run);
-  nb::class_<PyExpert>(module, "Expert").def(nb::init<nb::dict, nb::dict, int>());
+  nb::class_<PyExpert>(module, "Expert").def(nb::init<nb::dict, nb::dict, int, float>());
   nb::class_<ExpertWorkspace>(module, "ExpertWorkspace").def(nb::init<>()).def("run", &run_experts);
 }
 

@@ -47,7 +47,7 @@ void ExpertWorkspace::run(const std::vector<RoutedRows>& routed, const float* x,
     closing.push_back({fed_.view(first, count), &each.expert->down, output_.row(first), width});
     first += count;
   }
-  const Gate kind = routed.front().expert->kind;
+  const GateKind kind = routed.front().expert->kind;
   pool().run([&](Team& team) {
     by_pieces(team, rows, width, [&](int64_t r, int64_t column, int64_t stop) {
       memcpy(input_.row(r) + column, x + pairs[(size_t)r].row * width + column, (size_t)(stop - column) * sizeof(float));

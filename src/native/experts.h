@@ -9,7 +9,7 @@ namespace vortex {
 
 struct Expert {
   Matrix gate, up, down;
-  Gate kind;
+  GateKind kind;
 };
 
 // Rows of the batch that an expert sees, and its share in each.

@@ -58,9 +58,14 @@ constexpr int CHUNK = 256;        // keys per partial softmax, counted from posi
 constexpr int MAX_QUERIES = 16;   // rows of one attend call
 constexpr int MAX_HEAD_WIDTH = 512;
 
-// How a feed-forward opens its gate. ClampedSwiglu is gpt-oss's: gate at most 7, up within 7, (up + 1) * gate * sigmoid(1.702 gate).
+// How a feed-forward opens its gate. ClampedSwiglu is gpt-oss's: both within the limit (the gate only from above), then
+// (up + 1) * gate * sigmoid(1.702 gate).
 enum class Gate : int { Silu, Gelu, ClampedSwiglu };
 constexpr int NUM_GATES = 3;
+struct GateKind {
+  Gate gate;
+  float limit;  // of ClampedSwiglu
+};
 
 // A partial softmax of one query row: largest score, sum of weights, weighted values [head_width].
 struct Partial {
@@ -81,7 +86,7 @@ struct Kernels {
   void (*add)(float* x, const float* y, int64_t n);
   void (*scale)(float* x, float by, int64_t n);
   void (*add_scaled)(float* x, const float* y, float by, int64_t n);  // x += by * y
-  void (*gate)(Gate kind, const float* gate, const float* up, float* y, int64_t n);
+  void (*gate)(GateKind, const float* gate, const float* up, float* y, int64_t n);
   void (*rotate)(float* head, const float* cos, const float* sin, int head_width);
   void (*write_cache)(const HeadCache&, bool int8, int64_t position, int head_width, const float* key, const float* value);
   // Partials of keys [chunk * CHUNK, end_key) for every query row that sees one of them; `seen` says which do.

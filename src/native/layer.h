@@ -11,7 +11,7 @@ struct Layer {
   int64_t heads, kv_heads, head_width;
   float epsilon, query_scale;
   int window;  // keys seen; 0: all
-  Gate gate_kind;
+  GateKind gate_kind;
   Matrix q, k, v, out, gate, up, down;  // the last three without rows: the layer ends after attention
   const float *attention_norm, *ffn_norm;
   const float *q_norm, *k_norm, *post_attention_norm, *post_ffn_norm;  // or null

@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from tests.models.test_native_compute import TOKENS, relative_error, run
-from tests.models.tiny_models import MemoryCheckpoint, with_sinks, write_safetensors
+from tests.models.tiny_models import WITH_EXPERTS, write_safetensors
 from vortex.c3.expert_pager import ExpertPager
 from vortex.c3.folder import C3Folder, C3Writer, aligned
 from vortex.c3.pager import PagerOptions
@@ -26,33 +26,30 @@ from vortex.models.safetensors_checkpoint import SafetensorsCheckpoint
 from vortex.types import Exactness
 
 pytestmark = pytest.mark.skipif(dispatch.native_module() is None, reason="the native core was not built")
-Model = SafetensorsCheckpoint | MemoryCheckpoint
 
 
-@pytest.fixture(scope="module", params=["qwen3_moe", "mixtral", "with_sinks"])
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    if request.param == "with_sinks":
-        return with_sinks()
+@pytest.fixture(scope="module", params=WITH_EXPERTS)
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SafetensorsCheckpoint:
     return SafetensorsCheckpoint(write_safetensors(tmp_path_factory.mktemp("tiny"), request.param))
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoint: Model, tmp_path_factory: pytest.TempPathFactory) -> C3Folder:
+def folder(checkpoint: SafetensorsCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> C3Folder:
     return packed(checkpoint, tmp_path_factory.mktemp("packed") / "tiny.c3", "auto")
 
 
-def packed(checkpoint: Model, path: Path, form: str) -> C3Folder:
+def packed(checkpoint: SafetensorsCheckpoint, path: Path, form: str) -> C3Folder:
     with C3Writer(path, {"experts_per_token": checkpoint.config.experts_per_token}) as writer:
         native_pack.pack(checkpoint, writer, form)
     return C3Folder(path)
 
 
-def decoder(checkpoint: Model, source: WeightSource, *, int8_cache: bool = False) -> Decoder:
+def decoder(checkpoint: SafetensorsCheckpoint, source: WeightSource, *, int8_cache: bool = False) -> Decoder:
     return Decoder(checkpoint.config, NativeCompute(checkpoint.config, source, int8_cache=int8_cache))
 
 
 @pytest.mark.parametrize("steps", [[40], [1] * 40, [17, 1, 1, 21]], ids=["prompt", "decoding", "mixed"])
-def test_near_the_oracle(checkpoint: Model, tmp_path: Path, steps: list[int]) -> None:
+def test_near_the_oracle(checkpoint: SafetensorsCheckpoint, tmp_path: Path, steps: list[int]) -> None:
     """Float weights, so that only the order of sums differs: sinks, windows and gates would show at once."""
     ours = decoder(checkpoint, ResidentSource(packed(checkpoint, tmp_path / "x.c3", "bf16")))
     rounded = ReferenceCompute(checkpoint)
@@ -74,7 +71,7 @@ def as_bf16(weight: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("int8_cache", [False, True])
 def test_the_law_for_any_chunks_threads_and_instruction_set(
-    checkpoint: Model, folder: C3Folder, int8_cache: bool
+    checkpoint: SafetensorsCheckpoint, folder: C3Folder, int8_cache: bool
 ) -> None:
     model = decoder(checkpoint, ResidentSource(folder), int8_cache=int8_cache)
     assert model.exactness is Exactness.BITWISE
@@ -92,7 +89,7 @@ def test_the_law_for_any_chunks_threads_and_instruction_set(
         native.set_threads(threads)
 
 
-def test_paged_experts_give_the_same_bits(checkpoint: Model, folder: C3Folder) -> None:
+def test_paged_experts_give_the_same_bits(checkpoint: SafetensorsCheckpoint, folder: C3Folder) -> None:
     sizes = {unit: sum(aligned(part.num_bytes) for part in parts) for unit, parts in units_of(folder.entries).items()}
     trunk = sum(size for unit, size in sizes.items() if not expert_unit(unit))
     slot = max(size for unit, size in sizes.items() if expert_unit(unit))

@@ -140,6 +140,7 @@ class NativeCompute:
             "epsilon": config.norm_epsilon,
             "query_scale": config.query_scale,
             "gate": self.gate,
+            "swiglu_limit": config.swiglu_limit,
         }
         return self.native.Layer(shape, {name: matrix.native for name, matrix in named.items()}, norms, biases)
 
@@ -169,11 +170,12 @@ class NativeCompute:
             return self.resident[unit]
         views, entries = lease.views, self.source.entries
         names = {name: f"{unit}.{name}.0" for name in FEED_FORWARD}
-        biases = {name: f"{unit}.{name}_bias.0" for name in FEED_FORWARD if self.config.expert_bias}
+        biases = {name: f"{unit}.{name}_bias.0" for name in FEED_FORWARD if self.config.expert_biases}
         made = self.native.Expert(
             {name: _matrix(entries[full], views[full]).native for name, full in names.items()},
             {name: views[full].view(np.float32) for name, full in biases.items()},
             self.gate,
+            self.config.swiglu_limit,
         )
         if lease.lasts:
             self.resident[unit] = made

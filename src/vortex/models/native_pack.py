@@ -21,7 +21,7 @@ from vortex.c3.folder import C3Writer
 from vortex.errors import UnsupportedModel
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import pack as pack_tiles
-from vortex.models.checkpoint import Checkpoint, RawTensor, expert_names, layer_names
+from vortex.models.checkpoint import EXPERT_BIASES, FEED_FORWARD, Checkpoint, RawTensor, layer_names
 from vortex.models.formats import dense
 
 PACKED_TAG = "tiles16"
@@ -65,12 +65,12 @@ def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: st
     router = dense(checkpoint.tensor(prefix + "router"))
     writer.add(prefix + "router", "f32", router.shape, router)
     for expert in range(checkpoint.config.num_experts):
-        for name in expert_names(checkpoint.config):
+        for name in FEED_FORWARD:
             full = f"{prefix}experts.{expert}.{name}"
-            if name.endswith("_bias"):
-                _add_vector(checkpoint, writer, full, f"{full}.0")
-            else:
-                _add_matrix(checkpoint, writer, full, f"{full}.0", form)
+            _add_matrix(checkpoint, writer, full, f"{full}.0", form)
+        for name in EXPERT_BIASES if checkpoint.config.expert_biases else ():
+            full = f"{prefix}experts.{expert}.{name}"
+            _add_vector(checkpoint, writer, full, f"{full}.0")
 
 
 def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: str, form: str) -> None:

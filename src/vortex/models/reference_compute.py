@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vortex.models.checkpoint import Checkpoint, layer_names
+from vortex.models.checkpoint import Checkpoint, expert_vectors, layer_names
 from vortex.models.compute import Batch
-from vortex.models.decoder_config import DecoderConfig
+from vortex.models.decoder_config import SWIGLU_ALPHA, DecoderConfig
 from vortex.models.expert_router import route
 from vortex.models.formats import dense
 from vortex.types import Exactness
@@ -58,11 +58,11 @@ class ReferenceCompute:
         self.head = self.embedding if self.config.tied_head else dense(checkpoint.tensor("head"))
         self.final_norm = dense(checkpoint.tensor("final_norm"))[0]
         vectors, matrices = layer_names(self.config)
+        vectors = [*vectors, *expert_vectors(self.config)]
         self.layers = []
         for index in range(self.config.num_layers):
-            dense_weights = {name: dense(checkpoint.tensor(f"layers.{index}.{name}")) for name in vectors + matrices}
-            are_rows = {*vectors, *(name for name in matrices if name.endswith("_bias"))}
-            self.layers.append({name: value[0] if name in are_rows else value for name, value in dense_weights.items()})
+            weights = {name: dense(checkpoint.tensor(f"layers.{index}.{name}")) for name in vectors + matrices}
+            self.layers.append({name: value[0] if name in vectors else value for name, value in weights.items()})
 
     @property
     def weight_bytes(self) -> int:
@@ -85,7 +85,7 @@ class ReferenceCompute:
         config, weights = self.config, self.layers[index]
         normed_BD = rms_norm(x_BD, weights["attention_norm"], config.norm_epsilon)
         attended_BD = linear(self._attention(index, normed_BD, batch), weights["attention_out"])
-        attended_BD += weights.get("attention_out_bias", np.float32(0))
+        attended_BD = attended_BD + weights.get("attention_out_bias", 0)
         if config.post_norms:
             attended_BD = rms_norm(attended_BD, weights["post_attention_norm"], config.norm_epsilon)
         x_BD = x_BD + attended_BD
@@ -96,15 +96,18 @@ class ReferenceCompute:
         return x_BD + fed_BD
 
     def _fed(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
-        def product(rows_BD: np.ndarray, name: str) -> np.ndarray:
-            return linear(rows_BD, weights[prefix + name]) + weights.get(f"{prefix}{name}_bias", np.float32(0))
-
-        opened = open_gate(self.config.activation, product(x_BD, "gate"), product(x_BD, "up"))
-        return product(opened, "down")
+        gate, up = (
+            linear(x_BD, weights[prefix + name]) + weights.get(f"{prefix}{name}_bias", 0) for name in ("gate", "up")
+        )
+        if self.config.activation == "clamped_swiglu":
+            activated = clamped_swiglu(gate, up, self.config.swiglu_limit)
+        else:
+            activated = (silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)) * up
+        return linear(activated, weights[prefix + "down"]) + weights.get(f"{prefix}down_bias", 0)
 
     def _experts(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         out = np.zeros_like(x_BD)
-        for row, scores in enumerate(linear(x_BD, weights["router"]) + weights.get("router_bias", np.float32(0))):
+        for row, scores in enumerate(linear(x_BD, weights["router"]) + weights.get("router_bias", 0)):
             for expert, share in route(scores, self.config.experts_per_token, self.config.normalise_experts):
                 out[row] += share * self._fed(x_BD[row : row + 1], weights, f"experts.{expert}.")[0]
         return out
@@ -156,16 +159,14 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x / (1 + np.exp(-x))
 
 
+def clamped_swiglu(gate: np.ndarray, up: np.ndarray, limit: float) -> np.ndarray:
+    """gpt-oss: gates are clamped from above only."""
+    gate, up = np.minimum(gate, np.float32(limit)), np.clip(up, np.float32(-limit), np.float32(limit))
+    return gate / (1 + np.exp(np.float32(-SWIGLU_ALPHA) * gate)) * (up + 1)
+
+
 def gelu_tanh(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-
-def open_gate(activation: str, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """`clamped_swiglu` is gpt-oss's: both within 7 (the gate only from above), a steeper sigmoid, up + 1."""
-    if activation == "clamped_swiglu":
-        gate, up = np.minimum(gate, np.float32(7)), np.clip(up, np.float32(-7), np.float32(7)) + np.float32(1)
-        return gate / (1 + np.exp(np.float32(-1.702) * gate)) * up
-    return (silu(gate) if activation == "silu" else gelu_tanh(gate)) * up
 
 
 def rotate(x_BHW: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -178,13 +179,14 @@ def rotate(x_BHW: np.ndarray, angles: np.ndarray) -> np.ndarray:
 def attend(
     q_HW: np.ndarray, keys_SKW: np.ndarray, values_SKW: np.ndarray, scale: float, sinks_H: np.ndarray | None = None
 ) -> np.ndarray:
-    """Softmax attention of one position over its keys; query heads h // G share key head. A sink takes weight away."""
+    """Softmax attention of one position over its keys; query heads h // G share key head. A sink is one more score."""
     num_kv_heads = keys_SKW.shape[1]
     q_KGW = q_HW.reshape(num_kv_heads, -1, q_HW.shape[-1])
     scores_KGS = np.einsum("kgw,skw->kgs", q_KGW, keys_SKW) * np.float32(scale)
+    largest = scores_KGS.max(-1, keepdims=True)
     if sinks_H is not None:
-        scores_KGS = np.concatenate([scores_KGS, sinks_H.reshape(num_kv_heads, -1, 1)], axis=-1)
-    weights = np.exp(scores_KGS - scores_KGS.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
-    weights = weights[..., : len(keys_SKW)]
+        sinks_KG1 = sinks_H.reshape(num_kv_heads, -1, 1)
+        largest = np.maximum(largest, sinks_KG1)
+    weights = np.exp(scores_KGS - largest)
+    weights /= weights.sum(-1, keepdims=True) + (0 if sinks_H is None else np.exp(sinks_KG1 - largest))
     return np.einsum("kgs,skw->kgw", weights, values_SKW).reshape(q_HW.shape)
