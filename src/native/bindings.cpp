@@ -21,8 +21,7 @@ void product(const PyMatrix& m, Table x, MutableTable y) {
   nb::gil_scoped_release released;
   thread_local Rows rows;
   Rows& shared = rows;
-  shared.reshape((int64_t)x.shape(0), m.matrix.columns);
-  std::copy(x.data(), x.data() + x.size(), shared.x());
+  shared.borrow(x.data(), (int64_t)x.shape(0), m.matrix.columns);
   const Product one = {shared.view(), &m.matrix, y.data(), m.matrix.rows};
   pool().run([&](Team& team) {
     team.for_each((int64_t)x.shape(0), 1, [&](int64_t first, int64_t end) {

@@ -23,7 +23,7 @@ static int64_t dots(int64_t rounds) {
       for (int i = 0; i < CHAINS; i++) {
         opaque(w);  // or what does not change would be computed once
 #ifdef VORTEX_PANEL
-        sums[i] = qdot(sums[i], w, word);
+        sums[i] = qdot<false>(sums[i], w, word);
 #else
         sums[i] = dot(sums[i], w, x);
 #endif
