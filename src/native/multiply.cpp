@@ -28,7 +28,7 @@ void multiply_tiles(const Product& p, int64_t first, int64_t end, int64_t first_
   const uint8_t* tiles = packed_tiles(m, first, end);
   const int64_t size = tile_bytes(m.format, m.columns), rows = std::min((end - first) * TILE, m.rows - first * TILE);
   float* y = p.y + first * TILE;
-  if (end - first > 1) {
+  if (k.panel && !is_float(m.format)) {
     k.panel(m.format, tiles, size, (int)(end - first), p.a, first_row, end_row, y, p.y_stride, (int)(rows - (end - first - 1) * TILE));
   } else {
     k.product(m.format, tiles, p.a, first_row, end_row, y, p.y_stride, (int)rows);

@@ -88,14 +88,7 @@ VORTEX_INLINE void meet_panel(const Panel& panel, const QuantizedBlock* x, int64
     for (int r = 0; r < R; r++) vstore(acc + (r * VECTORS + t) * LANES, sum[t][r]);
 }
 
-template <Layout L, int R>
-VORTEX_INLINE void meet_rows(const Panel& panel, int vectors, const QuantizedBlock* x, int64_t stride, int num_blocks,
-                             const Ahead& ahead, float* acc) {
-  if (vectors == VECTORS) meet_panel<L, VECTORS, R>(panel, x, stride, num_blocks, ahead, acc);
-  else meet_panel<L, TILE / LANES, R>(panel, x, stride, num_blocks, ahead, acc);
-}
-
-// All rows, in groups of six, four, two and one, as registers allow.
+// All rows, in groups of six, four, two and one, as registers allow; a last tile that is alone goes row by row.
 template <Layout L>
 void meet_all(const Panel& panel, int vectors, const QuantizedBlock* x, int64_t stride, int64_t rows, int num_blocks, Ahead ahead,
               float* acc) {
@@ -103,10 +96,22 @@ void meet_all(const Panel& panel, int vectors, const QuantizedBlock* x, int64_t 
     const int64_t left = rows - r;
     const QuantizedBlock* q = x + r * stride;
     float* sums = acc + r * VECTORS * LANES;
-    if (PANEL_ROWS >= 6 && left >= 6 && left != 8) meet_rows<L, PANEL_ROWS>(panel, vectors, q, stride, num_blocks, ahead, sums), r += PANEL_ROWS;
-    else if (PANEL_ROWS >= 4 && left >= 4) meet_rows<L, PANEL_ROWS < 4 ? 1 : 4>(panel, vectors, q, stride, num_blocks, ahead, sums), r += 4;
-    else if (left >= 2) meet_rows<L, 2>(panel, vectors, q, stride, num_blocks, ahead, sums), r += 2;
-    else meet_rows<L, 1>(panel, vectors, q, stride, num_blocks, ahead, sums), r++;
+    if (vectors < VECTORS) {
+      meet_panel<L, TILE / LANES, 1>(panel, q, stride, num_blocks, ahead, sums), r++;
+      continue;
+    }
+    if constexpr (PANEL_ROWS >= 6)
+      if (left >= 6 && left != 8) {
+        meet_panel<L, VECTORS, 6>(panel, q, stride, num_blocks, ahead, sums), r += 6;
+        continue;
+      }
+    if constexpr (PANEL_ROWS >= 4)
+      if (left >= 4) {
+        meet_panel<L, VECTORS, 4>(panel, q, stride, num_blocks, ahead, sums), r += 4;
+        continue;
+      }
+    if (left >= 2) meet_panel<L, VECTORS, 2>(panel, q, stride, num_blocks, ahead, sums), r += 2;
+    else meet_panel<L, VECTORS, 1>(panel, q, stride, num_blocks, ahead, sums), r++;
   }
 }
 

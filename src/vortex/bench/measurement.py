@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
     "kernels": "vortex.bench.kernels:KernelsMeasurement",
+    "kernels --attention": "vortex.bench.attention:AttentionMeasurement",
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
