@@ -50,12 +50,15 @@ class SweepOutput:
     """Rows of all spans in order; `logits_rows[i]` and `hidden_rows[i]` are those of span i (maybe empty).
 
     logits: [wanted, vocab] float32. hidden: [wanted, width] float32 after the last norm, or None.
+    draft_logits: [wanted, heads, vocab] float32 beside `logits` (same rows) where a model has further heads that guess
+    ahead, or None; head k guesses the token k + 2 places behind the row's.
     """
 
     logits: np.ndarray
     logits_rows: tuple[slice, ...]
     hidden: np.ndarray | None = None
     hidden_rows: tuple[slice, ...] = ()
+    draft_logits: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
