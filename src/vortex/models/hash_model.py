@@ -36,7 +36,12 @@ def _mix(value: int) -> int:
 class HashModelOptions:
     """vocab_size: tokens. width: of hidden rows. favour: [vocab] added to all logits, to make an end likely or rare.
 
-    delay_s: every sweep takes at least this long. fail_at: numbers of sweeps (from 0) that raise BackendError.
+    delay_s: every sweep takes at least this long. row_share: what a further row is said to cost. fail_at: numbers of
+    sweeps (from 0) that raise BackendError. on_sweep: called before each sweep with its number and spans; it may watch,
+    wait or raise.
+    """vocab_size: tokens. width: of hidden rows. favour: [vocab] added to all logits, to make an end likely or rare.
+
+    delay_s: every sweep takes at least this long. row_share: what a further row is said to cost. fail_at: numbers of sweeps (from 0) that raise BackendError.
     on_sweep: called before each sweep with its number and spans; it may watch, wait or raise.
     """
 
@@ -48,6 +53,7 @@ class HashModelOptions:
     favour: np.ndarray | None = None
     delay_s: float = 0.0
     fail_at: frozenset[int] = frozenset()
+    row_share: float = 0.1
     on_sweep: Callable[[int, Sequence[Span]], None] | None = None
 
 
@@ -147,7 +153,9 @@ class HashModel:
         )
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
-        return SweepCost(0, 0, sum(len(span.token_ids) for span in spans))
+        """A further row takes `row_share` of a sweep of one."""
+        num_rows = sum(len(span.token_ids) for span in spans)
+        return SweepCost(0, 0, num_rows, seconds=1e-3 * (1 + self.options.row_share * (num_rows - 1)))
 
     def close(self) -> None:
         """Nothing to give back."""
