@@ -63,11 +63,13 @@ class SweepOutput:
 
 @dataclass(frozen=True, slots=True)
 class SweepCost:
-    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, arithmetic operations."""
+    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, arithmetic operations; and
+    the seconds it would take, as learned from sweeps like it (None: nothing is known yet)."""
 
     bytes_to_fetch: int
     bytes_to_read: int
     flops: int
+    seconds: float | None = None
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
