@@ -33,7 +33,8 @@ class DeviceMemory:
         return self._bytes_uploaded
 
     def region(self, num_bytes: int) -> torch.Tensor:
-        region = torch.empty(num_bytes, dtype=torch.uint8, device=self.device)
+        with torch.inference_mode(False):  # a slot may be made in a sweep, and is written by threads outside of it
+            region = torch.empty(num_bytes, dtype=torch.uint8, device=self.device)
         self.released()  # the allocator may give memory that is still being computed with
         return region
 
