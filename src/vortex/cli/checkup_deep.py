@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vortex.bench.decode import DecodeMeasurement
 from vortex.bench.fidelity import window_logits
-from vortex.bench.gpu import find_gpus
+from vortex.bench.gpu import find_gpus, torch_sees_gpu
 from vortex.bench.machine import (
     disk_read_bytes_per_s,
     memory_available_bytes,
@@ -122,13 +122,9 @@ def gpu_tier() -> Iterator[Finding]:
     """Where a GPU is and torch sees it: a small random model, resident and paged there, and on the CPU."""
     if not find_gpus():
         return
-    try:
-        import torch
-    except ImportError:
-        yield Finding("gpu", Status.NOTE, "a GPU is here, torch is not", "pip install 'vortex[torch]'")
-        return
-    if not torch.cuda.is_available():
-        yield Finding("gpu", Status.NOTE, "a GPU is here, this torch does not see it", "install torch with CUDA")
+    if not torch_sees_gpu():
+        detail = "a GPU is here, but no torch that sees it"
+        yield Finding("gpu", Status.NOTE, detail, "install torch with CUDA: pip install 'vortex[torch]'")
         return
     from vortex.models.device_tiers import SMALL, SMALL_WITH_EXPERTS, compare_tiers
 
