@@ -135,17 +135,19 @@ class EventReader:
             raise UpstreamFailure("protocol", "the engine's answer was cut inside an event")
         return []
 
-    async def pour(self, write: WriteNow) -> None:
+    async def pour(self, write: WriteNow) -> bytes:
         """Hand the events that follow to `write`, from within the engine's socket: no turn of the event loop for each.
 
-        Returns where `events` would give [], or after an error event. Raises what `events` raises.
+        Returns where `events` would give [], or at an error event: with the bytes that came last and were not written,
+        so that they leave together with the stream's end. Raises what `events` raises.
         """
         loop, clocks, response = self._loop, self._clocks, self._exchange.response
         heard_at = loop.time()
+        last = b""
         waits_for: Awaitable[None] | None = None
 
         def take(chunk: bytes) -> bool:
-            nonlocal heard_at, waits_for
+            nonlocal heard_at, waits_for, last
             if self._only_goes_on(chunk):
                 heard_at = loop.time()
                 waits_for = write(chunk)
@@ -155,7 +157,9 @@ class EventReader:
             except UpstreamFailure as failure:
                 self._failure = failure
                 return False
-            if found:
+            if found and self._over and self._failure is None:
+                last = _bytes_of(found, strip=False)
+            elif found:
                 heard_at = loop.time()
                 waits_for = write(_bytes_of(found, strip=False))
             return waits_for is None and not self._over
@@ -171,9 +175,10 @@ class EventReader:
                 waits_for, heard_at = None, loop.time()
             elif response.ended and not self._over:
                 self._end()
-                return
+                return b""
         if self._failure is not None:
             raise self._failure
+        return last
 
     def _only_goes_on(self, chunk: bytes) -> bool:
         """Whether a chunk is one whole event that ends nothing, as nearly all are: such a one is only counted."""
@@ -204,20 +209,20 @@ class EventReader:
 
 
 async def relay(reader: EventReader, held: list[Event], reply: Reply, *, strip: bool) -> str:
-    """Forward the held events and all that follow, and end the stream well. Returns "" or what went wrong upstream.
-
-    Raises ClientGone.
-    """
+    """Forward the held events and all that follow, and end the stream well. Returns "" or what went wrong upstream."""
     progress = reader.progress
     failure = ""
+    last = b""
     try:
         events = held or await reader.events()
         while events:
-            await reply.write(_bytes_of(events, strip=strip))
-            if progress.error is not None:
+            data = _bytes_of(events, strip=strip)
+            if progress.done or progress.error is not None:
+                last = data
                 break
+            await reply.write(data)
             if not strip:
-                await reader.pour(reply.write_now)
+                last = await reader.pour(reply.write_now)
                 break
             events = await reader.events()
         if progress.error is None and not progress.done and not progress.finish_reason:
@@ -225,10 +230,8 @@ async def relay(reader: EventReader, held: list[Event], reply: Reply, *, strip: 
     except UpstreamFailure as error:
         failure = str(error)
     if failure:
-        await reply.write(error_event(failure, "engine_failed"))
-    if not progress.done:
-        await reply.write(DONE)
-    await reply.end()
+        last += error_event(failure, "engine_failed")
+    reply.end(last if progress.done else last + DONE)
     await reader.drain()
     if progress.error is not None and not failure:
         return f"the engine reported: {str(progress.error.get('message', ''))[:200]}"
