@@ -13,12 +13,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from vortex.gateway.dispatch import Exchange
 from vortex.gateway.entropy import entropies_of
 from vortex.gateway.http_client import UpstreamFailure
-from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, without_logprobs
+from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, plain_events, without_logprobs
 from vortex.gateway.wire import Comfort, Reply
 
 Event = tuple[bytes, dict[str, Any] | None]  # the bytes as they came, and their JSON (None: [DONE])
@@ -96,6 +94,9 @@ class EventReader:
         while True:
             chunk = await self._exchange.response.read(min(deadline, clocks.comfort.due_at))
             if chunk:
+                if not self._careful and self._plain(chunk):
+                    self._deadline = 0.0
+                    return [(chunk, {})]
                 if found := self._meaning(self._splitter.feed(chunk)):
                     self._deadline = 0.0
                     return found
@@ -148,8 +149,11 @@ class EventReader:
 
         def take(chunk: bytes) -> bool:
             nonlocal heard_at, waits_for, last
-            if self._only_goes_on(chunk):
+            if self._plain(chunk):
                 heard_at = loop.time()
+                if self.progress.done:
+                    last = chunk
+                    return False
                 waits_for = write(chunk)
                 return waits_for is None
             try:
@@ -180,18 +184,15 @@ class EventReader:
             raise self._failure
         return last
 
-    def _only_goes_on(self, chunk: bytes) -> bool:
-        """Whether a chunk is one whole event that ends nothing, as nearly all are: such a one is only counted."""
-        if self._splitter.rest or not chunk.startswith(b"data: ") or not chunk.endswith(b"\n\n"):
+    def _plain(self, chunk: bytes) -> bool:
+        """Whether a chunk is of the usual form, as nearly all are; if so it is counted, else the slow way must look."""
+        plain = None if self._splitter.rest else plain_events(chunk)
+        if plain is None:
             return False
-        try:
-            value = orjson.loads(chunk[6:])
-            (choice,) = value["choices"]
-            if choice["finish_reason"] is not None or "error" in value:
-                return False
-            self.progress.tokens += "role" not in choice["delta"]
-        except (ValueError, LookupError, TypeError):
-            return False  # the slow way knows what it is
+        self.progress.tokens += plain.tokens
+        self.progress.done = plain.done
+        if plain.final is not None:
+            self.progress.see(plain.final)
         return True
 
     @property
