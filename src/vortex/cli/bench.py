@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_gateway, bench_kernels, bench_paging, bench_serve, bench_structured, bench_tokenizer
+from vortex.cli import (
+    bench_core,
+    bench_gateway,
+    bench_kernels,
+    bench_paging,
+    bench_serve,
+    bench_structured,
+    bench_tokenizer,
+)
 from vortex.cli.options import BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ def register(app: typer.Typer) -> None:
     group.command("serve")(bench_serve.serve)
     group.command("structured")(bench_structured.structured)
     bench_paging.register(group)
+    bench_core.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
