@@ -13,7 +13,8 @@ import pytest
 
 from tests.gateway.running import Running, both
 from vortex.backends.fake_engine import Script
-from vortex.gateway.front import HEAD_LIMIT_BYTES, Front, Limits, Refusal
+from vortex.gateway.client_connection import HEAD_LIMIT_BYTES, Limits, Refusal
+from vortex.gateway.front import Front
 from vortex.gateway.serve import listen
 from vortex.gateway.wire import Reply, Request
 
