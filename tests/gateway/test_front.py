@@ -177,6 +177,13 @@ async def test_an_upgrade_is_not_made() -> None:
         assert bodies(await say(port, raw)) == [(200, b"")]
 
 
+async def test_two_hosts_are_none() -> None:
+    async with both() as (_, running):
+        raw = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: %b\r\nconnection: close\r\n\r\n"
+        for second in (b"evil.example", b"127.0.0.1"):
+            assert (await say(_port(running), raw % second)).startswith(b"HTTP/1.1 421 ")
+
+
 async def test_silent_clients_are_let_go_and_leaving_ones_cancel_their_work() -> None:
     async with echo(idle_s=0.1, stall_s=0.2) as (application, port):
         started = time.monotonic()

@@ -126,7 +126,10 @@ class ClientConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        name = name.lower()
+        if name == b"host" and name in self._headers:
+            value = b""  # two are none: whoever looks at the other one must not be led astray
+        self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         parser, front = self._parser, self._front
