@@ -64,6 +64,9 @@ class C3Settings(Section):
 
     prefetch_depth: int = Field(default=1, ge=1, le=64, description="Layers read ahead of the one in use.")
     pinned_memory: bool = Field(default=False, description="Lock weight memory, so that it is never swapped out.")
+    host_cache_mb: int = Field(
+        default=0, ge=0, description="On a GPU: megabytes (10^6) of weights kept in ordinary memory before the disk."
+    )
 
 
 class DecodeSettings(Section):
