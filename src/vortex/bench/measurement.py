@@ -20,6 +20,7 @@ MEASUREMENTS = {
     "c3": "vortex.bench.paging:PagingMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
+    "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
