@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_and_the_prepared_folder_is_all_it_needs(
     figures = json.loads(run_measurement(measurement(VARIANTS)).as_json())
     assert not any("BPE" in line for line in said), "two were judged already"
     assert all(1 < figures[name]["bits_per_byte"] < 8 for name in VARIANTS)
-    texts = DOCUMENTS.training * 20
+    texts = DOCUMENTS.training * 12
     once = encode_texts(tmp_path, VARIANTS[2], texts)
     monkeypatch.setattr("vortex.bench.tokenizer_variants.MIN_PROCESSES", 1)
     monkeypatch.setattr("vortex.bench.tokenizer_variants.IS_NATIVE", False)
