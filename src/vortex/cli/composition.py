@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vortex.config import LoadedSettings, SettingsSources, load_settings
 from vortex.errors import DownloadError, ModelNotFound
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
+from vortex.types import ModelCard
 
 if TYPE_CHECKING:
     from vortex.models.decoder import Decoder
@@ -125,7 +126,6 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     from vortex.decode.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.options import EngineOptions
-    from vortex.types import ModelCard
 
     settings = loaded.settings
     options = EngineOptions(
@@ -146,6 +146,26 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         constrain=structured.constrain,
         read_answer=structured.read_answer,
     )
+
+
+def with_embedder(backend: ChatBackend) -> ChatBackend:
+    """`backend`, and beside it the small model made for embeddings; listed where it has been fetched."""
+    from vortex.engine.with_embedder import WithEmbedder
+    from vortex.errors import UnknownModel
+    from vortex.models.catalogue import DEFAULT_EMBEDDER, EMBEDDERS
+    from vortex.models.model_cache import ModelCache
+    from vortex.models.sentence_embedder import SentenceEmbedder
+
+    spec = EMBEDDERS[DEFAULT_EMBEDDER]
+
+    def open_embedder() -> SentenceEmbedder:
+        found = ModelCache().find(spec.name)
+        if found is None:
+            raise UnknownModel(f"{spec.name} is not on the server's machine; there, run: vortex pull {spec.name}")
+        return SentenceEmbedder(found.path)
+
+    card = ModelCard(name=spec.name, context_length=512, licence=spec.licence, origin=spec.origin)
+    return WithEmbedder(backend, card, open_embedder, lambda: ModelCache().find(spec.name) is not None)
 
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:
