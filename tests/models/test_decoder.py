@@ -35,7 +35,10 @@ def torch_decoder(checkpoint: SafetensorsCheckpoint, folder: Path, form: str = "
     return Decoder(checkpoint.config, TorchCompute(checkpoint.config, ResidentSource(C3Folder(folder))))
 
 
-@pytest.fixture(scope="module", params=list(CONFIGS))
+ALL = [pytest.param(name, marks=pytest.mark.long) if name == "gpt_oss" else name for name in CONFIGS]
+
+
+@pytest.fixture(scope="module", params=ALL)
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SafetensorsCheckpoint:
     return SafetensorsCheckpoint(write_safetensors(tmp_path_factory.mktemp("tiny"), request.param))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.tiny_models import write_gguf_experts, write_safetensors
+from tests.models.tiny_models import WITH_EXPERTS, write_gguf_experts, write_safetensors
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.expert_pager import ExpertPager
 from vortex.c3.folder import C3Folder, C3Writer, aligned
@@ -24,7 +24,7 @@ from vortex.models.safetensors_checkpoint import SafetensorsCheckpoint
 from vortex.types import Span, Want
 
 
-@pytest.fixture(params=["qwen3_moe", "mixtral"])
+@pytest.fixture(params=WITH_EXPERTS)
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SafetensorsCheckpoint, C3Folder]:
     from vortex.models.torch_pack import pack
 

@@ -10,7 +10,14 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
-from vortex.models.checkpoint import GGUF_LAYER, GGUF_TOP, expected_shape, layer_names
+from vortex.models.checkpoint import (
+    GGUF_GPT_OSS_LAYER,
+    GGUF_LAYER,
+    GGUF_TOP,
+    expected_shape,
+    expert_vectors,
+    layer_names,
+)
 from vortex.models.decoder_config import DecoderConfig, from_hf
 from vortex.models.safetensors_checkpoint import LAYER, LAYER_WITH_POST_NORMS, MIXTRAL_EXPERTS, QWEN_EXPERTS, TOP
 
@@ -36,6 +43,14 @@ LLAMA3_SCALING = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
+}
+YARN_SCALING = {
+    "rope_type": "yarn",
+    "factor": 8.0,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "truncate": False,
+    "original_max_position_embeddings": 16,
 }
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": {**BASE, "model_type": "llama", "architectures": ["LlamaForCausalLM"]},
@@ -67,6 +82,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "num_experts_per_tok": 2,
         "sliding_window": None,
     },
+    "gpt_oss": {
+        **BASE,
+        "model_type": "gpt_oss",
+        "architectures": ["GptOssForCausalLM"],
+        "intermediate_size": 32,
+        "num_hidden_layers": 4,
+        "num_local_experts": 8,
+        "num_experts_per_tok": 3,
+        "sliding_window": 12,
+        "swiglu_limit": 1.5,
+        "rope_scaling": YARN_SCALING,
+    },
     "gemma3": {
         **BASE,
         "model_type": "gemma3_text",
@@ -80,7 +107,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 
-DENSE = [name for name in CONFIGS if name not in {"qwen3_moe", "mixtral"}]
+WITH_EXPERTS = ("qwen3_moe", "mixtral", "gpt_oss")
+DENSE = [name for name in CONFIGS if name not in WITH_EXPERTS]
 
 
 def random_weights(config: DecoderConfig, seed: int = 0) -> dict[str, np.ndarray]:
@@ -88,33 +116,43 @@ def random_weights(config: DecoderConfig, seed: int = 0) -> dict[str, np.ndarray
     rng = np.random.default_rng(seed)
     vectors, matrices = layer_names(config)
     names = ["embedding", "final_norm", *([] if config.tied_head else ["head"])]
-    names += [f"layers.{i}.{name}" for i in range(config.num_layers) for name in (*vectors, *matrices)]
+    names += [
+        f"layers.{i}.{name}"
+        for i in range(config.num_layers)
+        for name in (*vectors, *matrices, *expert_vectors(config))
+    ]
     weights = {}
     for name in names:
         rows, columns = expected_shape(config, name)
         values = rng.standard_normal((rows, columns)).astype(np.float32)
         if name.endswith("norm"):
             weights[name] = 1 + 0.2 * values[0]
-        elif name.endswith("bias"):
+        elif name.endswith(("bias", "sinks")):
             weights[name] = 0.5 * values[0]
         else:
             weights[name] = values / np.sqrt(columns, dtype=np.float32)
     return weights
 
 
-def write_safetensors(folder: Path, architecture: str, seed: int = 0) -> Path:
+def write_safetensors(folder: Path, architecture: str, seed: int = 0, *, mxfp4: bool = False) -> Path:
+    """mxfp4: the experts of gpt_oss as its makers publish them."""
     folder.mkdir(parents=True, exist_ok=True)
     values = CONFIGS[architecture]
     (folder / "config.json").write_text(json.dumps(values))
     config = from_hf(values, "test")
     names = LAYER_WITH_POST_NORMS if config.post_norms else LAYER
     tensors = {}
-    for name, weight in random_weights(config, seed).items():
+    weights = random_weights(config, seed)
+    if architecture == "gpt_oss":
+        tensors, weights = (gpt_oss_mxfp4 if mxfp4 else gpt_oss_experts)(config, weights)
+    for name, weight in weights.items():
         if name in TOP:
             stored = TOP[name]
         else:
             _, layer, part = name.split(".", 2)
-            if part == "router" or part.startswith("experts."):
+            if architecture == "gpt_oss" and part == "router":
+                stored = f"model.layers.{layer}.mlp.router.weight"
+            elif part == "router" or part.startswith("experts."):
                 spelled = MIXTRAL_EXPERTS if architecture == "mixtral" else QWEN_EXPERTS
                 part = ".".join(spelled.get(piece, piece) for piece in part.split("."))
                 stored = f"model.layers.{layer}.{part}.weight"
@@ -123,6 +161,82 @@ def write_safetensors(folder: Path, architecture: str, seed: int = 0) -> Path:
         tensors[stored] = weight - 1 if architecture == "gemma3" and name.endswith("norm") else weight
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def gpt_oss_experts(
+    config: DecoderConfig, weights: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """All experts of a layer in one tensor, gate and up interleaved, as transformers writes them; and what is left."""
+    stored = {}
+    for layer in range(config.num_layers):
+        for bias in ("", "_bias"):
+
+            def stacked(part: str, layer: int = layer, bias: str = bias) -> np.ndarray:
+                experts = range(config.num_experts)
+                return np.stack([weights[f"layers.{layer}.experts.{expert}.{part}{bias}"] for expert in experts])
+
+            gate_up = np.stack([stacked("gate"), stacked("up")], 2)  # [E, ffn, 2, ...]
+            gate_up = gate_up.reshape(config.num_experts, 2 * config.ffn_width, *gate_up.shape[3:])
+            prefix = f"model.layers.{layer}.mlp.experts."
+            for name, values in (("gate_up_proj", gate_up), ("down_proj", stacked("down"))):
+                turned = values if bias else values.swapaxes(1, 2)
+                stored[f"{prefix}{name}{bias}"] = np.ascontiguousarray(turned)
+    return stored, {name: weight for name, weight in weights.items() if ".experts." not in name}
+
+
+def gpt_oss_mxfp4(
+    config: DecoderConfig, weights: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The same in blocks of 32 columns: two neighbours in a byte, and a scale."""
+    stored, left = gpt_oss_experts(config, weights)
+    for name in [name for name in stored if not name.endswith("_bias")]:
+        rows = stored.pop(name).swapaxes(1, 2)
+        blocks = gguf.quants.quantize(np.ascontiguousarray(rows), gguf.GGMLQuantizationType.MXFP4)
+        blocks = blocks.reshape(*rows.shape[:2], -1, 17)
+        codes = np.concatenate([blocks[..., 1:] & 15, blocks[..., 1:] >> 4], -1)
+        stored[f"{name}_blocks"] = codes[..., 0::2] | (codes[..., 1::2] << 4)
+        stored[f"{name}_scales"] = np.ascontiguousarray(blocks[..., 0])
+    return stored, left
+
+
+def write_gguf_gpt_oss(path: Path, seed: int = 0) -> Path:
+    """The same weights as `write_safetensors(mxfp4=True)`, the experts of a layer stacked, the rest in float32."""
+    config = from_hf(CONFIGS["gpt_oss"], "test")
+    writer = gguf.GGUFWriter(path, "gpt-oss")
+    writer.add_block_count(config.num_layers)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.width)
+    writer.add_feed_forward_length(config.ffn_width)
+    writer.add_expert_feed_forward_length(config.ffn_width)
+    writer.add_expert_count(config.num_experts)
+    writer.add_expert_used_count(config.experts_per_token)
+    writer.add_head_count(config.num_heads)
+    writer.add_head_count_kv(config.num_kv_heads)
+    writer.add_key_length(config.head_width)
+    writer.add_layer_norm_rms_eps(config.norm_epsilon)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_sliding_window(config.sliding_window)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(YARN_SCALING["factor"])
+    writer.add_rope_scaling_orig_ctx_len(YARN_SCALING["original_max_position_embeddings"])
+    weights = random_weights(config, seed)
+    for name, weight in weights.items():
+        if ".experts." not in name:
+            layer, _, part = name.removeprefix("layers.").partition(".")
+            writer.add_tensor(GGUF_TOP.get(name) or f"blk.{layer}.{GGUF_GPT_OSS_LAYER[part]}", weight)
+    for layer in range(config.num_layers):
+        for part in ("gate", "up", "down"):
+            for bias in ("", "_bias"):
+                experts = range(config.num_experts)
+                values = np.stack([weights[f"layers.{layer}.experts.{expert}.{part}{bias}"] for expert in experts])
+                kind = gguf.GGMLQuantizationType.F32 if bias else gguf.GGMLQuantizationType.MXFP4
+                name = f"blk.{layer}.ffn_{part}_exps.{'bias' if bias else 'weight'}"
+                writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def write_gguf(path: Path, architecture: str, seed: int = 0) -> Path:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from vortex.config import LoadedSettings, SettingsSources, load_settings
 from vortex.errors import DownloadError, ModelNotFound
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
-from vortex.types import ModelCard
 
 if TYPE_CHECKING:
+    from vortex.config.schema import Settings
+    from vortex.decode.drafter import Drafter
     from vortex.models.decoder import Decoder
     from vortex.models.loading import LoadOptions
     from vortex.models.model_cache import ResolvedModel
@@ -126,6 +127,7 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     from vortex.decode.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.options import EngineOptions
+    from vortex.types import ModelCard
 
     settings = loaded.settings
     options = EngineOptions(
@@ -134,6 +136,10 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
         default_max_tokens=settings.decode.max_new_tokens,
         context_tokens=settings.kv.window_size,
+        entropy_top_k=settings.bad.entropy_top_k,
+        max_block=settings.bad.max_block,
+        drafters=drafters_for(settings),
+        drafts_always=settings.bad.any_rounding,
     )
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
     structured = StructuredDecoding(opened.tokenizer)
@@ -148,24 +154,15 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     )
 
 
-def with_embedder(backend: ChatBackend) -> ChatBackend:
-    """`backend`, and beside it the small model made for embeddings; listed where it has been fetched."""
-    from vortex.engine.with_embedder import WithEmbedder
-    from vortex.errors import UnknownModel
-    from vortex.models.catalogue import DEFAULT_EMBEDDER, EMBEDDERS
-    from vortex.models.model_cache import ModelCache
-    from vortex.models.sentence_embedder import SentenceEmbedder
+def drafters_for(settings: Settings) -> tuple[Drafter, ...]:
+    """Who guesses ahead, as the settings ask."""
+    from vortex.decode.adjacency_drafter import AdjacencyDrafter
+    from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
 
-    spec = EMBEDDERS[DEFAULT_EMBEDDER]
-
-    def open_embedder() -> SentenceEmbedder:
-        found = ModelCache().find(spec.name)
-        if found is None:
-            raise UnknownModel(f"{spec.name} is not on the server's machine; there, run: vortex pull {spec.name}")
-        return SentenceEmbedder(found.path)
-
-    card = ModelCard(name=spec.name, context_length=512, licence=spec.licence, origin=spec.origin)
-    return WithEmbedder(backend, card, open_embedder, lambda: ModelCache().find(spec.name) is not None)
+    if not settings.bad.enabled:
+        return ()
+    history = (HistoryDrafter(settings.bad.history_tokens),) if settings.bad.history_tokens else ()
+    return (SuffixDrafter(), *history, AdjacencyDrafter())
 
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:

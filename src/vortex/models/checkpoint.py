@@ -1,8 +1,9 @@
 """A decoder's weights by one set of names, whichever file they come from, as the raw blocks of that file.
 
 Names: `embedding`, `head`, `final_norm`, and per layer `layers.3.` + `attention_norm q k v q_bias k_bias v_bias
-q_norm k_norm attention_out post_attention_norm ffn_norm gate up down post_ffn_norm`; with experts, `router` and
-`experts.7.gate`, `.up`, `.down` instead of the last three. Two conventions are made one
+q_norm k_norm sinks attention_out attention_out_bias post_attention_norm ffn_norm gate up down post_ffn_norm`; with
+experts, `router`, `router_bias` and `experts.7.gate`, `.up`, `.down`, `.gate_bias`, `.up_bias`, `.down_bias` instead of
+gate, up and down. Two conventions are made one
 here: rotary halves are always first half / second half (GGUF's llama rows are interleaved and are put back), and a
 norm's weight is always the whole factor (Gemma's safetensors store it minus one).
 """
@@ -41,8 +42,13 @@ GGUF_LAYER = {
     "down": "ffn_down.weight",
     "post_ffn_norm": "post_ffw_norm.weight",
     "router": "ffn_gate_inp.weight",
+    "router_bias": "ffn_gate_inp.bias",
+    "sinks": "attn_sinks.weight",
+    "attention_out_bias": "attn_output.bias",
 }
+GGUF_GPT_OSS_LAYER = {**GGUF_LAYER, "ffn_norm": "post_attention_norm.weight"}
 FEED_FORWARD = ("gate", "up", "down")
+EXPERT_BIASES = ("gate_bias", "up_bias", "down_bias")
 ROTATED = ("q", "k", "q_bias", "k_bias")
 
 
@@ -66,16 +72,25 @@ class Checkpoint(Protocol):
 
 
 def layer_names(config: DecoderConfig) -> tuple[list[str], list[str]]:
-    """Names (without the layer's prefix) of a layer's vectors and of its matrices."""
+    """Names (without the layer's prefix) of a layer's vectors and of its matrices. Experts' biases: expert_vectors."""
     vectors = ["attention_norm", "ffn_norm"]
     vectors += ["q_bias", "k_bias", "v_bias"] if config.qkv_bias else []
     vectors += ["q_norm", "k_norm"] if config.qk_norm else []
     vectors += ["post_attention_norm", "post_ffn_norm"] if config.post_norms else []
+    vectors += ["sinks"] if config.attention_sinks else []
+    vectors += ["attention_out_bias"] if config.attention_out_bias else []
+    vectors += ["router_bias"] if config.expert_biases else []
     attention = ["q", "k", "v", "attention_out"]
     if not config.num_experts:
         return vectors, [*attention, *FEED_FORWARD]
     experts = [f"experts.{expert}.{name}" for expert in range(config.num_experts) for name in FEED_FORWARD]
     return vectors, [*attention, "router", *experts]
+
+
+def expert_vectors(config: DecoderConfig) -> list[str]:
+    """Names (without the layer's prefix) of the experts' biases."""
+    names = EXPERT_BIASES if config.expert_biases else ()
+    return [f"experts.{expert}.{name}" for expert in range(config.num_experts) for name in names]
 
 
 def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
@@ -97,6 +112,10 @@ def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
         "v_bias": (1, kv_width),
         "q_norm": (1, config.head_width),
         "k_norm": (1, config.head_width),
+        "sinks": (1, config.num_heads),
+        "router_bias": (1, config.num_experts),
+        "gate_bias": (1, config.ffn_width),
+        "up_bias": (1, config.ffn_width),
     }
     return shapes.get(name.rsplit(".", 1)[-1], (1, config.width))
 
@@ -147,8 +166,10 @@ class GgufCheckpoint:
             return GGUF_TOP[name]
         _, layer, part = name.split(".", 2)
         if part.startswith("experts."):
-            return f"blk.{layer}.ffn_{part.rsplit('.', 1)[1]}_exps.weight"
-        return f"blk.{layer}.{GGUF_LAYER[part]}"
+            name, _, bias = part.rsplit(".", 1)[1].partition("_")
+            return f"blk.{layer}.ffn_{name}_exps.{bias or 'weight'}"
+        names = GGUF_GPT_OSS_LAYER if self.config.architecture == "gpt_oss" else GGUF_LAYER
+        return f"blk.{layer}.{names[part]}"
 
     def _halves_restored(self, tensor: RawTensor, part: str) -> RawTensor:
         """Rows 2j and 2j+1 of each head become rows j and j + head_width / 2."""

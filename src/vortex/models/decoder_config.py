@@ -7,14 +7,21 @@ are refused by name: running them almost right would be worse.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.models import rope_scaling
 
-GGUF_ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "qwen3moe": "qwen3", "gemma3": "gemma3"}
+GGUF_ARCHITECTURES = {
+    "llama": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "qwen3moe": "qwen3",
+    "gemma3": "gemma3",
+    "gpt-oss": "gpt_oss",
+}
 HF_ARCHITECTURES = {
     "llama": "llama",
     "mistral": "llama",
@@ -24,14 +31,17 @@ HF_ARCHITECTURES = {
     "mixtral": "llama",
     "gemma3_text": "gemma3",
     "gemma3": "gemma3",
+    "gpt_oss": "gpt_oss",
 }
 GEMMA3_GLOBAL_EVERY = 6
 GEMMA3_LOCAL_ROPE_THETA = 10_000.0
+GPT_OSS_LIMIT = 7.0
+SWIGLU_ALPHA = 1.702  # clamped_swiglu: gate * sigmoid(alpha * gate) * (up + 1), both clamped before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
-    architecture: str  # llama | qwen2 | qwen3 | gemma3
+    architecture: str  # llama | qwen2 | qwen3 | gemma3 | gpt_oss
     num_layers: int
     width: int
     ffn_width: int  # of one expert, where there are experts
@@ -43,19 +53,23 @@ class DecoderConfig:
     norm_epsilon: float
     rope_theta: float
     rope_theta_local: float = 0.0  # of sliding-window layers; 0: the same
-    rope_divisors: tuple[float, ...] = ()  # of the frequencies of layers that see everything; empty: ones
+    rope_divisors: tuple[float, ...] = ()  # of the frequencies (not of layers with a theta of their own); empty: ones
     sliding_window: int = 0  # keys a local layer sees, its own included; 0: no local layers
     global_every: int = 1  # layer i sees everything when (i + 1) % global_every == 0; 0: never
-    activation: str = "silu"  # silu | gelu_tanh
+    activation: str = "silu"  # silu | gelu_tanh | clamped_swiglu
+    swiglu_limit: float = 0.0  # of clamped_swiglu
     embedding_scale: float = 1.0
     attention_scale: float = 0.0  # 0: 1 / sqrt(head_width)
     qk_norm: bool = False
     post_norms: bool = False
     qkv_bias: bool = False
+    attention_out_bias: bool = False
+    attention_sinks: bool = False  # a learned logit per head that takes its share of attention and brings no value
     tied_head: bool = False
     num_experts: int = 0  # per layer; 0: one dense feed-forward
     experts_per_token: int = 0
     normalise_experts: bool = True  # the chosen experts' weights add up to 1
+    expert_biases: bool = False  # of the router and of every expert's products
 
     @property
     def query_scale(self) -> float:
@@ -79,7 +93,7 @@ class DecoderConfig:
         theta = self.rope_theta_local if local and self.rope_theta_local else self.rope_theta
         half = self.head_width // 2
         plain = [theta ** (-i / half) for i in range(half)]
-        if local or not self.rope_divisors:
+        if not self.rope_divisors or (local and self.rope_theta_local):
             return plain
         return [frequency / divisor for frequency, divisor in zip(plain, self.rope_divisors, strict=True)]
 
@@ -128,6 +142,13 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
     divisors: tuple[float, ...] = ()
     if metadata.get(f"{name}.rope.scaling.type") == "linear":
         divisors = (float(key("rope.scaling.factor")),) * (head_width // 2)
+    gpt_oss = name == "gpt-oss"
+    rope: dict[str, Any] = {}
+    if gpt_oss and metadata.get(f"{name}.rope.scaling.type") == "yarn":
+        trained = float(key("rope.scaling.original_context_length"))
+        rope = {"rope_type": "yarn", "factor": float(key("rope.scaling.factor")), "truncate": False,
+                "original_max_position_embeddings": trained}  # fmt: skip
+        divisors = rope_scaling.yarn_divisors(rope, head_width, float(key("rope.freq_base")))
     config = DecoderConfig(
         architecture=GGUF_ARCHITECTURES[name],
         num_layers=int(key("block_count")),
@@ -141,14 +162,30 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
         norm_epsilon=float(key("attention.layer_norm_rms_epsilon")),
         rope_theta=float(key("rope.freq_base", 10_000.0)),
         rope_divisors=divisors,
-        sliding_window=int(key("attention.sliding_window")) if gemma else 0,
+        sliding_window=int(key("attention.sliding_window")) if gemma or gpt_oss else 0,
+        attention_scale=rope_scaling.attention_scale(rope, head_width),
         qk_norm=name in {"qwen3", "qwen3moe", "gemma3"},
         qkv_bias=name == "qwen2",
         tied_head=tied_head,
         num_experts=int(metadata.get(f"{name}.expert_count", 0)),
         experts_per_token=int(metadata.get(f"{name}.expert_used_count", 0)),
     )
+    config = _as_gpt_oss(config, GPT_OSS_LIMIT) if gpt_oss else config
     return _check(_as_gemma3(config, is_27b=config.num_layers == 62) if gemma else config, origin)
+
+
+def _as_gpt_oss(config: DecoderConfig, limit: float) -> DecoderConfig:
+    """What gpt-oss fixes by architecture: every other layer sees a window, the first one too."""
+    return dataclasses.replace(
+        config,
+        global_every=2,
+        activation="clamped_swiglu",
+        swiglu_limit=limit,
+        qkv_bias=True,
+        attention_out_bias=True,
+        attention_sinks=True,
+        expert_biases=True,
+    )
 
 
 def _as_gemma3(config: DecoderConfig, *, is_27b: bool) -> DecoderConfig:
@@ -175,10 +212,11 @@ def from_hf(raw: Mapping[str, Any], origin: str) -> DecoderConfig:
     rope, local_theta = _hf_rope(values)
     try:
         width, heads = int(values["hidden_size"]), int(values["num_attention_heads"])
-        head_width, theta = int(values.get("head_dim") or width // heads), float(rope.get("rope_theta", 10_000.0))
+        head_width = int(values.get("head_dim") or width // heads)
+        theta = float(rope.get("rope_theta", 150_000.0 if name == "gpt_oss" else 10_000.0))
         window = (
             values.get("sliding_window")
-            if gemma or values.get("use_sliding_window", name in {"mistral", "mixtral"})
+            if gemma or values.get("use_sliding_window", name in {"mistral", "mixtral", "gpt_oss"})
             else 0
         )
         config = DecoderConfig(
@@ -194,10 +232,12 @@ def from_hf(raw: Mapping[str, Any], origin: str) -> DecoderConfig:
             norm_epsilon=float(values.get("rms_norm_eps", 1e-6)),
             rope_theta=theta,
             rope_theta_local=local_theta,
-            rope_divisors=_hf_divisors(rope, head_width, theta, origin),
+            rope_divisors=rope_scaling.divisors_of(rope, head_width, theta, origin),
             sliding_window=int(window or 0),
             global_every=1 if not window else 0,
-            attention_scale=float(values.get("query_pre_attn_scalar") or 0) ** -0.5 if gemma else 0.0,
+            attention_scale=float(values.get("query_pre_attn_scalar") or 0) ** -0.5
+            if gemma
+            else rope_scaling.attention_scale(rope, head_width),
             qk_norm=architecture in {"qwen3", "gemma3"},
             qkv_bias=name == "qwen2" or bool(values.get("attention_bias", False)),
             tied_head=bool(values.get("tie_word_embeddings", gemma)),
@@ -205,18 +245,29 @@ def from_hf(raw: Mapping[str, Any], origin: str) -> DecoderConfig:
         )
     except KeyError as error:
         raise ModelFileError(f"{origin} lacks {error}; it is not a complete model") from error
+    if architecture == "gpt_oss":
+        config = _as_gpt_oss(config, _hf_swiglu_limit(values, origin))
     return _check(_as_gemma3(config, is_27b=False) if gemma else config, origin)
 
 
+def _hf_swiglu_limit(values: Mapping[str, Any], origin: str) -> float:
+    """The rest of gpt-oss is fixed: another gain, or layers in another order, is refused."""
+    kinds = values.get("layer_types")
+    alternating = [("sliding_attention", "full_attention")[i % 2] for i in range(int(values["num_hidden_layers"]))]
+    if values.get("swiglu_alpha", SWIGLU_ALPHA) != SWIGLU_ALPHA or (kinds and kinds != alternating):
+        raise UnsupportedModel(f"{origin}: a gpt_oss with another gain, or whose layers do not alternate")
+    return float(values.get("swiglu_limit", GPT_OSS_LIMIT))
+
+
 def _hf_experts(values: Mapping[str, Any], name: str, origin: str) -> dict[str, Any]:
-    if name not in {"qwen3_moe", "mixtral"}:
+    if name not in {"qwen3_moe", "mixtral", "gpt_oss"}:
         return {}
     if values.get("mlp_only_layers") or values.get("decoder_sparse_step", 1) != 1:
         raise UnsupportedModel(f"{origin}: layers without experts between layers with experts are not supported")
     return {
         "num_experts": int(values["num_experts" if name == "qwen3_moe" else "num_local_experts"]),
         "experts_per_token": int(values["num_experts_per_tok"]),
-        "normalise_experts": name == "mixtral" or bool(values.get("norm_topk_prob", False)),
+        "normalise_experts": name != "qwen3_moe" or bool(values.get("norm_topk_prob", False)),
     }
 
 
@@ -231,23 +282,3 @@ def _hf_rope(values: Mapping[str, Any]) -> tuple[Mapping[str, Any], float]:
         local = parameters.get("sliding_attention", {})
         return parameters["full_attention"], float(local.get("rope_theta", 0.0))
     return parameters, 0.0
-
-
-def _hf_divisors(rope: Mapping[str, Any], head_width: int, theta: float, origin: str) -> tuple[float, ...]:
-    """`linear` divides every frequency; `llama3` divides long wavelengths, keeps short ones, and ramps between."""
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    half = head_width // 2
-    if kind == "default":
-        return ()
-    if kind == "linear":
-        return (float(rope["factor"]),) * half
-    if kind != "llama3":
-        raise UnsupportedModel(f"{origin}: rope scaling {kind!r} is not supported; known: linear, llama3")
-    factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))
-    divisors = []
-    for i in range(half):
-        wavelength = 2 * math.pi * theta ** (i / half)
-        ramp = (float(rope["original_max_position_embeddings"]) / wavelength - low) / (high - low)
-        ramp = min(1.0, max(0.0, ramp))
-        divisors.append(1 / ((1 - ramp) / factor + ramp))
-    return tuple(divisors)

@@ -20,6 +20,7 @@ GROUP = 32
 SUPER_BLOCK = 256
 SUPPORTED = (
     Type.F32, Type.F16, Type.BF16, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q4_K, Type.Q5_K, Type.Q6_K, Type.Q8_0,
+    Type.MXFP4,
 )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vortex.models.checkpoint import Checkpoint, layer_names
+from vortex.models.checkpoint import Checkpoint, expert_vectors, layer_names
 from vortex.models.compute import Batch
-from vortex.models.decoder_config import DecoderConfig
+from vortex.models.decoder_config import SWIGLU_ALPHA, DecoderConfig
 from vortex.models.expert_router import route
 from vortex.models.formats import dense
 from vortex.types import Exactness
@@ -51,6 +51,7 @@ class ReferenceCompute:
 
     exactness = Exactness.BITWISE
     prefill_chunk = 64
+    row_share = 1.0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.config = checkpoint.config
@@ -58,6 +59,7 @@ class ReferenceCompute:
         self.head = self.embedding if self.config.tied_head else dense(checkpoint.tensor("head"))
         self.final_norm = dense(checkpoint.tensor("final_norm"))[0]
         vectors, matrices = layer_names(self.config)
+        vectors = [*vectors, *expert_vectors(self.config)]
         self.layers = []
         for index in range(self.config.num_layers):
             weights = {name: dense(checkpoint.tensor(f"layers.{index}.{name}")) for name in vectors + matrices}
@@ -84,6 +86,7 @@ class ReferenceCompute:
         config, weights = self.config, self.layers[index]
         normed_BD = rms_norm(x_BD, weights["attention_norm"], config.norm_epsilon)
         attended_BD = linear(self._attention(index, normed_BD, batch), weights["attention_out"])
+        attended_BD = attended_BD + weights.get("attention_out_bias", 0)
         if config.post_norms:
             attended_BD = rms_norm(attended_BD, weights["post_attention_norm"], config.norm_epsilon)
         x_BD = x_BD + attended_BD
@@ -94,13 +97,18 @@ class ReferenceCompute:
         return x_BD + fed_BD
 
     def _fed(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
-        gate, up = linear(x_BD, weights[prefix + "gate"]), linear(x_BD, weights[prefix + "up"])
-        activated = silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)
-        return linear(activated * up, weights[prefix + "down"])
+        gate, up = (
+            linear(x_BD, weights[prefix + name]) + weights.get(f"{prefix}{name}_bias", 0) for name in ("gate", "up")
+        )
+        if self.config.activation == "clamped_swiglu":
+            activated = clamped_swiglu(gate, up, self.config.swiglu_limit)
+        else:
+            activated = (silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)) * up
+        return linear(activated, weights[prefix + "down"]) + weights.get(f"{prefix}down_bias", 0)
 
     def _experts(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         out = np.zeros_like(x_BD)
-        for row, scores in enumerate(linear(x_BD, weights["router"])):
+        for row, scores in enumerate(linear(x_BD, weights["router"]) + weights.get("router_bias", 0)):
             for expert, share in route(scores, self.config.experts_per_token, self.config.normalise_experts):
                 out[row] += share * self._fed(x_BD[row : row + 1], weights, f"experts.{expert}.")[0]
         return out
@@ -134,7 +142,7 @@ class ReferenceCompute:
                 end = int(batch.positions[row]) + 1
                 first = max(0, end - config.window(index)) if config.window(index) else 0
                 keys, values = segment.cache.keys[index, first:end], segment.cache.values[index, first:end]
-                out[row] = attend(q_BHW[row], keys, values, config.query_scale)
+                out[row] = attend(q_BHW[row], keys, values, config.query_scale, weights.get("sinks"))
         return out.reshape(len(out), -1)
 
 
@@ -152,6 +160,12 @@ def silu(x: np.ndarray) -> np.ndarray:
     return x / (1 + np.exp(-x))
 
 
+def clamped_swiglu(gate: np.ndarray, up: np.ndarray, limit: float) -> np.ndarray:
+    """gpt-oss: gates are clamped from above only."""
+    gate, up = np.minimum(gate, np.float32(limit)), np.clip(up, np.float32(-limit), np.float32(limit))
+    return gate / (1 + np.exp(np.float32(-SWIGLU_ALPHA) * gate)) * (up + 1)
+
+
 def gelu_tanh(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
@@ -163,11 +177,17 @@ def rotate(x_BHW: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-def attend(q_HW: np.ndarray, keys_SKW: np.ndarray, values_SKW: np.ndarray, scale: float) -> np.ndarray:
-    """Softmax attention of one position over its keys; query heads h // G share key head."""
+def attend(
+    q_HW: np.ndarray, keys_SKW: np.ndarray, values_SKW: np.ndarray, scale: float, sinks_H: np.ndarray | None = None
+) -> np.ndarray:
+    """Softmax attention of one position over its keys; query heads h // G share key head. A sink is one more score."""
     num_kv_heads = keys_SKW.shape[1]
     q_KGW = q_HW.reshape(num_kv_heads, -1, q_HW.shape[-1])
     scores_KGS = np.einsum("kgw,skw->kgs", q_KGW, keys_SKW) * np.float32(scale)
-    weights = np.exp(scores_KGS - scores_KGS.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
+    largest = scores_KGS.max(-1, keepdims=True)
+    if sinks_H is not None:
+        sinks_KG1 = sinks_H.reshape(num_kv_heads, -1, 1)
+        largest = np.maximum(largest, sinks_KG1)
+    weights = np.exp(scores_KGS - largest)
+    weights /= weights.sum(-1, keepdims=True) + (0 if sinks_H is None else np.exp(sinks_KG1 - largest))
     return np.einsum("kgs,skw->kgw", weights, values_SKW).reshape(q_HW.shape)

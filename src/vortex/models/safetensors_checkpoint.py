@@ -18,9 +18,11 @@ from gguf.constants import GGMLQuantizationType
 from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.models import decoder_config
 from vortex.models.checkpoint import RawTensor, check_shape
+from vortex.models.gpt_oss_experts import Stored, expert_tensor
 
 MAX_HEADER_BYTES = 100 << 20
 DTYPES = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
+NUMPY_TYPES = {"F32": np.float32, "F16": np.uint16, "BF16": np.uint16, "U8": np.uint8}
 TOP = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight", "final_norm": "model.norm.weight"}
 LAYER = {
     "attention_norm": "input_layernorm.weight",
@@ -37,6 +39,9 @@ LAYER = {
     "gate": "mlp.gate_proj.weight",
     "up": "mlp.up_proj.weight",
     "down": "mlp.down_proj.weight",
+    "sinks": "self_attn.sinks",
+    "attention_out_bias": "self_attn.o_proj.bias",
+    "router_bias": "mlp.router.bias",
 }
 LAYER_WITH_POST_NORMS = {
     **LAYER,
@@ -58,6 +63,7 @@ MIXTRAL_EXPERTS = {
     "up": "w3",
     "down": "w2",
 }
+GPT_OSS_EXPERTS = {"router": "mlp.router"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,8 @@ class SafetensorsCheckpoint:
         self._prefix = "language_model." if any(name.startswith("language_model.") for name in self._tensors) else ""
 
     def tensor(self, name: str) -> RawTensor:
+        if self.config.architecture == "gpt_oss" and ".experts." in name:
+            return self._gpt_oss_expert(name)
         stored = self._tensors.get(self._prefix + self._stored_name(name))
         if stored is None:
             raise ModelFileError(f"{self.folder} has no tensor {self._stored_name(name)!r}; it is not a complete model")
@@ -118,6 +126,21 @@ class SafetensorsCheckpoint:
         if self.config.architecture == "gemma3" and name.endswith("norm"):
             return self._plus_one(tensor)
         return tensor
+
+    def _gpt_oss_expert(self, name: str) -> RawTensor:
+        _, layer, _, expert, part = name.split(".")
+        prefix = f"{self._prefix}model.layers.{layer}.mlp.experts."
+
+        def read(suffix: str) -> Stored | None:
+            stored = self._tensors.get(prefix + suffix)
+            if stored is None or stored.dtype not in NUMPY_TYPES:
+                return None
+            return DTYPES.get(stored.dtype), stored.data.view(NUMPY_TYPES[stored.dtype]).reshape(stored.shape)
+
+        tensor = expert_tensor(read, int(expert), part)
+        if tensor is None:
+            raise ModelFileError(f"{self.folder} has no tensor {name!r}; it is not a complete model")
+        return check_shape(self.config, name, tensor, self.folder)
 
     def _stored_name(self, name: str) -> str:
         if name == "head" and self.config.tied_head:
@@ -132,6 +155,8 @@ class SafetensorsCheckpoint:
 
     def _expert_part(self, part: str) -> str:
         is_mixtral = f"model.layers.0.{MIXTRAL_EXPERTS['router']}.weight" in self._tensors
+        if self.config.architecture == "gpt_oss":
+            return GPT_OSS_EXPERTS[part]
         names = MIXTRAL_EXPERTS if is_mixtral else QWEN_EXPERTS
         return ".".join(names.get(piece, piece) for piece in part.split("."))
 

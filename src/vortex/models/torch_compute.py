@@ -5,13 +5,14 @@ B batch rows, D model width, H query heads, K key heads, G = H / K, W head width
 Measured (docs/decisions/0003): bfloat16 attention and residuals are slower on a CPU and less exact, so bfloat16 is
 used only where the packed product demands it. Exactness: a product's rows are bit-identical for any batch, and
 attention's shape depends on its own span alone, so a request's bits do not depend on its neighbours; but a prompt cut
-elsewhere rounds elsewhere, hence `prefill_chunk` (models/compute.py). On CUDA the same code runs with the planes
-unpacked to bfloat16 matrices at load; it has not run on a GPU yet.
+elsewhere rounds elsewhere, hence `prefill_chunk` (models/compute.py). Anywhere but on a CPU the same code multiplies
+dense bfloat16 matrices: unpacked once where all weights fit, else for each use, from packed rows on the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,54 +23,12 @@ from gguf.quants import dequantize
 from vortex.c3.sources import Lease, WeightSource, expert_unit, units_of
 from vortex.models.checkpoint import layer_names
 from vortex.models.compute import Batch, Segment
-from vortex.models.decoder_config import DecoderConfig
+from vortex.models.decoder_config import SWIGLU_ALPHA, DecoderConfig
 from vortex.models.expert_router import route, rows_of
-from vortex.models.torch_linear import PackedLinear, RowGroups
+from vortex.models.torch_cache import TorchCache
+from vortex.models.torch_linear import PackedLinear, RowGroups, as_tensor
 from vortex.models.torch_pack import unit_names
 from vortex.types import Exactness
-
-CACHE_STEP_TOKENS = 256
-
-
-class TorchCache:
-    """keys, values: per layer float32 [K, capacity, W]."""
-
-    def __init__(self, config: DecoderConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.capacity = 0
-        self.keys: list[torch.Tensor] = []
-        self.values: list[torch.Tensor] = []
-        self._grow(CACHE_STEP_TOKENS)
-
-    @property
-    def resident_bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
-
-    def reserve(self, num_tokens: int) -> None:
-        if num_tokens > self.capacity:
-            self._grow(max(num_tokens, min(2 * self.capacity, self.config.context_length)))
-
-    def copy(self, num_tokens: int) -> TorchCache:
-        other = TorchCache(self.config, self.device)
-        other.reserve(num_tokens)
-        for mine, theirs in zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True):
-            theirs[:, :num_tokens] = mine[:, :num_tokens]
-        return other
-
-    def close(self) -> None:
-        self.keys, self.values, self.capacity = [], [], 0
-
-    def _grow(self, capacity: int) -> None:
-        capacity += -capacity % CACHE_STEP_TOKENS
-        shape = (self.config.num_kv_heads, capacity, self.config.head_width)
-
-        def grown(old: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-            fresh = [torch.empty(shape, device=self.device) for _ in range(self.config.num_layers)]
-            for source, target in zip(old, fresh, strict=False):
-                target[:, : self.capacity] = source
-            return fresh
-
-        self.keys, self.values, self.capacity = grown(self.keys), grown(self.values), capacity
 
 
 class TorchCompute:
@@ -77,6 +36,7 @@ class TorchCompute:
 
     exactness = Exactness.ARGMAX
     prefill_chunk = 128
+    row_share = 0.35
 
     def __init__(self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu") -> None:
         self.config, self.source = config, source
@@ -96,10 +56,10 @@ class TorchCompute:
         assert not missing, f"the folder has no {missing[:1]}"
         self.weight_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
         self.resident: dict[str, PackedLinear] = {}  # every unit but experts where nothing is fetched
-        if not source.bytes_to_fetch or self.device.type != "cpu":
+        if not source.bytes_to_fetch:
             for unit in (unit for unit in units if not expert_unit(unit)):
                 with source.lease(unit) as lease:
-                    self.resident[unit] = PackedLinear(source.entries, lease.views, self.device)
+                    self.resident[unit] = PackedLinear(source.entries, lease.views, self.device, unpack=True)
         self._pinned: dict[str, PackedLinear] = {}
         entry = source.entries["embedding"]
         self.embedding_type = GGMLQuantizationType[entry.layout.removeprefix("ggml_")]
@@ -135,6 +95,8 @@ class TorchCompute:
         normed_BD = self._norm(x_BD, norms["attention_norm"])
         attended_BD = self._attention(index, self._product(prefix + "qkv", normed_BD, groups), batch)
         attended_BD = self._product(prefix + "attention_out", attended_BD, groups)
+        if config.attention_out_bias:
+            attended_BD = attended_BD + norms["attention_out_bias"]
         if config.post_norms:
             attended_BD = self._norm(attended_BD, norms["post_attention_norm"])
         x_BD = x_BD + attended_BD
@@ -176,13 +138,18 @@ class TorchCompute:
 
     def _activated(self, gate_up: torch.Tensor) -> torch.Tensor:
         gate, up = gate_up.split(self.config.ffn_width, dim=-1)
+        if self.config.activation == "clamped_swiglu":
+            limit = self.config.swiglu_limit
+            gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
+            return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
         activated = F.silu(gate) if self.config.activation == "silu" else F.gelu(gate, approximate="tanh")
         return activated.mul_(up)
 
     def _experts(self, index: int, x_BD: torch.Tensor) -> torch.Tensor:
         """Each expert sees its rows as they come, in ascending order of experts: a row's bits are its own affair."""
         config, router = self.config, self.norms[index]["router"]
-        scores = [torch.mv(router, row).cpu().numpy() for row in x_BD]
+        bias = self.norms[index]["router_bias"] if config.expert_biases else 0
+        scores = [(torch.mv(router, row) + bias).cpu().numpy() for row in x_BD]
         routes = [route(each, config.experts_per_token, config.normalise_experts) for each in scores]
         x_bf16, out_BD = x_BD.bfloat16(), torch.zeros_like(x_BD)
         taken = [[expert for expert, _ in each] for each in routes]
@@ -191,10 +158,18 @@ class TorchCompute:
             gate_up, down = (self._expert_part(lease, prefix + name) for name in ("gate_up", "down"))
             rows, shares = rows_of(expert, routes)
             alone = [slice(row, row + 1) for row in range(len(rows))]
-            activated = self._activated(gate_up(x_bf16[rows], alone).float())
-            fed = down(activated.bfloat16(), alone).float()
+            gate_up_bias, down_bias = self._expert_biases(lease, f"{prefix}biases.0")
+            activated = self._activated(gate_up(x_bf16[rows], alone).float() + gate_up_bias)
+            fed = down(activated.bfloat16(), alone).float() + down_bias
             out_BD[rows] += fed * torch.from_numpy(shares).to(self.device)[:, None]
         return out_BD
+
+    def _expert_biases(self, lease: Lease, name: str) -> tuple[Any, Any]:
+        """Of gate and up together, and of down; zeros where the model has none."""
+        if not self.config.expert_biases:
+            return 0.0, 0.0
+        biases = as_tensor(lease.views[name], self.device).view(torch.float32)
+        return biases[: 2 * self.config.ffn_width], biases[2 * self.config.ffn_width :]
 
     def _expert_part(self, lease: Lease, name: str) -> PackedLinear:
         views = {part: view for part, view in lease.views.items() if part.startswith(name)}
@@ -226,7 +201,7 @@ class TorchCompute:
             keys, values = segment.cache.keys[index], segment.cache.values[index]
             keys[:, segment.start_position : segment.end_position] = k_BKW[segment.rows].transpose(0, 1)
             values[:, segment.start_position : segment.end_position] = v_BKW[segment.rows].transpose(0, 1)
-            outputs.append(self._attend(q_BHW[segment.rows], keys, values, segment, config.window(index)))
+            outputs.append(self._attend(q_BHW[segment.rows], keys, values, segment, index))
         return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).bfloat16()
 
     def _rotated(self, index: int, x_BNW: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -242,15 +217,20 @@ class TorchCompute:
         return x_BNW * cos + torch.roll(x_BNW, half, dims=-1) * sin
 
     def _attend(
-        self, q_THW: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, segment: Segment, window: int
+        self, q_THW: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, segment: Segment, index: int
     ) -> torch.Tensor:
         """float32 [T, H * W]. Query heads of one key head are stacked as rows, so keys are never repeated."""
         config, num_rows = self.config, segment.num_rows
+        window = config.window(index)
         first = max(0, segment.start_position + 1 - window) if window else 0
         keys_KSW, values_KSW = (part[None, :, first : segment.end_position] for part in (keys, values))
         q_KGTW = q_THW.transpose(0, 1).reshape(1, config.num_kv_heads, config.group_size * num_rows, -1)
         mask = self._mask(segment, first, window) if num_rows > 1 else None
-        out = F.scaled_dot_product_attention(q_KGTW, keys_KSW, values_KSW, attn_mask=mask, scale=config.query_scale)
+        if config.attention_sinks:
+            sinks_KR1 = self.norms[index]["sinks"].repeat_interleave(num_rows).view(1, config.num_kv_heads, -1, 1)
+            out = attend_with_sinks(q_KGTW * config.query_scale, keys_KSW, values_KSW, mask, sinks_KR1)
+        else:
+            out = F.scaled_dot_product_attention(q_KGTW, keys_KSW, values_KSW, attn_mask=mask, scale=config.query_scale)
         return out.view(config.num_heads, num_rows, -1).transpose(0, 1).reshape(num_rows, -1)
 
     def _mask(self, segment: Segment, first: int, window: int) -> torch.Tensor:
@@ -265,3 +245,20 @@ class TorchCompute:
             mask = torch.zeros(hidden.shape, device=self.device).masked_fill_(hidden, float("-inf"))
             self._masks[key] = mask.repeat(self.config.group_size, 1)
         return self._masks[key]
+
+
+def attend_with_sinks(
+    q_KRW: torch.Tensor,
+    keys_KSW: torch.Tensor,
+    values_KSW: torch.Tensor,
+    mask_RS: torch.Tensor | None,
+    sinks_KR1: torch.Tensor,
+) -> torch.Tensor:
+    """Softmax attention of scaled queries in which every row has one more score, its sink, that brings no value."""
+    scores_KRS = q_KRW @ keys_KSW.transpose(-1, -2)
+    if mask_RS is not None:
+        scores_KRS = scores_KRS + mask_RS
+    largest_KR1 = torch.maximum(scores_KRS.amax(-1, keepdim=True), sinks_KR1)
+    weights_KRS = torch.exp(scores_KRS - largest_KR1)
+    total_KR1 = weights_KRS.sum(-1, keepdim=True) + torch.exp(sinks_KR1 - largest_KR1)
+    return weights_KRS @ values_KSW / total_KR1

@@ -1,13 +1,15 @@
 """Linear layers in torch over a packed folder: y [B, rows] = x [B, columns] @ w.T, bfloat16 in and out.
 
 Packed planes run through the 4-bit CPU kernel, whose rows are bit-identical for any batch. Dense matrices promise
-nothing of the kind, so they are multiplied a group of rows at a time: a group's shape is its own affair.
+nothing of the kind, so they are multiplied a group of rows at a time: a group's shape is its own affair. Packed rows
+(torch_unpack.py) are made dense for each use where their bytes are, or once, and then they are dense matrices too.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from vortex.c3.folder import TensorEntry
 from vortex.models.formats import GROUP
 from vortex.models.torch_pack import plane_bytes
+from vortex.models.torch_unpack import ROWS_LAYOUTS, dense_rows
 
 Plane = tuple[torch.Tensor, torch.Tensor]  # codes uint8 [rows, columns / 2]; bfloat16 [columns / 32, rows, 2]
 RowGroups = Sequence[slice]
@@ -24,21 +27,29 @@ RowGroups = Sequence[slice]
 class PackedLinear:
     """One or more parts `name.0`, `name.1`, ... of different formats, one under the other, over leased views.
 
-    Anywhere but on a CPU the planes are unpacked to dense bfloat16 at load.
+    views: uint8, numpy arrays or torch tensors, moved to `device` if they are elsewhere. `unpack`: packed rows become
+    dense matrices now, once.
     """
 
     def __init__(
-        self, entries: Mapping[str, TensorEntry], views: Mapping[str, np.ndarray], device: torch.device
+        self,
+        entries: Mapping[str, TensorEntry],
+        views: Mapping[str, Any],
+        device: torch.device,
+        *,
+        unpack: bool = False,
     ) -> None:
-        self.parts: list[_PlanesPart | _DensePart] = []
+        self.parts: list[_PlanesPart | _DensePart | _RowsPart] = []
         for name, view in views.items():
-            entry, data = entries[name], _tensor(view)
+            entry, data = entries[name], as_tensor(view, device)
             rows, columns = entry.shape
-            if entry.layout == "torch_bf16":
-                self.parts.append(_DensePart(data.view(torch.bfloat16).view(rows, columns).to(device)))
-                continue
-            packed = _PlanesPart(data, rows, columns)
-            self.parts.append(packed if device.type == "cpu" else _DensePart(packed.dense(columns).to(device)))
+            if entry.layout in ROWS_LAYOUTS:
+                packed = _RowsPart(entry.layout, data, rows, columns)
+                self.parts.append(_DensePart(packed.dense()) if unpack else packed)
+            elif entry.layout == "torch_bf16":
+                self.parts.append(_DensePart(data.view(torch.bfloat16).view(rows, columns)))
+            else:
+                self.parts.append(_PlanesPart(data, rows, columns))
         assert self.parts, "a linear has parts"
 
     def __call__(self, x_BD: torch.Tensor, groups: RowGroups) -> torch.Tensor:
@@ -63,9 +74,6 @@ class _PlanesPart:
             y = y + torch.ops.aten._weight_int4pack_mm_for_cpu(x_BD, code, GROUP, pairs)
         return y if y.shape[-1] == self.rows else y[:, : self.rows]
 
-    def dense(self, columns: int) -> torch.Tensor:
-        return self(torch.eye(columns, dtype=torch.bfloat16), ()).T.contiguous()
-
 
 class _DensePart:
     def __init__(self, weight: torch.Tensor) -> None:
@@ -76,8 +84,25 @@ class _DensePart:
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
+class _RowsPart:
+    def __init__(self, layout: str, data: torch.Tensor, rows: int, columns: int) -> None:
+        self.layout, self.data, self.shape = layout, data, (rows, columns)
+
+    def dense(self) -> torch.Tensor:
+        return dense_rows(self.layout, self.data, *self.shape)
+
+    def __call__(self, x_BD: torch.Tensor, groups: RowGroups) -> torch.Tensor:
+        return _DensePart(self.dense())(x_BD, groups)
+
+
+def as_tensor(data: Any, device: torch.device) -> torch.Tensor:
+    """A tensor stays what it is; an array's memory is used itself on a CPU: never written to, and freed with it."""
+    if isinstance(data, torch.Tensor):
+        return data.to(device)
+    return _tensor(data).to(device)
+
+
 def _tensor(data: np.ndarray) -> torch.Tensor:
-    """Over the memory itself: never written to, and freed with it."""
     with warnings.catch_warnings():  # torch has no read-only tensors, and says so
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(data)

@@ -1,4 +1,5 @@
-"""Packing a checkpoint for torch's products: 4-bit planes for the CPU kernel, one scale and offset per 32 columns.
+"""Packing a checkpoint for torch's products: 4-bit planes for the CPU kernel, or rows for any other device; one scale
+and offset per 32 columns.
 
 Layouts in the `.c3` folder:
   torch_int4   uint8 [rows, columns / 2] as `_convert_weight_to_int4pack_for_cpu` arranges it for this CPU, then
@@ -6,28 +7,42 @@ Layouts in the `.c3` folder:
   torch_int8   two torch_int4 tensors, high and low nibbles of 8-bit codes: their products add up. The kernel for
                bytes reads at half the speed and its rows depend on the batch; this one keeps the law
   torch_bf16   bfloat16 [rows, columns]
+  rows_int4, rows_int8, mxfp4   torch_unpack.py: what a GPU unpacks; MXFP4 stays MXFP4 everywhere
   ggml_<TYPE>  rows as the source file has them (the embedding, of which a sweep reads a few rows)
   f32          vectors
-Matrices that read the same input (q, k, v; gate, up) are stored as one when their bits agree.
+Matrices that read the same input (q, k, v; gate, up) are stored as one when their bits agree. An expert's biases (gate,
+up, down behind each other) are a part of its unit, `layers.3.experts.7.biases.0`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from gguf.constants import GGMLQuantizationType
 
 from vortex.c3.folder import C3Writer
-from vortex.models.checkpoint import Checkpoint, layer_names
+from vortex.models.checkpoint import EXPERT_BIASES, Checkpoint, RawTensor, layer_names
 from vortex.models.decoder_config import DecoderConfig
 from vortex.models.formats import GROUP, Affine, affine, check_supported, dense
+from vortex.models.torch_unpack import packed_rows
 
 ROWS_MULTIPLE = 16
 ROWS_AT_ONCE = 8192  # a multiple of every block height that the converter uses
 FUSED = {"qkv": ("q", "k", "v"), "attention_out": ("attention_out",), "gate_up": ("gate", "up"), "down": ("down",)}
 ATTENTION = ("qkv", "attention_out")
+ROWS_TAG = "rows1"
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What matrices become: `form` as `pack` has it; `rows`: for any device, else planes for this CPU."""
+
+    form: str
+    rows: bool
 
 
 def packed_tag() -> str:
@@ -50,6 +65,15 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
 
     `form`: auto keeps what the file has (floats become int8); int8 and int4 say what floats become; bf16 unpacks all.
     """
+    _pack(checkpoint, writer, _Wanted(form, rows=False), progress)
+
+
+def pack_rows(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress: Progress | None = None) -> None:
+    """The same for a device that is no CPU."""
+    _pack(checkpoint, writer, _Wanted(form, rows=True), progress)
+
+
+def _pack(checkpoint: Checkpoint, writer: C3Writer, wanted: _Wanted, progress: Progress | None) -> None:
     config = checkpoint.config
     embedding = checkpoint.tensor("embedding")
     check_supported(embedding, "embedding")
@@ -61,28 +85,32 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
         for name in vectors:
             _add_vector(checkpoint, writer, prefix + name)
         for name in ATTENTION if config.num_experts else FUSED:
-            _add_fused(checkpoint, writer, prefix, name, form)
+            _add_fused(checkpoint, writer, prefix, name, wanted)
         if config.num_experts:
-            _add_experts(checkpoint, writer, prefix, form)
+            _add_experts(checkpoint, writer, prefix, wanted)
         if progress:
             progress(index + 1, config.num_layers + 1)
     _add_vector(checkpoint, writer, "final_norm")
-    _add_matrices(checkpoint, writer, "head", ["head"], form)
+    _add_matrices(checkpoint, writer, "head", ["head"], wanted)
     if progress:
         progress(config.num_layers + 1, config.num_layers + 1)
 
 
-def _add_fused(checkpoint: Checkpoint, writer: C3Writer, prefix: str, name: str, form: str) -> None:
-    _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in FUSED[name]], form)
+def _add_fused(checkpoint: Checkpoint, writer: C3Writer, prefix: str, name: str, wanted: _Wanted) -> None:
+    _add_matrices(checkpoint, writer, prefix + name, [prefix + member for member in FUSED[name]], wanted)
 
 
-def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: str) -> None:
+def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, wanted: _Wanted) -> None:
     """The router in float32, then expert by expert."""
     router = dense(checkpoint.tensor(prefix + "router"))
     writer.add(prefix + "router", "f32", router.shape, router)
     for expert in range(checkpoint.config.num_experts):
         for name in ("gate_up", "down"):
-            _add_fused(checkpoint, writer, f"{prefix}experts.{expert}.", name, form)
+            _add_fused(checkpoint, writer, f"{prefix}experts.{expert}.", name, wanted)
+        if checkpoint.config.expert_biases:
+            names = [f"{prefix}experts.{expert}.{name}" for name in EXPERT_BIASES]
+            biases = np.concatenate([dense(checkpoint.tensor(name))[0] for name in names])
+            writer.add(f"{prefix}experts.{expert}.biases.0", "f32", biases.shape, biases)
 
 
 def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
@@ -90,24 +118,32 @@ def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
     writer.add(name, "f32", values.shape, values)
 
 
-def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: list[str], form: str) -> None:
+def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: list[str], wanted: _Wanted) -> None:
     """One linear of the layer: runs of neighbouring members with equal bits become one part `name.0`, `name.1`, ..."""
     tensors = [checkpoint.tensor(member) for member in members]
     for tensor, member in zip(tensors, members, strict=True):
         check_supported(tensor, member)
-    if form == "bf16":
+    if wanted.form == "bf16":
         weight = torch.from_numpy(np.concatenate([dense(tensor) for tensor in tensors])).bfloat16()
         writer.add(f"{name}.0", "torch_bf16", tuple(weight.shape), weight.view(torch.uint8).numpy())
         return
+    if all(tensor.type == GGMLQuantizationType.MXFP4 for tensor in tensors):
+        _add_mxfp4(writer, f"{name}.0", tensors)
+        return
     runs: list[list[Affine]] = []
     for tensor in tensors:
-        codes = affine(tensor, bits_for_floats=4 if form == "int4" else 8)
+        codes = affine(tensor, bits_for_floats=4 if wanted.form == "int4" else 8)
         if runs and runs[-1][0].bits == codes.bits:
             runs[-1].append(codes)
         else:
             runs.append([codes])
     for number, run in enumerate(runs):
-        _add_part(writer, f"{name}.{number}", _joined(run))
+        _add_part(writer, f"{name}.{number}", _joined(run), rows_only=wanted.rows)
+
+
+def _add_mxfp4(writer: C3Writer, name: str, tensors: list[RawTensor]) -> None:
+    rows = np.concatenate([tensor.data for tensor in tensors])
+    writer.add(name, "mxfp4", (len(rows), tensors[0].columns), rows)
 
 
 def _joined(run: list[Affine]) -> Affine:
@@ -119,8 +155,11 @@ def _joined(run: list[Affine]) -> Affine:
     return Affine(run[0].bits, code, scale, minimum)
 
 
-def _add_part(writer: C3Writer, name: str, codes: Affine) -> None:
+def _add_part(writer: C3Writer, name: str, codes: Affine, *, rows_only: bool) -> None:
     rows, columns = codes.code.shape
+    if rows_only:
+        writer.add(name, f"rows_int{codes.bits}", (rows, columns), packed_rows(codes))
+        return
     padding = -rows % ROWS_MULTIPLE
     if padding:
         code, scale, minimum = (
