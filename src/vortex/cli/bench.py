@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     group.command("fidelity")(fidelity)
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
+    group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
     bench_paging.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
