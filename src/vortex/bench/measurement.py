@@ -25,6 +25,7 @@ MEASUREMENTS = {
     "core clusters": "vortex.bench.core_clusters:ClustersMeasurement",
     "core mqar, filler, passkey": "vortex.bench.core_recall:RecallMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
+    "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
