@@ -166,6 +166,17 @@ static void merge(Partial& into, const Partial& next, int head_width, bool first
   into.largest = largest;
 }
 
+static void finish(const Partial& total, const float* sink, int head_width, float* out) {
+  float sum = total.sum;
+  W factor = wset(1);
+  if (sink) {
+    const float largest = *sink > total.largest ? *sink : total.largest, shrink = exp_one(total.largest - largest);
+    factor = wset(shrink);
+    sum = sum * shrink + exp_one(*sink - largest);
+  }
+  for (int d = 0; d < head_width; d += 16) wstore(out + d, wdiv(wmul(wload(total.values + d), factor), wset(sum)));
+}
+
 // Half precision, or int8 with one scale per position.
 VORTEX_INLINE float to_bytes(const float* x, int n, int8_t* out) {
   W largest = wset(0);

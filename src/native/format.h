@@ -8,6 +8,7 @@
 //   bytes    512 bytes (Q8_0): vector j (0..7), byte 4 * row + k is column 4j + k, signed
 //   planes   64 bytes each (fifth bit: 1 plane, fifth and sixth: 2): byte 4 * row + k, bit j belongs to column 4j + k
 //   scales   per row, 16 of each: fp16 d | fp16 d, fp16 m | uint8 scale, uint8 min | int8 scales of columns 0-15, 16-31
+//            | uint8 exponent (MXFP4: the scale is 2^(exponent - 128), nibbles are places in MXFP4_VALUES)
 //
 //   header of 8 blocks (K-quants): fp16 d and fp16 dmin of each row (Q4_K, Q5_K), fp16 d (Q6_K)
 //
@@ -18,12 +19,15 @@
 
 namespace vortex {
 
-enum class Format : int { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16, F32 };
-constexpr int NUM_FORMATS = 11;
+enum class Format : int { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, MXFP4, F16, BF16, F32 };
+constexpr int NUM_FORMATS = 12;
 constexpr int TILE = 16;
 constexpr int BLOCK = 32;
 
-enum class Scales { Half, HalfMin, SuperMin, SuperSigned };
+// Twice the values of a four-bit float with two bits of exponent and one of mantissa (OCP Microscaling Formats 1.0).
+constexpr int8_t MXFP4_VALUES[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+enum class Scales { Half, HalfMin, SuperMin, SuperSigned, Exponent };
 
 struct Layout {
   Scales scales;
@@ -47,6 +51,7 @@ constexpr Layout Q8_0 = {Scales::Half, 0, 512, 0, 1, 0, 544, 32, 34};
 constexpr Layout Q4_K = {Scales::SuperMin, 0, 256, 0, 8, 64, 288, 256, 144};
 constexpr Layout Q5_K = {Scales::SuperMin, 0, 256, 1, 8, 64, 352, 256, 176};
 constexpr Layout Q6_K = {Scales::SuperSigned, 32, 256, 2, 8, 32, 416, 256, 210};
+constexpr Layout MXFP4 = {Scales::Exponent, 16, 256, 0, 1, 0, 272, 32, 17};
 
 constexpr bool has_minimum(const Layout& l) { return l.scales == Scales::HalfMin || l.scales == Scales::SuperMin; }
 constexpr bool is_float(Format format) { return format >= Format::F16; }
@@ -61,6 +66,7 @@ constexpr const Layout& layout_of(Format format) {
     case Format::Q8_0: return Q8_0;
     case Format::Q4_K: return Q4_K;
     case Format::Q5_K: return Q5_K;
+    case Format::MXFP4: return MXFP4;
     default: return Q6_K;
   }
 }

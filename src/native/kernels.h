@@ -58,6 +58,15 @@ constexpr int CHUNK = 256;        // keys per partial softmax, counted from posi
 constexpr int MAX_QUERIES = 16;   // rows of one attend call
 constexpr int MAX_HEAD_WIDTH = 512;
 
+// How a feed-forward opens its gate. ClampedSwiglu is gpt-oss's: both within the limit (the gate only from above), then
+// (up + 1) * gate * sigmoid(1.702 gate).
+enum class Gate : int { Silu, Gelu, ClampedSwiglu };
+constexpr int NUM_GATES = 3;
+struct GateKind {
+  Gate gate;
+  float limit;  // of ClampedSwiglu
+};
+
 // A partial softmax of one query row: largest score, sum of weights, weighted values [head_width].
 struct Partial {
   float largest, sum;
@@ -76,12 +85,15 @@ struct Kernels {
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
   void (*add)(float* x, const float* y, int64_t n);
   void (*scale)(float* x, float by, int64_t n);
-  void (*gate)(bool gelu, const float* gate, const float* up, float* y, int64_t n);
+  void (*add_scaled)(float* x, const float* y, float by, int64_t n);  // x += by * y
+  void (*gate)(GateKind, const float* gate, const float* up, float* y, int64_t n);
   void (*rotate)(float* head, const float* cos, const float* sin, int head_width);
   void (*write_cache)(const HeadCache&, bool int8, int64_t position, int head_width, const float* key, const float* value);
   // Partials of keys [chunk * CHUNK, end_key) for every query row that sees one of them; `seen` says which do.
   void (*attend)(const HeadCache&, bool int8, const Queries&, int64_t chunk, int64_t end_key, Partial*, bool* seen);
   void (*merge)(Partial& into, const Partial& next, int head_width, bool first);
+  // The softmax's result, values / sum, [head_width]. A sink (or null) is one more score, without a value.
+  void (*finish)(const Partial&, const float* sink, int head_width, float* out);
   int64_t (*dots)(int64_t rounds);  // see peak.h
 };
 

@@ -28,8 +28,8 @@ struct Workspace::Step {
     });
     attend(team);
     by_rows(team, [&](int64_t r) { w.attended_.quantize(r); });
-    const Output out = {&layer.out, w.output_.x(), width};
-    multiply(team, w.attended_.view(), &out, 1);
+    const Product out = {w.attended_.view(), &layer.out, w.output_.x(), width};
+    multiply(team, &out, 1);
     by_rows(team, [&](int64_t r) {
       residual(r, layer.post_attention_norm);
       if (layer.gate.rows) normalise(r, layer.ffn_norm);
@@ -59,10 +59,11 @@ struct Workspace::Step {
 
   void multiply_qkv(Team& team) {
     float* y = w.qkv_.x();
-    const Output outputs[3] = {{&layer.q, y, qkv_width},
-                               {&layer.k, y + layer.heads * layer.head_width, qkv_width},
-                               {&layer.v, y + (layer.heads + layer.kv_heads) * layer.head_width, qkv_width}};
-    multiply(team, w.input_.view(), outputs, 3);
+    const Activations a = w.input_.view();
+    const Product products[3] = {{a, &layer.q, y, qkv_width},
+                                 {a, &layer.k, y + layer.heads * layer.head_width, qkv_width},
+                                 {a, &layer.v, y + (layer.heads + layer.kv_heads) * layer.head_width, qkv_width}};
+    multiply(team, products, 3);
   }
 
   HeadCache head_cache(const Segment& s, int64_t kv_head) const {
@@ -105,9 +106,8 @@ struct Workspace::Step {
   }
 
   void finish_row(const Task& task, int64_t i, const Partial& total) {
-    const int64_t flat = task.first + i, row = task.segment->first_row + flat / group;
-    float* out = w.attended_.row(row) + (task.kv_head * group + flat % group) * layer.head_width;
-    for (int64_t d = 0; d < layer.head_width; d++) out[d] = total.values[d] / total.sum;
+    const int64_t flat = task.first + i, row = task.segment->first_row + flat / group, head = task.kv_head * group + flat % group;
+    k.finish(total, layer.sinks ? layer.sinks + head : nullptr, (int)layer.head_width, w.attended_.row(row) + head * layer.head_width);
   }
 
   // Few tasks (decoding): chunks of one task run side by side and are merged afterwards, in order.
@@ -185,18 +185,19 @@ struct Workspace::Step {
 
   void feed(Team& team) {
     const int64_t ffn = layer.gate.rows, piece = 8 * BLOCK, pieces = (ffn + piece - 1) / piece;
-    const Output outputs[2] = {{&layer.gate, w.gates_.x(), 2 * ffn}, {&layer.up, w.gates_.x() + ffn, 2 * ffn}};
-    multiply(team, w.input_.view(), outputs, 2);
+    const Activations a = w.input_.view();
+    const Product products[2] = {{a, &layer.gate, w.gates_.x(), 2 * ffn}, {a, &layer.up, w.gates_.x() + ffn, 2 * ffn}};
+    multiply(team, products, 2);
     team.for_each(rows * pieces, std::max<int64_t>(1, rows * pieces / (8 * team.size())), [&](int64_t first, int64_t end) {
       for (int64_t i = first; i < end; i++) {
         const int64_t r = i / pieces, column = i % pieces * piece, stop = std::min(ffn, column + piece);
         const float* gate = w.gates_.row(r) + column;
-        k.gate(layer.gelu, gate, gate + ffn, w.fed_.row(r) + column, stop - column);
+        k.gate(layer.gate_kind, gate, gate + ffn, w.fed_.row(r) + column, stop - column);
         w.fed_.quantize(r, column, stop);
       }
     });
-    const Output down = {&layer.down, w.output_.x(), width};
-    multiply(team, w.fed_.view(), &down, 1);
+    const Product down = {w.fed_.view(), &layer.down, w.output_.x(), width};
+    multiply(team, &down, 1);
   }
 };
 

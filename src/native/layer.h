@@ -11,10 +11,11 @@ struct Layer {
   int64_t heads, kv_heads, head_width;
   float epsilon, query_scale;
   int window;  // keys seen; 0: all
-  bool gelu;
+  GateKind gate_kind;
   Matrix q, k, v, out, gate, up, down;  // the last three without rows: the layer ends after attention
   const float *attention_norm, *ffn_norm;
   const float *q_norm, *k_norm, *post_attention_norm, *post_ffn_norm;  // or null
+  const float* sinks;  // [heads] or null
 };
 
 // Some rows of the batch and the cache of their sequence, all layers:

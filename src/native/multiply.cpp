@@ -22,52 +22,48 @@ const uint8_t* packed_tiles(const Matrix& m, int64_t first, int64_t end) {
   return scratch.data();
 }
 
-void multiply_tiles(const Activations& a, const Output& out, int64_t first, int64_t end, int64_t first_row, int64_t end_row) {
-  const Matrix& m = *out.matrix;
+void multiply_tiles(const Product& p, int64_t first, int64_t end, int64_t first_row, int64_t end_row) {
+  const Matrix& m = *p.matrix;
   const Kernels& k = kernels();
   const uint8_t* tiles = packed_tiles(m, first, end);
   const int64_t size = tile_bytes(m.format, m.columns), rows = std::min((end - first) * TILE, m.rows - first * TILE);
-  float* y = out.y + first * TILE;
+  float* y = p.y + first * TILE;
   if (end - first > 1) {
-    k.panel(m.format, tiles, size, (int)(end - first), a, first_row, end_row, y, out.y_stride, (int)(rows - (end - first - 1) * TILE));
+    k.panel(m.format, tiles, size, (int)(end - first), p.a, first_row, end_row, y, p.y_stride, (int)(rows - (end - first - 1) * TILE));
   } else {
-    k.product(m.format, tiles, a, first_row, end_row, y, out.y_stride, (int)rows);
+    k.product(m.format, tiles, p.a, first_row, end_row, y, p.y_stride, (int)rows);
   }
   if (!m.bias) return;
   for (int64_t r = first_row; r < end_row; r++)
-    for (int64_t i = 0; i < rows; i++) y[r * out.y_stride + i] += m.bias[first * TILE + i];
+    for (int64_t i = 0; i < rows; i++) y[r * p.y_stride + i] += m.bias[first * TILE + i];
 }
 
-// Outputs cut into groups of tiles that are multiplied together: as many as caches allow and every thread has work.
-// The result does not depend on it.
-struct Groups {
-  int64_t rows, together;
+// A product cut into groups of tiles that are multiplied together, as many as caches allow and every thread has work,
+// by at most PANEL_MAX_ROWS rows of activations. The result does not depend on it.
+struct Cut {
+  int64_t together, groups, pieces;
 
-  Groups(const Output* outputs, int count, int64_t rows, int threads) : rows(rows) {
-    int64_t tiles = 0;
-    for (int i = 0; i < count; i++) tiles += num_tiles(outputs[i].matrix->rows);
-    together = rows < MANY_ROWS ? 2 : std::clamp<int64_t>(tiles / (4 * threads) / 2 * 2, 2, MAX_TILES_TOGETHER);
+  Cut(const Product& p, int64_t all_tiles, int threads) {
+    const int64_t most = p.a.rows < MANY_ROWS ? 2 : std::clamp<int64_t>(all_tiles / (4 * threads) / 2 * 2, 2, MAX_TILES_TOGETHER);
+    together = kernels().panel && !is_float(p.matrix->format) && p.a.rows >= MIN_PANEL_ROWS ? most : 1;
+    groups = (num_tiles(p.matrix->rows) + together - 1) / together;
+    pieces = groups * ((p.a.rows + PANEL_MAX_ROWS - 1) / PANEL_MAX_ROWS);
   }
-  int64_t size(const Matrix& m) const { return kernels().panel && !is_float(m.format) && rows >= MIN_PANEL_ROWS ? together : 1; }
-  int64_t count(const Matrix& m) const { return (num_tiles(m.rows) + size(m) - 1) / size(m); }
 };
 
 }  // namespace
 
-void multiply(Team& team, const Activations& a, const Output* outputs, int count) {
-  const Groups cut(outputs, count, a.rows, team.size());
-  int64_t groups = 0;
-  for (int i = 0; i < count; i++) groups += cut.count(*outputs[i].matrix);
-  const int64_t row_pieces = (a.rows + PANEL_MAX_ROWS - 1) / PANEL_MAX_ROWS;
-  const int64_t piece = std::max<int64_t>(1, groups / (team.size() * 8));
-  team.for_each(groups * row_pieces, piece, [&](int64_t first, int64_t end) {
-    for (int64_t item = first; item < end; item++) {
-      const int64_t row = item / groups * PANEL_MAX_ROWS;
-      int64_t group = item % groups;
-      const Output* out = outputs;
-      for (; group >= cut.count(*out->matrix); out++) group -= cut.count(*out->matrix);
-      const int64_t tile = group * cut.size(*out->matrix);
-      multiply_tiles(a, *out, tile, std::min(tile + cut.size(*out->matrix), num_tiles(out->matrix->rows)), row, std::min(a.rows, row + PANEL_MAX_ROWS));
+void multiply(Team& team, const Product* products, int64_t count) {
+  int64_t all_tiles = 0, pieces = 0;
+  for (int64_t i = 0; i < count; i++) all_tiles += num_tiles(products[i].matrix->rows);
+  for (int64_t i = 0; i < count; i++) pieces += Cut(products[i], all_tiles, team.size()).pieces;
+  team.for_each(pieces, std::max<int64_t>(1, pieces / (team.size() * 8)), [&](int64_t first, int64_t end) {
+    const Product* p = products;
+    Cut cut(*p, all_tiles, team.size());
+    for (int64_t item = first, skipped = 0; item < end; item++) {
+      for (; item - skipped >= cut.pieces; cut = Cut(*++p, all_tiles, team.size())) skipped += cut.pieces;
+      const int64_t row = (item - skipped) / cut.groups * PANEL_MAX_ROWS, tile = (item - skipped) % cut.groups * cut.together;
+      multiply_tiles(*p, tile, std::min(tile + cut.together, num_tiles(p->matrix->rows)), row, std::min(p->a.rows, row + PANEL_MAX_ROWS));
     }
   });
 }

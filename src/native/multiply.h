@@ -7,21 +7,25 @@
 
 namespace vortex {
 
-// One matrix of several that meet the same activations; y: [activation rows][y_stride], float.
-struct Output {
+// y = x * matrix^T + bias; y: [activation rows][y_stride], float.
+struct Product {
+  Activations a;
   const Matrix* matrix;
   float* y;
   int64_t y_stride;
 };
 
-// y = x * matrix^T + bias for every output. All members of the team call it; all see the result afterwards.
-void multiply(Team& team, const Activations& a, const Output* outputs, int count);
+// Several products side by side. All members of the team call it; all see the results afterwards.
+void multiply(Team& team, const Product* products, int64_t count);
 
 // A growing set of rows with room for their int8 form.
 class Rows {
  public:
   void reshape(int64_t rows, int64_t columns);
   Activations view() const { return view_; }
+  Activations view(int64_t first_row, int64_t num_rows) const {
+    return {num_rows, view_.columns, view_.x + first_row * view_.columns, view_.blocks + first_row * (view_.columns / BLOCK)};
+  }
   float* x() { return x_.data(); }
   float* row(int64_t r) { return x_.data() + r * view_.columns; }
   // Quantises columns [first, end) of a row, whole blocks of 32.

@@ -52,6 +52,7 @@ void read_codes(Format format, const uint8_t* block, int i, Codes& out) {
     case Format::Q5_1: nibbles16(block + 8, out); fifth_bits(block + 4, out); break;
     case Format::Q8_0: memcpy(out.code, block + 2, BLOCK); break;
     case Format::Q6_K: q6_codes(block, i, out); break;
+    case Format::MXFP4: nibbles16(block + 1, out); break;
     default: {  // Q4_K, Q5_K: 64 columns share 32 bytes
       const uint8_t* q = block + (format == Format::Q5_K ? 48 : 16) + 32 * (i / 2);
       for (int c = 0; c < BLOCK; c++) out.code[c] = i % 2 ? q[c] >> 4 : q[c] & 15;
@@ -86,6 +87,8 @@ void write_scales(Format format, const Layout& l, const uint8_t* gguf, int i, in
     case Scales::SuperSigned:
       scales[row] = gguf[192 + 2 * i];
       scales[16 + row] = gguf[193 + 2 * i];
+      break;
+    case Scales::Exponent: scales[row] = gguf[0];
   }
   (void)format;
 }
@@ -130,11 +133,17 @@ void pack_tile(Format format, const uint8_t* gguf, int rows, int64_t columns, ui
 
 namespace {
 
+// 2^(exponent - 128); the two smallest have no normal form.
+float power_of_two(uint8_t exponent) {
+  return bits_to_float(exponent < 2 ? 0x00200000u << exponent : (uint32_t)(exponent - 1) << 23);
+}
+
 int code_at(const Layout& l, const uint8_t* block, int row, int column) {
   const int j = column / 4, k = column % 4;
   if (l.codes_bytes == 512) return (int8_t)block[64 * j + 4 * row + k];
   const uint8_t byte = block[64 * (j % 4) + 4 * row + k];
   int code = j < 4 ? byte & 15 : byte >> 4;
+  if (l.scales == Scales::Exponent) return MXFP4_VALUES[code];
   for (int plane = 0; plane < l.planes; plane++)
     code |= (block[l.codes_bytes + 64 * plane + 4 * row + k] >> j & 1) << (4 + plane);
   return code - l.offset;
@@ -149,6 +158,8 @@ void unpack_block(const Layout& l, const uint8_t* header, const uint8_t* block, 
   } else if (l.scales == Scales::SuperMin) {
     scale[0] = scale[1] = half_to_float(read16(header + 2 * row)) * scales[row];
     minimum = -(half_to_float(read16(header + 32 + 2 * row)) * scales[16 + row]);
+  } else if (l.scales == Scales::Exponent) {
+    scale[0] = scale[1] = power_of_two(scales[row]);
   } else {
     for (int half = 0; half < 2; half++)
       scale[half] = half_to_float(read16(header + 2 * row)) * (int8_t)scales[16 * half + row];

@@ -152,7 +152,10 @@ static void panel(Format format, const uint8_t* tiles, int64_t tile_bytes, int c
     case Format::Q4_K: return go(product_panel<Q4_K>);
     case Format::Q5_K: return go(product_panel<Q5_K>);
     case Format::Q6_K: return go(product_panel<Q6_K>);
-    default: return;  // floats go tile by tile
+    case Format::MXFP4: return go(product_panel<MXFP4>);
+    case Format::F16:
+    case Format::BF16:
+    case Format::F32: return;  // floats go tile by tile
   }
 }
 

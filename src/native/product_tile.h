@@ -31,6 +31,15 @@ VORTEX_INLINE void add_plane(VB* code, VB plane) {
   code[7] = bor(code[7], plane_bit<BIT, 7>(plane));
 }
 
+// What a nibble of MXFP4 stands for, moved by its layout's offset of 16: unsigned and below 64, as `dot` wants it.
+alignas(16) constexpr uint8_t MXFP4_CODES[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
+
+// 2^(exponent - 128), in two factors since the smallest results have no normal form.
+VORTEX_INLINE V power_of_two(const uint8_t* exponent) {
+  const V wanted = vsub(vuint8(exponent), vset(128)), normal = vmax(wanted, vset(-126));
+  return vmul(vpow2(normal), vpow2(vsub(wanted, normal)));
+}
+
 template <Layout L>
 VORTEX_INLINE void unpack(const uint8_t* header, const uint8_t* p, int lane, Block& k) {
   if constexpr (L.codes_bytes == 512) {
@@ -41,6 +50,8 @@ VORTEX_INLINE void unpack(const uint8_t* header, const uint8_t* p, int lane, Blo
       k.code[j] = band(v, 15);
       k.code[j + 4] = band(bshr<4>(v), 15);
     }
+    if constexpr (L.scales == Scales::Exponent)
+      for (int j = 0; j < 8; j++) k.code[j] = blookup(MXFP4_CODES, k.code[j]);
     if constexpr (L.planes > 0) add_plane<4>(k.code, bload(p + 256 + 4 * lane));
     if constexpr (L.planes > 1) add_plane<5>(k.code, bload(p + 320 + 4 * lane));
   }
@@ -52,6 +63,8 @@ VORTEX_INLINE void unpack(const uint8_t* header, const uint8_t* p, int lane, Blo
     const V d = vhalf((const uint16_t*)header + lane);
     k.first = vmul(d, vint8((const int8_t*)scales + lane));
     k.second = vmul(d, vint8((const int8_t*)scales + 16 + lane));
+  } else if constexpr (L.scales == Scales::Exponent) {
+    k.d = power_of_two(scales + lane);
   } else {
     k.d = vhalf((const uint16_t*)scales + lane);
     if constexpr (L.scales == Scales::HalfMin) k.m = vhalf((const uint16_t*)(scales + 32) + lane);
@@ -180,6 +193,7 @@ static void product(Format format, const uint8_t* tile, const Activations& a, in
     case Format::Q4_K: return product_tile<Q4_K>(tile, a, row, end, y, y_stride, valid);
     case Format::Q5_K: return product_tile<Q5_K>(tile, a, row, end, y, y_stride, valid);
     case Format::Q6_K: return product_tile<Q6_K>(tile, a, row, end, y, y_stride, valid);
+    case Format::MXFP4: return product_tile<MXFP4>(tile, a, row, end, y, y_stride, valid);
     case Format::F16: return float_tile<Format::F16>(tile, a, row, end, y, y_stride, valid);
     case Format::BF16: return float_tile<Format::BF16>(tile, a, row, end, y, y_stride, valid);
     case Format::F32: return float_tile<Format::F32>(tile, a, row, end, y, y_stride, valid);

@@ -61,8 +61,25 @@ static void scale(float* x, float by, int64_t n) {
   over(n, x, x, x, [&](W a, W) { return wmul(a, factor); });
 }
 
+static void add_scaled(float* x, const float* y, float by, int64_t n) {
+  const W factor = wset(by);
+  over(n, x, y, x, [&](W a, W b) { return wfma(b, factor, a); });
+}
+
+static void clamped_swiglu(float largest, const float* gates, const float* up, float* y, int64_t n) {
+  const W one = wset(1), limit = wset(largest), least = wset(-largest);
+  over(n, gates, up, y, [&](W x, W u) {
+    x = wmin(x, limit);
+    u = wmax(wmin(u, limit), least);
+    const W minus = wmin(wmul(wset(-1.702f), x), wset(88));
+    return wmul(wdiv(x, wadd(one, wexp(minus))), wadd(u, one));
+  });
+}
+
 // x * sigmoid(x) * up; GELU (tanh form) is the same with sigmoid of 2 sqrt(2 / pi) (x + 0.044715 x^3).
-static void gate(bool gelu, const float* gates, const float* up, float* y, int64_t n) {
+static void gate(GateKind kind, const float* gates, const float* up, float* y, int64_t n) {
+  if (kind.gate == Gate::ClampedSwiglu) return clamped_swiglu(kind.limit, gates, up, y, n);
+  const bool gelu = kind.gate == Gate::Gelu;
   const W one = wset(1), highest = wset(88);
   over(n, gates, up, y, [&](W x, W u) {
     const W cubic = wmul(wmul(wset(1.5957691216f), x), wfma(wmul(wset(0.044715f), x), x, one));

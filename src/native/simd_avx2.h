@@ -61,6 +61,9 @@ VORTEX_INLINE void opaque(VB& x) { asm volatile("" : "+x"(x)); }
 VORTEX_INLINE VB bload(const uint8_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
 VORTEX_INLINE VB band(VB a, uint8_t mask) { return _mm256_and_si256(a, _mm256_set1_epi8((char)mask)); }
 VORTEX_INLINE VB bor(VB a, VB b) { return _mm256_or_si256(a, b); }
+VORTEX_INLINE VB blookup(const uint8_t* table, VB places) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i*)table)), places);
+}
 template <int N> VORTEX_INLINE VB bshr(VB a) { return _mm256_srli_epi16(a, N); }
 template <int N> VORTEX_INLINE VB bshl(VB a) { return _mm256_slli_epi16(a, N); }
 

@@ -58,6 +58,9 @@ VORTEX_INLINE void opaque(VB& x) { asm volatile("" : "+v"(x)); }
 VORTEX_INLINE VB bload(const uint8_t* p) { return _mm512_loadu_si512(p); }
 VORTEX_INLINE VB band(VB a, uint8_t mask) { return _mm512_and_si512(a, _mm512_set1_epi8((char)mask)); }
 VORTEX_INLINE VB bor(VB a, VB b) { return _mm512_or_si512(a, b); }
+VORTEX_INLINE VB blookup(const uint8_t* table, VB places) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_load_si128((const __m128i*)table)), places);
+}
 template <int N> VORTEX_INLINE VB bshr(VB a) { return _mm512_srli_epi16(a, N); }
 template <int N> VORTEX_INLINE VB bshl(VB a) { return _mm512_slli_epi16(a, N); }
 

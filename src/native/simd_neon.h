@@ -63,6 +63,7 @@ VORTEX_INLINE void opaque(VB& x) { asm volatile("" : "+w"(x)); }
 VORTEX_INLINE VB bload(const uint8_t* p) { return vld1q_u8(p); }
 VORTEX_INLINE VB band(VB a, uint8_t mask) { return vandq_u8(a, vdupq_n_u8(mask)); }
 VORTEX_INLINE VB bor(VB a, VB b) { return vorrq_u8(a, b); }
+VORTEX_INLINE VB blookup(const uint8_t* table, VB places) { return vqtbl1q_u8(vld1q_u8(table), places); }
 template <int N> VORTEX_INLINE VB bshr(VB a) { return vshrq_n_u8(a, N); }
 template <> VORTEX_INLINE VB bshr<0>(VB a) { return a; }
 template <int N> VORTEX_INLINE VB bshl(VB a) { return vshlq_n_u8(a, N); }

@@ -60,6 +60,7 @@ inline void opaque(VB& x) { asm volatile("" : "+m"(x.v)); }
 inline VB bload(const uint8_t* p) { VB r; memcpy(r.v, p, sizeof r.v); return r; }
 inline VB band(VB a, uint8_t mask) { return each_byte([&](int i) { return a.v[i] & mask; }); }
 inline VB bor(VB a, VB b) { return each_byte([&](int i) { return a.v[i] | b.v[i]; }); }
+inline VB blookup(const uint8_t* table, VB places) { return each_byte([&](int i) { return table[places.v[i]]; }); }  // places < 16
 template <int N> inline VB bshr(VB a) { return each_byte([&](int i) { return a.v[i] >> N; }); }
 template <int N> inline VB bshl(VB a) { return each_byte([&](int i) { return a.v[i] << N; }); }
 

@@ -108,3 +108,18 @@ def test_what_does_not_fit_is_refused(native: ModuleType) -> None:
         matrix(np.zeros((1, 96), np.float32))
     with pytest.raises(ValueError, match="outside"):
         matrix.gather(np.array([16]))
+
+
+def test_the_smallest_and_largest_exponents_are_exact(native: ModuleType) -> None:
+    data = random_rows(Format.MXFP4, 6, 32)
+    data[:, 0] = [0, 1, 2, 127, 240, 250]
+    matrix = packed(Format.MXFP4, data, 6, 32)
+    assert np.array_equal(matrix.gather(np.arange(6)), reference.dense(Format.MXFP4, data, 6, 32))
+    x = np.zeros((1, 32), np.float32)
+    x[0, :2] = [1, -1]
+    expected, seen = reference.product(Format.MXFP4, data, (6, 32), x), set()
+    for name in native.available():
+        native.use(name)
+        seen.add(matrix(x).tobytes())
+        np.testing.assert_allclose(matrix(x), expected, rtol=1e-5, atol=1e-38)
+    assert len(seen) == 1

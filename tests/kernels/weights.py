@@ -20,6 +20,9 @@ def random_rows(kind: Format, rows: int, columns: int, seed: int = 0) -> np.ndar
         values = rng.standard_normal((rows, columns)).astype(np.float32).view(np.uint32)
         return (values >> 16).astype(np.uint16).view(np.uint8)
     blocks = rng.integers(0, 256, (rows * columns // kind.column_multiple, kind.block_bytes), dtype=np.uint8)
+    if kind == Format.MXFP4:
+        blocks[:, 0] = rng.integers(118, 125, len(blocks))
+        return blocks.reshape(rows, -1)
     for at in SCALES_AT.get(kind, (0,)):
         scales = (rng.standard_normal((len(blocks), 1)) * 0.01).astype(np.float16)
         blocks[:, at : at + 2] = scales.view(np.uint8)

@@ -29,6 +29,8 @@ def random_tensor(kind: Type, rows: int = 6, columns: int = 512) -> RawTensor:
     for at in halves:  # fp16 scales stay finite
         scales = rng.uniform(0.01, 0.1, blocks.shape[:2]).astype(np.float16)
         blocks[..., at : at + 2] = scales[..., None].view(np.uint8)
+    if kind == Type.MXFP4:  # an exponent
+        blocks[..., 0] = rng.integers(118, 125, blocks.shape[:2])
     return RawTensor(kind, rows, columns, blocks.reshape(rows, -1))
 
 
@@ -36,7 +38,9 @@ def random_tensor(kind: Type, rows: int = 6, columns: int = 512) -> RawTensor:
 def test_affine_codes_are_the_weights(kind: Type) -> None:
     tensor = random_tensor(kind)
     codes, oracle = affine(tensor), dense(tensor)
-    tolerance = 1 / 127 if kind == Type.Q6_K else 1e-6  # Q6_K is rounded, the others are exact up to one rounding
+    tolerance = (
+        1 / 127 if kind in {Type.Q6_K, Type.MXFP4} else 1e-6
+    )  # these two are rounded, the others are exact up to one rounding
     assert np.abs(codes.dense() - oracle).max() <= tolerance * np.abs(oracle).max()
     assert codes.code.max() < 2**codes.bits
     assert codes.bits == (4 if kind in {Type.Q4_0, Type.Q4_1, Type.Q4_K} else 8)

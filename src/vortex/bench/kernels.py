@@ -176,6 +176,9 @@ def _random_rows(kind: Format, rows: int, columns: int, seed: int) -> np.ndarray
         half = values.astype(np.float16) if kind == Format.F16 else (values.view(np.uint32) >> 16).astype(np.uint16)
         return half.view(np.uint8)
     blocks = rng.integers(0, 256, (rows * columns // kind.column_multiple, kind.block_bytes), dtype=np.uint8)
+    if kind == Format.MXFP4:
+        blocks[:, 0] = 121
+        return blocks.reshape(rows, -1)
     at = 208 if kind == Format.Q6_K else 0
     width = 4 if kind in {Format.Q4_1, Format.Q5_1, Format.Q4_K, Format.Q5_K} else 2
     blocks[:, at : at + width] = np.full(width // 2, 0.01, np.float16).view(np.uint8)

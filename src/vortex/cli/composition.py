@@ -15,6 +15,8 @@ from vortex.errors import DownloadError, ModelNotFound
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 
 if TYPE_CHECKING:
+    from vortex.config.schema import Settings
+    from vortex.decode.drafter import Drafter
     from vortex.models.decoder import Decoder
     from vortex.models.loading import LoadOptions
     from vortex.models.model_cache import ResolvedModel
@@ -134,6 +136,10 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
         default_max_tokens=settings.decode.max_new_tokens,
         context_tokens=settings.kv.window_size,
+        entropy_top_k=settings.bad.entropy_top_k,
+        max_block=settings.bad.max_block,
+        drafters=drafters_for(settings),
+        drafts_always=settings.bad.any_rounding,
     )
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
     structured = StructuredDecoding(opened.tokenizer)
@@ -146,6 +152,17 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         constrain=structured.constrain,
         read_answer=structured.read_answer,
     )
+
+
+def drafters_for(settings: Settings) -> tuple[Drafter, ...]:
+    """Who guesses ahead, as the settings ask."""
+    from vortex.decode.adjacency_drafter import AdjacencyDrafter
+    from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
+
+    if not settings.bad.enabled:
+        return ()
+    history = (HistoryDrafter(settings.bad.history_tokens),) if settings.bad.history_tokens else ()
+    return (SuffixDrafter(), *history, AdjacencyDrafter())
 
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:

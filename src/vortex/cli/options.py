@@ -38,3 +38,8 @@ BudgetOption = Annotated[
         help="Memory for weights, like 2.2GB; the rest is paged from disk. Same answers, slower.",
     ),
 ]
+
+BadOption = Annotated[
+    bool | None,
+    typer.Option("--bad/--no-bad", help="Guess tokens ahead, several to a sweep. Same answers, sooner."),
+]

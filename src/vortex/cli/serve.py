@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, BadOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.cli.checkup import Finding
@@ -36,6 +36,7 @@ def serve(
     model: ModelOption = None,
     backend: BackendOption = None,
     budget: BudgetOption = None,
+    bad: BadOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
     port: Annotated[int | None, typer.Option(help="0: any free port.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the key that clients must send.")] = None,
@@ -63,6 +64,7 @@ def serve(
         "model.name": model,
         "model.backend": backend,
         "runtime.cache_vram_budget_mb": budget,
+        "bad.enabled": bad,
         "server.host": host,
         "server.port": port,
     }

@@ -80,8 +80,20 @@ class DecodeSettings(Section):
 
 
 class BadSettings(Section):
-    """Limits of sampling that block decoding shares (BAD)."""
+    """Several tokens from one sweep (BAD), and the limits of sampling that it shares."""
 
+    enabled: bool = Field(default=True, description="Guess tokens ahead; the answer is the same, and sooner there.")
+    max_block: int = Field(default=32, ge=1, le=64, description="Most tokens of one answer in a sweep; 1: no guesses.")
+    history_tokens: int = Field(
+        default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
+    )
+    any_rounding: bool = Field(
+        default=False,
+        description="Guess on devices too whose rounding depends on a block's width: answers may then differ.",
+    )
+    entropy_top_k: int = Field(
+        default=20, ge=0, description="Likeliest tokens that a token's entropy is taken over; 0: do not measure it."
+    )
     penalty_window: int = Field(default=256, ge=0, description="Last tokens that penalties look at; 0: all of them.")
     top_p_min_k: int = Field(default=1, ge=1, description="Nucleus sampling keeps at least this many candidates.")
     top_p_max_k: int = Field(default=0, ge=0, description="... and at most this many; 0: no limit.")

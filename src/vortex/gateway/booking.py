@@ -54,7 +54,7 @@ class Books:
     def sent(self, booking: Booking) -> None:
         if not booking.sent_at:
             booking.sent_at = _now()
-            self.metrics.added.observe(booking.sent_at - booking.request.arrived)
+            self.metrics.added.add(booking.sent_at - booking.request.arrived)
 
     def decided(self, booking: Booking, decision: Decision) -> None:
         self.metrics.count_decision(decision.mode.value, decision.reason)
@@ -66,13 +66,13 @@ class Books:
         if not booking.first_token_at:
             booking.first_token_at = _now()
             ttft_s = booking.first_token_at - booking.sent_at
-            self.metrics.ttft.observe(ttft_s)
+            self.metrics.ttft.add(ttft_s)
             if booking.facts.stream:
                 self.homeostat.saw_first_token(booking.first_token_at, ttft_s * 1000)
 
     def close(self, booking: Booking, evidence: Evidence, decision: Decision) -> None:
-        self.metrics.requests.labels(booking.outcome).inc()
-        self.metrics.escalations.inc(booking.escalated)
+        self.metrics.outcomes[booking.outcome] += 1
+        self.metrics.escalations += booking.escalated
         if booking.outcome in {"ok", "failed"}:
             self.homeostat.saw_end(_now(), failed=booking.outcome == "failed")
         self.ledger.request(evidence, decision, (booking.conversation, booking.facts.text), self._outcome(booking))

@@ -22,9 +22,10 @@ class Format(IntEnum):
     Q4_K = 5
     Q5_K = 6
     Q6_K = 7
-    F16 = 8
-    BF16 = 9
-    F32 = 10
+    MXFP4 = 8
+    F16 = 9
+    BF16 = 10
+    F32 = 11
 
     @property
     def column_multiple(self) -> int:
@@ -44,7 +45,16 @@ class Format(IntEnum):
         return self >= Format.F16
 
 
+class Gate(IntEnum):
+    """How a feed-forward opens its gate, by DecoderConfig's names. Numbers are those of src/native/kernels.h."""
+
+    silu = 0
+    gelu_tanh = 1
+    clamped_swiglu = 2
+
+
 _BLOCK_BYTES = {
     Format.Q4_0: 18, Format.Q4_1: 20, Format.Q5_0: 22, Format.Q5_1: 24, Format.Q8_0: 34,
-    Format.Q4_K: 144, Format.Q5_K: 176, Format.Q6_K: 210, Format.F16: 2, Format.BF16: 2, Format.F32: 4,
+    Format.Q4_K: 144, Format.Q5_K: 176, Format.Q6_K: 210, Format.MXFP4: 17,
+    Format.F16: 2, Format.BF16: 2, Format.F32: 4,
 }  # fmt: skip

@@ -73,7 +73,7 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
         return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
     folder = packed_folder(source, options)
     config = _limited(DecoderConfig.from_json(folder.metadata["config"]), options.context_limit)
-    make_compute = _native_compute if _runs_natively(options, config) else _torch_compute
+    make_compute = _native_compute if _runs_natively(options) else _torch_compute
     return LoadedModel(Decoder(config, make_compute(config, folder, options)), load_tokenizer(folder.path))
 
 
@@ -95,7 +95,7 @@ def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
         folder = _existing(Path(f"{stem}.{PACKED_TAG}-{options.form}.c3"), options)
         if folder is not None:
             return folder
-    tag, _ = _packing(options, open_checkpoint(source).config)
+    tag, _ = _packing(options)
     path = Path(f"{stem}.{tag}-{options.form}.c3")
     return _existing(path, options) or pack_model(source, path, options)
 
@@ -117,7 +117,7 @@ def _existing(path: Path, options: LoadOptions) -> C3Folder | None:
 def pack_model(source: Path, path: Path, options: LoadOptions) -> C3Folder:
     """A new `.c3` folder at `path`, tokenizer and all."""
     checkpoint = open_checkpoint(source)
-    _, pack = _packing(options, checkpoint.config)
+    _, pack = _packing(options)
     metadata: dict[str, object] = {
         "config": checkpoint.config.to_json(),
         "source": source.name,
@@ -144,12 +144,12 @@ def fingerprint(source: Path) -> str:
     return digest.hexdigest()
 
 
-def _runs_natively(options: LoadOptions, config: DecoderConfig | None = None) -> bool:
-    """The native core on a CPU, torch on a GPU, where the core was not built, and for experts.
+def _runs_natively(options: LoadOptions) -> bool:
+    """The native core on a CPU; torch on a GPU and where the core was not built.
 
     Asks torch only where a GPU may be.
     """
-    if options.device == "cuda" or not dispatch.usable() or (config is not None and config.num_experts):
+    if options.device == "cuda" or not dispatch.usable():
         return False
     if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
         return True
@@ -160,14 +160,16 @@ def _runs_natively(options: LoadOptions, config: DecoderConfig | None = None) ->
     return not torch.cuda.is_available()
 
 
-def _packing(options: LoadOptions, config: DecoderConfig) -> tuple[str, Pack]:
+def _packing(options: LoadOptions) -> tuple[str, Pack]:
     """The tag of the packed folder's name, and what fills it."""
-    if _runs_natively(options, config):
+    if _runs_natively(options):
         from vortex.models import native_pack
 
         return native_pack.PACKED_TAG, native_pack.pack
     if not _has_torch():
-        raise MissingCapability("models with experts run on torch, which is not installed: pip install 'vortex[torch]'")
+        raise MissingCapability(
+            "without the native core torch is needed: pip install 'vortex[torch]', or reinstall with g++"
+        )
     from vortex.models import torch_pack
 
     return torch_pack.packed_tag(), torch_pack.pack

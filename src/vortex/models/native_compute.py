@@ -14,17 +14,17 @@ from typing import Any, cast
 import numpy as np
 
 from vortex.c3.folder import TensorEntry
-from vortex.c3.sources import WeightSource, units_of
+from vortex.c3.sources import Lease, WeightSource, units_of
 from vortex.errors import UnsupportedModel
 from vortex.kernels import dispatch
-from vortex.kernels.formats import Format
+from vortex.kernels.formats import Format, Gate
 from vortex.kernels.packed import PackedMatrix, pack
-from vortex.models.checkpoint import layer_names
+from vortex.models.checkpoint import FEED_FORWARD, layer_names
 from vortex.models.compute import Batch
 from vortex.models.decoder_config import DecoderConfig
-from vortex.models.expert_router import route, rows_of
+from vortex.models.expert_router import route_batch
 from vortex.models.native_cache import NativeCache
-from vortex.models.native_pack import LAYER_MATRICES, NUM_ATTENTION, PACKED_TAG
+from vortex.models.native_pack import LAYER_MATRICES, PACKED_TAG
 from vortex.types import Exactness
 
 HEAD_MULTIPLE, LARGEST_HEAD = 16, 512  # src/native/kernels.h
@@ -45,6 +45,7 @@ class NativeCompute:
 
     exactness = Exactness.BITWISE
     prefill_chunk = 128
+    row_share = 0.1  # 4 rows take 1.2 and 8 rows 1.8 times one (docs/kernels.md)
 
     def __init__(
         self, config: DecoderConfig, source: WeightSource, *, threads: int = 0, int8_cache: bool = False
@@ -56,7 +57,8 @@ class NativeCompute:
             )
         self.config, self.source, self.int8_cache = config, source, int8_cache
         self.native = dispatch.load(threads)
-        self.workspace = self.native.Workspace()
+        self.workspace, self.expert_workspace = self.native.Workspace(), self.native.ExpertWorkspace()
+        self.gate = int(Gate[config.activation])
         vectors, _ = layer_names(config)
         self.norms = [
             {name: self._vector(f"layers.{index}.{name}") for name in vectors} for index in range(config.num_layers)
@@ -130,7 +132,7 @@ class NativeCompute:
     def _layer(self, index: int, matrices: list[PackedMatrix]) -> Any:
         config, norms = self.config, dict(self.norms[index])
         named = dict(zip(LAYER_MATRICES, matrices, strict=not config.num_experts))
-        biases = {name: norms.pop(f"{name}_bias") for name in "qkv"} if config.qkv_bias else {}
+        biases = {name: norms[f"{name}_bias"] for name in LAYER_MATRICES if f"{name}_bias" in norms}
         shape = {
             "heads": config.num_heads,
             "kv_heads": config.num_kv_heads,
@@ -138,27 +140,47 @@ class NativeCompute:
             "window": config.window(index),
             "epsilon": config.norm_epsilon,
             "query_scale": config.query_scale,
-            "gelu": config.activation == "gelu_tanh",
+            "gate": self.gate,
+            "swiglu_limit": config.swiglu_limit,
         }
         return self.native.Layer(shape, {name: matrix.native for name, matrix in named.items()}, norms, biases)
 
     def _add_experts(self, index: int, x_BD: np.ndarray) -> None:
-        """Each expert sees its rows as they come, in ascending order of experts: a row's bits are its own affair."""
-        config, normed_BD = self.config, np.empty_like(x_BD)
-        self.native.rms_norm(x_BD, self.norms[index]["ffn_norm"], config.norm_epsilon, normed_BD)
-        scores = self.routers[index](normed_BD)
-        routes = [route(each, config.experts_per_token, config.normalise_experts) for each in scores]
-        taken = [[expert for expert, _ in each] for each in routes]
-        out_BD = np.zeros_like(x_BD)
-        for expert, lease in self.source.experts(index, taken):
-            prefix = f"layers.{index}.experts.{expert}."
-            names = [f"{prefix}{name}.0" for name in LAYER_MATRICES[NUM_ATTENTION:]]
-            gate, up, down = (_matrix(self.source.entries[name], lease.views[name]) for name in names)
-            rows, shares = rows_of(expert, routes)
-            activated = gate(normed_BD[rows])
-            self.native.apply_gate(config.activation == "gelu_tanh", activated, up(normed_BD[rows]))
-            out_BD[rows] += down(activated) * shares[:, None]
+        """Experts in ascending order, so that a row's bits are its own affair. Those that stay go in one call."""
+        config, vectors = self.config, self.norms[index]
+        normed_BD, out_BD = np.empty_like(x_BD), np.zeros_like(x_BD)
+        self.native.rms_norm(x_BD, vectors["ffn_norm"], config.norm_epsilon, normed_BD)
+        scores_BE = self.routers[index](normed_BD) + vectors.get("router_bias", np.float32(0))
+        routed = route_batch(scores_BE, config.experts_per_token, config.normalise_experts)
+        waiting: list[tuple[Any, np.ndarray, np.ndarray]] = []
+        for expert, lease in self.source.experts(index, routed.experts_BK.tolist()):
+            waiting.append((self._expert(f"layers.{index}.experts.{expert}", lease), *routed.of(expert)))
+            if not lease.lasts:
+                self._feed(waiting, normed_BD, out_BD)
+                waiting = []
+        self._feed(waiting, normed_BD, out_BD)
         x_BD += out_BD
+
+    def _feed(self, experts: list[tuple[Any, np.ndarray, np.ndarray]], x_BD: np.ndarray, out_BD: np.ndarray) -> None:
+        """Adds to `out` what each (expert, its rows, its shares) gives; one call or several, the same bits."""
+        if experts:
+            self.expert_workspace.run(*(list(part) for part in zip(*experts, strict=True)), x_BD, out_BD)
+
+    def _expert(self, unit: str, lease: Lease) -> Any:
+        if unit in self.resident:
+            return self.resident[unit]
+        views, entries = lease.views, self.source.entries
+        names = {name: f"{unit}.{name}.0" for name in FEED_FORWARD}
+        biases = {name: f"{unit}.{name}_bias.0" for name in FEED_FORWARD if self.config.expert_biases}
+        made = self.native.Expert(
+            {name: _matrix(entries[full], views[full]).native for name, full in names.items()},
+            {name: views[full].view(np.float32) for name, full in biases.items()},
+            self.gate,
+            self.config.swiglu_limit,
+        )
+        if lease.lasts:
+            self.resident[unit] = made
+        return made
 
     def _router(self, name: str) -> PackedMatrix:
         shape = (self.config.num_experts, self.config.width)

@@ -5,8 +5,8 @@ Layouts in the `.c3` folder:
   ggml_<FORMAT>    rows as GGUF has them (the embedding, of which a sweep reads a few rows)
   f32              vectors
 A layer is one unit, `layers.3.matrices`, in the order of LAYER_MATRICES; with experts, its attention is one and each
-expert is one (`layers.3.experts.7`). The head is `head`. Floats become Q8_0 (or what `form` asks for), formats that the
-core does not know as well; a width that has no whole blocks stays BF16.
+expert is one (`layers.3.experts.7`: gate, up, down, and their biases). The head is `head`. Floats become Q8_0 (or what
+`form` asks for), formats that the core does not know as well; a width that has no whole blocks stays BF16.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vortex.c3.folder import C3Writer
 from vortex.errors import UnsupportedModel
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import pack as pack_tiles
-from vortex.models.checkpoint import Checkpoint, RawTensor, layer_names
+from vortex.models.checkpoint import EXPERT_BIASES, FEED_FORWARD, Checkpoint, RawTensor, layer_names
 from vortex.models.formats import dense
 
 PACKED_TAG = "tiles16"
@@ -55,9 +55,9 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
         progress(config.num_layers + 1, config.num_layers + 1)
 
 
-def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str) -> None:
+def _add_vector(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: str = "") -> None:
     values = dense(checkpoint.tensor(name))[0]
-    writer.add(name, "f32", values.shape, values)
+    writer.add(stored_as or name, "f32", values.shape, values)
 
 
 def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: str) -> None:
@@ -65,9 +65,12 @@ def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: st
     router = dense(checkpoint.tensor(prefix + "router"))
     writer.add(prefix + "router", "f32", router.shape, router)
     for expert in range(checkpoint.config.num_experts):
-        for name in LAYER_MATRICES[NUM_ATTENTION:]:
+        for name in FEED_FORWARD:
             full = f"{prefix}experts.{expert}.{name}"
             _add_matrix(checkpoint, writer, full, f"{full}.0", form)
+        for name in EXPERT_BIASES if checkpoint.config.expert_biases else ():
+            full = f"{prefix}experts.{expert}.{name}"
+            _add_vector(checkpoint, writer, full, f"{full}.0")
 
 
 def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: str, form: str) -> None:

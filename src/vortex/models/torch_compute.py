@@ -36,6 +36,7 @@ class TorchCompute:
 
     exactness = Exactness.ARGMAX
     prefill_chunk = 128
+    row_share = 0.35
 
     def __init__(self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu") -> None:
         self.config, self.source = config, source

@@ -1,0 +1,1 @@
+"""Tensor operations of the core's blocks, each a readable reference beside a fast form."""

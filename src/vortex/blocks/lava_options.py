@@ -1,0 +1,50 @@
+"""What LAVA's two forms have in common: its options, and the order in which pairs are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPEN_BELOW = 0.5  # a key less like every centroid than this opens an empty cluster while there is one
+CLUSTER_FILL = 2  # a cluster holds at most this many times its fair share of the slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LavaOptions:
+    """slots: pairs that are kept. write_every: tokens of a chunk; writes: pairs of it that are written at most.
+
+    on_surprise: of those only the ones whose surprise exceeds `threshold`. rank: what chooses them, `surprise` or (to
+    compare with) `random`. read_every: tokens per read; between reads the last one is kept. top_k: slots per read, 0:
+    all. clusters: coarse to fine over this many, `cluster_top` of them looked into; 0: exact. merge_cosine: more
+    similar keys share a slot. half_life: chunks after which an unused pair counts half. usage: how far a read, beside
+    what was written, protects a pair.
+    """
+
+    heads: int
+    key_dim: int
+    value_dim: int
+    slots: int
+    write_every: int = 16
+    writes: int = 8
+    on_surprise: bool = False
+    threshold: float = 0.25
+    rank: str = "surprise"
+    read_every: int = 1
+    top_k: int = 0
+    clusters: int = 0
+    cluster_top: int = 4
+    merge_cosine: float = 0.98
+    half_life: float = 256.0
+
+    @property
+    def writes_per_chunk(self) -> int:
+        return min(self.writes, self.write_every)
+
+    @property
+    def cluster_slots(self) -> int:
+        """Most slots of one cluster."""
+        return -(-CLUSTER_FILL * self.slots // max(1, self.clusters))
+
+
+def random_rank(position: int) -> float:
+    """A number in [0, 1) that depends on the token's position alone."""
+    return ((position * 2654435761 + 12345) & 0xFFFFFFFF) / 2**32
