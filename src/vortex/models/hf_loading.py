@@ -59,7 +59,7 @@ def load_hf(source: Path, options: LoadOptions) -> LoadedHf:
     if missing := missing_files(folder):
         raise ModelFileError(f"the folder {folder} is not a whole model: {', '.join(missing)} missing")
     config = _config_of(folder)
-    device = _device(options.device)
+    device = _device(options.device, options.threads)
     dtype = _dtype(options.form, config, device)
     tokenizer = load_tokenizer(folder)
     from vortex.models.hf import HfModel
@@ -109,9 +109,10 @@ def check_supported(config: Any) -> None:
         )
 
 
-def _device(wanted: str) -> torch.device:
+def _device(wanted: str, threads: int) -> torch.device:
     import torch
 
+    torch.set_num_threads(threads or os.cpu_count() or 1)
     has_gpu = torch.cuda.is_available()
     if wanted == "cuda" and not has_gpu:
         raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
@@ -136,12 +137,15 @@ def _dtype(form: str, config: Any, device: torch.device) -> torch.dtype:
 
 
 def _load_resident(folder: Path, dtype: torch.dtype) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         return AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
+    except SafetensorError as error:
+        raise ModelFileError(f"{folder} has a damaged safetensors file ({error}); fetch it again") from error
     except (ValueError, KeyError, OSError, TypeError, ImportError, RuntimeError) as error:
         raise UnsupportedModel(f"transformers cannot load {folder}: {_reason(error)}") from error
 

@@ -117,7 +117,7 @@ class Joined:
 _joined: ContextVar[Joined] = ContextVar("joined")
 
 
-class JoinedCache(Cache):  # type: ignore[misc] # transformers is not typed
+class JoinedCache(Cache):
     """What a model takes for its cache: puts every stretch's keys and values into the store of its sequence."""
 
     def __init__(self, joined: Joined) -> None:
