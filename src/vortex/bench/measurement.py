@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
+    "device-tier": "vortex.bench.device_tier:DeviceTierMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",

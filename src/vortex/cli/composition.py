@@ -204,6 +204,7 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
         prefetch_depth=settings.c3.prefetch_depth,
         compress=compress,
         lock_memory=settings.c3.pinned_memory,
+        host_cache_bytes=settings.c3.host_cache_mb * 10**6,
     )
 
 

@@ -64,6 +64,9 @@ class C3Settings(Section):
 
     prefetch_depth: int = Field(default=1, ge=1, le=64, description="Layers read ahead of the one in use.")
     pinned_memory: bool = Field(default=False, description="Lock weight memory, so that it is never swapped out.")
+    host_cache_mb: int = Field(
+        default=0, ge=0, description="On a GPU: megabytes (10^6) of weights kept in ordinary memory before the disk."
+    )
 
 
 class DecodeSettings(Section):
@@ -138,6 +141,25 @@ class VortexTokSettings(Section):
     )
 
 
+class TrainCoreSettings(Section):
+    """`vortex train-core`."""
+
+    size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
+    window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
+    batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn ten times faster.")
+    weight_decay: float = Field(default=0.1, ge=0, description="Of matrices; gates and norms have none.")
+    schedule: Literal["cosine", "wsd"] = Field(
+        default="cosine", description="cosine: falls all the way; wsd: stays, and falls in the last fifth."
+    )
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        default="auto", description="auto: bf16 with autocast on a GPU, else float32."
+    )
+    save_every: int = Field(default=200, ge=1, description="Steps between two states that a kill leaves whole.")
+    mtp_k: int = Field(default=2, ge=0, le=8, description="Heads that predict tokens beyond the next.")
+    depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
+
+
 class Settings(Section):
     """All settings of one run. Immutable."""
 
@@ -150,6 +172,7 @@ class Settings(Section):
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
+    train_core: TrainCoreSettings = TrainCoreSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})
