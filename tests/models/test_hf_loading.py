@@ -46,9 +46,7 @@ def test_a_paged_model_has_the_resident_bits(name: str, tmp_path: Path) -> None:
 
 def test_the_tokenizer_is_the_folders_own(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", "llama", torch.bfloat16)
-    loaded = load_hf(
-        folder, LoadOptions(packed_root=tmp_path, threads=1 / "made", device="cpu", threads=1, form="bf16")
-    )
+    loaded = load_hf(folder, LoadOptions(packed_root=tmp_path / "made", device="cpu", threads=1, form="bf16"))
     assert loaded.model.model.dtype == torch.bfloat16
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("¿qué? <s>")) == "¿qué? <s>"
 
