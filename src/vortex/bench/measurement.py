@@ -21,6 +21,7 @@ MEASUREMENTS = {
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
     "device-tier": "vortex.bench.device_tier:DeviceTierMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
+    "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",

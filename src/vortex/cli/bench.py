@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_gateway, bench_kernels, bench_paging, bench_serve, bench_structured, bench_tokenizer
+from vortex.cli import (
+    bench_gateway,
+    bench_kernels,
+    bench_paging,
+    bench_quality,
+    bench_serve,
+    bench_structured,
+    bench_tokenizer,
+)
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -36,9 +44,11 @@ def register(app: typer.Typer) -> None:
     group.command("fidelity")(fidelity)
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
+    group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
     bench_paging.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
+    group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
