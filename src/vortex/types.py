@@ -50,21 +50,26 @@ class SweepOutput:
     """Rows of all spans in order; `logits_rows[i]` and `hidden_rows[i]` are those of span i (maybe empty).
 
     logits: [wanted, vocab] float32. hidden: [wanted, width] float32 after the last norm, or None.
+    draft_logits: [wanted, heads, vocab] float32 beside `logits` (same rows) where a model has further heads that guess
+    ahead, or None; head k guesses the token k + 2 places behind the row's.
     """
 
     logits: np.ndarray
     logits_rows: tuple[slice, ...]
     hidden: np.ndarray | None = None
     hidden_rows: tuple[slice, ...] = ()
+    draft_logits: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SweepCost:
-    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, arithmetic operations."""
+    """What one sweep would cost: bytes fetched from slower storage, bytes read from memory, arithmetic operations; and
+    the seconds it would take, as learned from sweeps like it (None: nothing is known yet)."""
 
     bytes_to_fetch: int
     bytes_to_read: int
     flops: int
+    seconds: float | None = None
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -123,6 +128,7 @@ class ChatRequest:
     model: str | None = None
     messages: tuple[ChatMessage, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    suffix: str | None = None  # what follows the gap that the answer fills; `prompt` is then text
     sampling: SamplingOptions = SamplingOptions()
     max_tokens: int | None = None
     min_tokens: int = 0

@@ -17,6 +17,7 @@ def register(group: typer.Typer) -> None:
     group.command("c3")(c3)
     group.command("routes")(routes)
     group.command("paged-linear")(paged_linear)
+    group.command("device-tier")(device_tier)
 
 
 def c3(
@@ -95,3 +96,18 @@ def paged_linear(
         product=dense_product(dtype, accum_fp32=accum_fp32), dtype=dtype, width=width, num_linears=linears, rows=rows
     )
     present(run_measurement(measurement), json_out, None)
+
+
+def device_tier(
+    *,
+    device: Annotated[str, typer.Option("--device", help="As torch names it: cuda, cuda:1, cpu.")] = "cuda",
+    layers: Annotated[int, typer.Option(min=3, help="Of an 8B-shaped model.")] = 6,
+    width: Annotated[int, typer.Option(min=256, help="Of the model; a multiple of 512.")] = 4096,
+    json_out: JsonOutOption = None,
+) -> None:
+    """A random model on a GPU: resident against paged from memory and from disk. The same bits first."""
+    from vortex.bench.device_tier import DeviceTierMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.bench import present
+
+    present(run_measurement(DeviceTierMeasurement(device=device, layers=layers, width=width)), json_out, None)

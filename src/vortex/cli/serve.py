@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, BadOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.cli.checkup import Finding
@@ -36,6 +36,7 @@ def serve(
     model: ModelOption = None,
     backend: BackendOption = None,
     budget: BudgetOption = None,
+    bad: BadOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
     port: Annotated[int | None, typer.Option(help="0: any free port.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the key that clients must send.")] = None,
@@ -63,6 +64,7 @@ def serve(
         "model.name": model,
         "model.backend": backend,
         "runtime.cache_vram_budget_mb": budget,
+        "bad.enabled": bad,
         "server.host": host,
         "server.port": port,
     }
@@ -79,6 +81,7 @@ def serve(
 def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     """The port is taken first: to load a model in vain takes longer than to be told."""
     from vortex.cli.composition import open_backend
+    from vortex.cli.embedder import with_embedder
     from vortex.cli.terminal import notice
     from vortex.server.app import create_app
     from vortex.server.process import bind, run
@@ -86,7 +89,10 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
-    app = create_app(open_backend(loaded), options, _checkups(loaded))
+    backend = open_backend(loaded)
+    if loaded.settings.model.backend not in {"fake", "http"}:
+        backend = with_embedder(backend)
+    app = create_app(backend, options, _checkups(loaded))
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:

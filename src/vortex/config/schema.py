@@ -30,9 +30,9 @@ class ModelSettings(Section):
         default=None, description="Model used, with a notice, where the profile's own cannot be had."
     )
     gpu_memory_gb: float = Field(default=0.0, ge=0, description="GPU memory the profile's model needs; 0: none.")
-    backend: Literal["local", "http", "hash", "fake"] = Field(
+    backend: Literal["local", "hf", "http", "hash", "fake"] = Field(
         default="local",
-        description="local: in this process; http: a running server; hash, fake: without weights, for tests.",
+        description="local: in this process; hf: here, by transformers; http: a running server; hash, fake: for tests.",
     )
     compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
         default="auto",
@@ -64,6 +64,9 @@ class C3Settings(Section):
 
     prefetch_depth: int = Field(default=1, ge=1, le=64, description="Layers read ahead of the one in use.")
     pinned_memory: bool = Field(default=False, description="Lock weight memory, so that it is never swapped out.")
+    host_cache_mb: int = Field(
+        default=0, ge=0, description="On a GPU: megabytes (10^6) of weights kept in ordinary memory before the disk."
+    )
 
 
 class DecodeSettings(Section):
@@ -80,8 +83,20 @@ class DecodeSettings(Section):
 
 
 class BadSettings(Section):
-    """Limits of sampling that block decoding shares (BAD)."""
+    """Several tokens from one sweep (BAD), and the limits of sampling that it shares."""
 
+    enabled: bool = Field(default=True, description="Guess tokens ahead; the answer is the same, and sooner there.")
+    max_block: int = Field(default=32, ge=1, le=64, description="Most tokens of one answer in a sweep; 1: no guesses.")
+    history_tokens: int = Field(
+        default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
+    )
+    any_rounding: bool = Field(
+        default=False,
+        description="Guess on devices too whose rounding depends on a block's width: answers may then differ.",
+    )
+    entropy_top_k: int = Field(
+        default=20, ge=0, description="Likeliest tokens that a token's entropy is taken over; 0: do not measure it."
+    )
     penalty_window: int = Field(default=256, ge=0, description="Last tokens that penalties look at; 0: all of them.")
     top_p_min_k: int = Field(default=1, ge=1, description="Nucleus sampling keeps at least this many candidates.")
     top_p_max_k: int = Field(default=0, ge=0, description="... and at most this many; 0: no limit.")
@@ -126,6 +141,25 @@ class VortexTokSettings(Section):
     )
 
 
+class TrainCoreSettings(Section):
+    """`vortex train-core`."""
+
+    size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
+    window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
+    batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn ten times faster.")
+    weight_decay: float = Field(default=0.1, ge=0, description="Of matrices; gates and norms have none.")
+    schedule: Literal["cosine", "wsd"] = Field(
+        default="cosine", description="cosine: falls all the way; wsd: stays, and falls in the last fifth."
+    )
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        default="auto", description="auto: bf16 with autocast on a GPU, else float32."
+    )
+    save_every: int = Field(default=200, ge=1, description="Steps between two states that a kill leaves whole.")
+    mtp_k: int = Field(default=2, ge=0, le=8, description="Heads that predict tokens beyond the next.")
+    depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
+
+
 class Settings(Section):
     """All settings of one run. Immutable."""
 
@@ -138,6 +172,7 @@ class Settings(Section):
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
+    train_core: TrainCoreSettings = TrainCoreSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vortex.decode.logprobs import chosen_and_top, entropy_nats
+from vortex.decode.bad import AnswerDrafts
+from vortex.decode.logprobs import chosen_and_top, rough_entropy_nats
 from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
 from vortex.protocols import SequenceState, Tokenizer
@@ -39,13 +40,16 @@ class Choice:
         entropy_top_k: int = 0,
     ) -> None:
         self.state: SequenceState | None = None  # set when the prompt has been swept
+        self.drafts: AnswerDrafts | None = None  # what guesses ahead, where that is done
+        self.sampled: list[int] = []  # the last sweep's tokens
+        self.newest_entropy_nats: float | None = None
         self.block: list[int] = []
         self.num_tokens = 0
         self.num_sweeps = 0
         self.entropy_nats = 0.0  # summed over the answer's tokens, where it is measured
         self.finish_reason: FinishReason | None = None
         self.text = text
-        self._sampler = sampler
+        self.sampler = sampler
         self._ending = ending
         self._tokenizer = tokenizer
         self._top_logprobs = top_logprobs
@@ -57,10 +61,12 @@ class Choice:
         logits: [positions, vocab] float32. Returns how many of the block's tokens stand: the newest one always does,
         and each guess behind it that equals what was sampled before it.
         """
+        self.sampled = []
         for num_kept, row in enumerate(logits, start=1):
-            token_id = self._sampler.choose(row)
-            self._sampler.advance(token_id)
+            token_id = self.sampler.choose(row)
+            self.sampler.advance(token_id)
             self._append(token_id, row)
+            self.sampled.append(token_id)
             if self.finish_reason or num_kept >= len(self.block) or self.block[num_kept] != token_id:
                 break
         self.block = [token_id]
@@ -72,7 +78,14 @@ class Choice:
         if not self.text.stopped:
             self.text.finish()
 
+    @property
+    def left_tokens(self) -> int:
+        """Tokens that the answer may still have."""
+        return self._ending.max_tokens - self.num_tokens
+
     def close(self) -> None:
+        if self.drafts is not None:
+            self.drafts.close()
         if self.state is not None:
             self.state.close()
             self.state = None
@@ -80,12 +93,13 @@ class Choice:
     def _append(self, token_id: int, row: np.ndarray) -> None:
         self.num_tokens += 1
         if self._entropy_top_k:
-            self.entropy_nats += entropy_nats(row, self._entropy_top_k)
+            self.newest_entropy_nats = rough_entropy_nats(row, self._entropy_top_k)
+            self.entropy_nats += self.newest_entropy_nats
         if token_id in self._ending.end_ids:
             self.finish(FinishReason.STOP)
             return
         self.text.push(token_id, self._logprob(token_id, row), may_stop=self.num_tokens > self._ending.min_tokens)
-        if self.text.stopped or self._sampler.is_finished:
+        if self.text.stopped or self.sampler.is_finished:
             self.finish(FinishReason.STOP)
         elif self.num_tokens >= self._ending.max_tokens:
             self.finish(FinishReason.LENGTH)

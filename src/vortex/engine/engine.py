@@ -16,6 +16,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from vortex.decode.bad import BlockDecoding
+from vortex.engine.boarding import Boarding
 from vortex.engine.job import Job
 from vortex.engine.mailbox import Post
 from vortex.engine.options import EngineOptions
@@ -24,7 +26,7 @@ from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.engine.scheduler import Scheduler, Ticket
 from vortex.errors import BackendError, Overloaded, VortexError
 from vortex.protocols import Counting, LanguageModel
-from vortex.types import BackendStatus, SweepOutput
+from vortex.types import BackendStatus, Exactness, SweepOutput
 
 _log = logging.getLogger(__name__)
 _COUNTERS = (
@@ -49,6 +51,7 @@ class Engine:
             chunk_tokens=model.prefill_chunk,
             prefill_tokens_per_sweep=options.prefill_tokens_per_sweep,
         )
+        self._boarding = _boarding(model, options, self._vocab_size)
         self._post = Post()
         self._counters = dict.fromkeys(_COUNTERS, 0.0)
         self._changed = threading.Condition()  # guards the scheduler and the two flags
@@ -74,6 +77,7 @@ class Engine:
         counters = {
             **self._counters,
             **(self._model.counters() if isinstance(self._model, Counting) else {}),
+            **(self._boarding.blocks.counters() if self._boarding else {}),
             "prefix_hits": float(self._prefixes.hits),
             "prefix_evictions": float(self._prefixes.evictions),
             "prefix_bytes": float(self._prefixes.resident_bytes),
@@ -118,9 +122,15 @@ class Engine:
     def _step(self) -> None:
         riders = self._schedule()
         if riders:
+            if self._boarding:
+                self._boarding.board(riders)
+            started = time.perf_counter()
             output = self._sweep(riders)
+            sweep_s = time.perf_counter() - started
             if output is not None:
                 self._sample(riders, output)
+                if self._boarding:
+                    self._boarding.settle(riders, output, sweep_s)
                 self._emit(riders)
         self._post.deliver()
 
@@ -233,6 +243,14 @@ class Engine:
         self._post.deliver()
         self._prefixes.clear()
         self._model.close()
+
+
+def _boarding(model: LanguageModel, options: EngineOptions, vocab_size: int) -> Boarding | None:
+    """None where nothing is guessed: nobody is there to guess, or a block's width would show in the answer."""
+    keeps_law = model.exactness is Exactness.BITWISE or options.drafts_always
+    if not options.drafters or options.max_block < 2 or not keeps_law:
+        return None
+    return Boarding(model, BlockDecoding(options.drafters, vocab_size), options.max_block)
 
 
 def _model_failed(error: Exception) -> BackendError:

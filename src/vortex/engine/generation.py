@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vortex.decode.draft_counts import DraftCounts
 from vortex.engine.choice import Choice
 from vortex.engine.mailbox import Mailbox
 from vortex.protocols import SequenceState
@@ -109,6 +110,8 @@ class Generation:
             "prompt_sweeps": float(self._prompt_sweeps),
             "decode_sweeps": float(max(choice.num_sweeps for choice in self.choices)),
         }
+        if drafts := [choice.drafts.counts for choice in self.choices if choice.drafts is not None]:
+            counters |= sum(drafts, start=DraftCounts()).counters()
         entropy_nats = sum(choice.entropy_nats for choice in self.choices)
         if entropy_nats:
             counters["mean_entropy_nats"] = entropy_nats / sum(choice.num_tokens for choice in self.choices)

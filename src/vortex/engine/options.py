@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vortex.decode.drafter import Drafter
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
@@ -15,6 +17,9 @@ class EngineOptions:
     default_max_tokens: tokens of an answer whose request names no limit.
     entropy_top_k: report the mean entropy of an answer's tokens over this many likeliest ones; 0: do not measure it.
     context_tokens: most tokens of one conversation; 0: the model's own context.
+    max_block: most tokens of one answer in a sweep (its newest and guesses behind it); 1: nothing is guessed.
+    drafters: who guesses; empty: nobody.
+    drafts_always: guess although the model's rounding depends on a block's width, and answers might depend on it.
     """
 
     max_slots: int = 8
@@ -24,3 +29,6 @@ class EngineOptions:
     default_max_tokens: int = 2048
     entropy_top_k: int = 0
     context_tokens: int = 0
+    max_block: int = 32
+    drafters: tuple[Drafter, ...] = ()
+    drafts_always: bool = False

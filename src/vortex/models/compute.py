@@ -79,6 +79,11 @@ class Compute(Protocol):
         """Of those, bytes that come from slower storage."""
         ...
 
+    @property
+    def row_share(self) -> float:
+        """What a further row takes of a sweep of one, before it was measured (models/sweep_clock.py)."""
+        ...
+
     def counters(self) -> Mapping[str, float]:
         """What paging did since the start (docs/c3.md); empty where nothing is paged."""
         ...

@@ -6,6 +6,7 @@ what is committed. Does no arithmetic itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,10 @@ import numpy as np
 from vortex.errors import ContextOverflow
 from vortex.models.compute import Batch, Compute, KeyValueCache, Segment
 from vortex.models.decoder_config import DecoderConfig
+from vortex.models.sweep_clock import SweepClock
 from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+
+PAGED_ROW_SHARE = 0.02  # reading from disk takes the time, until that is measured
 
 
 class DecoderState:
@@ -62,6 +66,7 @@ class Decoder:
     def __init__(self, config: DecoderConfig, compute: Compute) -> None:
         self.config = config
         self.compute = compute
+        self.clock = SweepClock(PAGED_ROW_SHARE if compute.bytes_to_fetch else compute.row_share)
 
     @property
     def vocab_size(self) -> int:
@@ -83,6 +88,7 @@ class Decoder:
         return DecoderState(self.compute.new_cache())
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
+        started = time.perf_counter()
         batch = self._batch(spans)
         x = self.compute.embed(batch)
         for layer in range(self.config.num_layers):
@@ -91,6 +97,7 @@ class Decoder:
         logits = self.compute.logits(x, wanted) if len(wanted) else np.empty((0, self.vocab_size), np.float32)
         hidden_rows, wanted_hidden = _rows(spans, batch, {Want.ALL_HIDDEN: None})
         hidden = self.compute.hidden(x, wanted_hidden) if len(wanted_hidden) else None
+        self.clock.observe(len(batch.token_ids), time.perf_counter() - started)
         return SweepOutput(logits, logits_rows, hidden, hidden_rows)
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
@@ -98,7 +105,10 @@ class Decoder:
         cache_bytes = sum(span.state.resident_bytes for span in spans)
         num_weights = self.config.num_layers * self._weights_per_layer() + self.vocab_size * self.config.width
         return SweepCost(
-            self.compute.bytes_to_fetch, self.compute.weight_bytes + cache_bytes, 2 * num_rows * num_weights
+            bytes_to_fetch=self.compute.bytes_to_fetch,
+            bytes_to_read=self.compute.weight_bytes + cache_bytes,
+            flops=2 * num_rows * num_weights,
+            seconds=self.clock.seconds(num_rows),
         )
 
     def counters(self) -> Mapping[str, float]:

@@ -36,8 +36,10 @@ def _mix(value: int) -> int:
 class HashModelOptions:
     """vocab_size: tokens. width: of hidden rows. favour: [vocab] added to all logits, to make an end likely or rare.
 
-    delay_s: every sweep takes at least this long. fail_at: numbers of sweeps (from 0) that raise BackendError.
-    on_sweep: called before each sweep with its number and spans; it may watch, wait or raise.
+    looks_back: logits depend on that many last tokens alone (0: on all), so that answers repeat themselves.
+    delay_s: every sweep takes at least this long. row_share: what a further row is said to cost. fail_at: numbers of
+    sweeps (from 0) that raise BackendError. on_sweep: called before each sweep with its number and spans; it may watch,
+    wait or raise.
     """
 
     vocab_size: int = 262
@@ -46,17 +48,27 @@ class HashModelOptions:
     width: int = 32
     remembers_cuts: bool = False
     favour: np.ndarray | None = None
+    looks_back: int = 0
     delay_s: float = 0.0
     fail_at: frozenset[int] = frozenset()
+    row_share: float = 0.1
     on_sweep: Callable[[int, Sequence[Span]], None] | None = None
 
 
+def _hash_of(value: int, token_ids: Sequence[int]) -> int:
+    for token_id in token_ids:
+        value = _mix(value * _GAMMA + token_id + 1)
+    return value
+
+
 class HashState:
-    def __init__(self, model: HashModel, sequence_hash: int = 0, length: int = 0) -> None:
+    def __init__(self, model: HashModel, sequence_hash: int = 0, length: int = 0, tail: tuple[int, ...] = ()) -> None:
         self._model = model
+        self._tail = tail  # the last tokens, where logits depend on them alone
         self._hash = sequence_hash
         self._length = length
         self._pending: list[int] | None = None  # the hash after each token of the span that waits for its commit
+        self._swept: tuple[int, ...] = ()
         self._closed = False
         model.open_states += 1
 
@@ -72,11 +84,16 @@ class HashState:
         """The hash after each token; kept until `commit` says how many of them stand."""
         assert not self._closed, "a closed state was swept"
         assert self._pending is None, "a state was swept before its last span was committed"
-        value = _mix(self._hash ^ (self._length + 1)) if remembers_cuts else self._hash
-        hashes = []
-        for token_id in token_ids:
-            value = _mix(value * _GAMMA + token_id + 1)
-            hashes.append(value)
+        if looks_back := self._model.options.looks_back:
+            self._swept = text = (*self._tail, *token_ids)
+            ends = range(len(self._tail) + 1, len(text) + 1)
+            hashes = [_hash_of(0, text[max(0, end - looks_back) : end]) for end in ends]
+        else:
+            value = _mix(self._hash ^ (self._length + 1)) if remembers_cuts else self._hash
+            hashes = []
+            for token_id in token_ids:
+                value = _hash_of(value, (token_id,))
+                hashes.append(value)
         self._pending = hashes
         return hashes
 
@@ -86,11 +103,13 @@ class HashState:
         if num_tokens:
             self._hash = self._pending[num_tokens - 1]
             self._length += num_tokens
+            if looks_back := self._model.options.looks_back:
+                self._tail = self._swept[: len(self._tail) + num_tokens][-looks_back:]
         self._pending = None
 
     def snapshot(self) -> HashState:
         assert not self._closed, "a closed state has no snapshot"
-        return HashState(self._model, self._hash, self._length)
+        return HashState(self._model, self._hash, self._length, self._tail)
 
     def close(self) -> None:
         if not self._closed:
@@ -147,7 +166,9 @@ class HashModel:
         )
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
-        return SweepCost(0, 0, sum(len(span.token_ids) for span in spans))
+        """A further row takes `row_share` of a sweep of one."""
+        num_rows = sum(len(span.token_ids) for span in spans)
+        return SweepCost(0, 0, num_rows, seconds=1e-3 * (1 + self.options.row_share * (num_rows - 1)))
 
     def close(self) -> None:
         """Nothing to give back."""

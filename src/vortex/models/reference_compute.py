@@ -51,6 +51,7 @@ class ReferenceCompute:
 
     exactness = Exactness.BITWISE
     prefill_chunk = 64
+    row_share = 1.0
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.config = checkpoint.config

@@ -36,8 +36,12 @@ class TorchCompute:
 
     exactness = Exactness.ARGMAX
     prefill_chunk = 128
+    row_share = 0.35
 
-    def __init__(self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu") -> None:
+    def __init__(
+        self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu", unpack_trunk: bool = False
+    ) -> None:
+        """unpack_trunk: what lasts is made dense once, where memory allows."""
         self.config, self.source = config, source
         self.device = torch.device(device)
         vectors, _ = layer_names(config)
@@ -60,6 +64,7 @@ class TorchCompute:
                 with source.lease(unit) as lease:
                     self.resident[unit] = PackedLinear(source.entries, lease.views, self.device, unpack=True)
         self._pinned: dict[str, PackedLinear] = {}
+        self._unpack_trunk = unpack_trunk
         entry = source.entries["embedding"]
         self.embedding_type = GGMLQuantizationType[entry.layout.removeprefix("ggml_")]
         self.embedding = source.read("embedding").reshape(config.vocab_size, -1)
@@ -130,7 +135,10 @@ class TorchCompute:
         if unit in self.resident:
             return self.resident[unit](x_BD, groups).float()
         with self.source.lease(unit) as lease:
-            linear = self._pinned.get(unit) or PackedLinear(self.source.entries, lease.views, self.device)
+            linear = self._pinned.get(unit)
+            if linear is None:
+                unpack = self._unpack_trunk and lease.lasts
+                linear = PackedLinear(self.source.entries, lease.views, self.device, unpack=unpack)
             if lease.lasts:
                 self._pinned[unit] = linear
             return linear(x_BD, groups).float()

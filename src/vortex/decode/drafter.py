@@ -1,0 +1,76 @@
+"""What guesses the next tokens of an answer: a small protocol, so that lookups, tables and models draft side by side.
+
+A guess costs nothing but time when it is wrong: what stands is what was sampled. So a drafter promises nothing; one
+that raises, names ids outside the vocabulary, or takes longer than it saves is left out (draft_sources.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vortex.decode.sampler import SamplerState
+
+MAX_EVIDENCE = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A chain of guessed tokens. evidence: for each of them, how much speaks for it, 0 to MAX_EVIDENCE, in a measure of
+    the drafter's own; what it is worth is learned (acceptance.py)."""
+
+    token_ids: Sequence[int]
+    evidence: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSoFar:
+    """What a drafter is told of an answer when it begins: prompt and first token, and how its tokens are chosen."""
+
+    token_ids: Sequence[int]
+    sampler: SamplerState
+
+
+class DraftPath(Protocol):
+    """A drafter's view of one answer. Belongs to one thread."""
+
+    def extend(self, token_ids: Sequence[int]) -> None:
+        """These tokens stand now."""
+        ...
+
+    def propose(self, ahead: Sequence[int], limit: int) -> Proposal | None:
+        """At most `limit` tokens that may follow what stands and `ahead` (guesses of other drafters)."""
+        ...
+
+    def close(self) -> None:
+        """The answer ended."""
+        ...
+
+
+class Drafter(Protocol):
+    """One per engine; may remember across answers. `is_dear`: asked only where cheap ones found nothing."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_dear(self) -> bool: ...
+
+    def begin(self, answer: AnswerSoFar) -> DraftPath: ...
+
+
+class ReadsHeads(Protocol):
+    """A path that drafts from the model's own further heads (multi-token prediction)."""
+
+    def receive_heads(self, head_logits: np.ndarray) -> None:
+        """Logits of the heads at the last token that stands, float32 [heads, vocab]: head k guesses the token k + 2
+        places behind it (the next one is sampled from the model's first head)."""
+        ...
+
+
+def bucket(count: int) -> int:
+    """0, 1, 2-3, 4-7, 8-15, ... to 0, 1, 2, 3, 4, ...: evidence from a length."""
+    return min(count.bit_length(), MAX_EVIDENCE)

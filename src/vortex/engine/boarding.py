@@ -1,0 +1,97 @@
+"""Puts guesses behind the newest tokens of the answers that ride in the coming sweep, and tells drafters how it went.
+
+Between decode/bad.py, which knows guesses and prices, and the sweep loop, which knows riders. Belongs to the engine's
+thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vortex.decode.bad import AnswerDrafts, BlockDecoding, Price
+from vortex.decode.drafter import AnswerSoFar
+from vortex.engine.choice import Choice
+from vortex.engine.riders import BlockRider, Rider
+from vortex.protocols import LanguageModel
+from vortex.types import Span, SweepCost, SweepOutput
+
+GUESSED_BYTES_PER_S = 10e9  # for models that do not say how long a sweep takes: any memory, ...
+GUESSED_FETCHED_BYTES_PER_S = 1e9  # ... any disk ...
+GUESSED_FLOPS = 200e9  # ... and any two cores
+
+
+class Boarding:
+    """max_block: most tokens of one answer in one sweep, the newest included."""
+
+    def __init__(self, model: LanguageModel, blocks: BlockDecoding, max_block: int) -> None:
+        self.blocks = blocks
+        self._model = model
+        self._max_block = max_block
+        self._plain_s: float | None = None  # what the sweep under way would have taken without guesses
+
+    def board(self, riders: Sequence[Rider]) -> None:
+        """Give every answer among the riders its block."""
+        self._plain_s = None
+        choices = [rider.choice for rider in riders if isinstance(rider, BlockRider)]
+        if not choices:
+            return
+        for rider in riders:
+            if isinstance(rider, BlockRider) and rider.choice.drafts is None:
+                text = [*rider.ticket.job.prompt_ids, *rider.choice.block]
+                rider.choice.drafts = self.blocks.begin(AnswerSoFar(text, rider.choice.sampler))
+        answers = [_drafts(choice) for choice in choices]
+        limits = [self._limit(choice) for choice in choices]
+        guesses = self.blocks.choose_blocks(answers, limits, self._price(riders))
+        for choice, answer, guess in zip(choices, answers, guesses, strict=True):
+            choice.block = [choice.block[0], *answer.board(guess)]
+
+    def settle(self, riders: Sequence[Rider], output: SweepOutput, sweep_s: float) -> None:
+        """The sweep's rows have become tokens."""
+        num_answers = sum(isinstance(rider, BlockRider) for rider in riders)
+        for index, rider in enumerate(riders):
+            if not isinstance(rider, BlockRider) or not rider.ticket.slots or rider.choice.drafts is None:
+                continue
+            choice, drafts = rider.choice, rider.choice.drafts
+            drafts.settle(
+                choice.sampled,
+                sweep_s=sweep_s / num_answers,
+                plain_s=self._plain_s or sweep_s,
+                entropy_nats=choice.newest_entropy_nats,
+            )
+            if output.draft_logits is not None:
+                row = output.logits_rows[index].start + len(choice.sampled) - 1
+                drafts.receive_heads(output.draft_logits[row])
+
+    def _limit(self, choice: Choice) -> int:
+        """Guesses that can be of use: within the block, the answer's limit and the context."""
+        limits = [self._max_block - 1, choice.left_tokens - 1]
+        if self._model.context_length is not None and choice.state is not None:
+            limits.append(self._model.context_length - choice.state.length - 1)
+        return max(min(limits), 0)
+
+    def _price(self, riders: Sequence[Rider]) -> Price:
+        spans = [rider.span() for rider in riders]
+        first = next(span for span, rider in zip(spans, riders, strict=True) if isinstance(rider, BlockRider))
+        known: dict[int, float] = {}
+
+        def price(num_guesses: int) -> float:
+            if num_guesses not in known:
+                guesses = [Span(first.state, [0] * num_guesses)] if num_guesses else []
+                known[num_guesses] = seconds_of(self._model.sweep_cost([*spans, *guesses]))
+            self._plain_s = known.get(0)
+            return known[num_guesses]
+
+        return price
+
+
+def seconds_of(cost: SweepCost) -> float:
+    """What a sweep takes: as the model knows, else by what any machine gives."""
+    if cost.seconds is not None:
+        return cost.seconds
+    computing_s = cost.bytes_to_read / GUESSED_BYTES_PER_S + cost.flops / GUESSED_FLOPS
+    return max(cost.bytes_to_fetch / GUESSED_FETCHED_BYTES_PER_S, computing_s) or 1.0
+
+
+def _drafts(choice: Choice) -> AnswerDrafts:
+    assert choice.drafts is not None, "an answer begins before it boards"
+    return choice.drafts
