@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
+    "core-quality": "vortex.bench.core_quality:CoreQualityMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
     "structured": "vortex.bench.structured:StructuredMeasurement",
 }

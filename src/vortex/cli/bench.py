@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_gateway, bench_kernels, bench_paging, bench_serve, bench_structured, bench_tokenizer
+from vortex.cli import (
+    bench_core_quality,
+    bench_gateway,
+    bench_kernels,
+    bench_paging,
+    bench_serve,
+    bench_structured,
+    bench_tokenizer,
+)
 from vortex.cli.options import BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -41,6 +49,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
