@@ -30,9 +30,9 @@ class ModelSettings(Section):
         default=None, description="Model used, with a notice, where the profile's own cannot be had."
     )
     gpu_memory_gb: float = Field(default=0.0, ge=0, description="GPU memory the profile's model needs; 0: none.")
-    backend: Literal["local", "http", "hash", "fake"] = Field(
+    backend: Literal["local", "hf", "http", "hash", "fake"] = Field(
         default="local",
-        description="local: in this process; http: a running server; hash, fake: without weights, for tests.",
+        description="local: in this process; hf: here, by transformers; http: a running server; hash, fake: for tests.",
     )
     compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
         default="auto",
