@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "kernels": "vortex.bench.kernels:KernelsMeasurement",
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
+    "attach": "vortex.bench.attach:AttachMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
     "device-tier": "vortex.bench.device_tier:DeviceTierMeasurement",
     "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
