@@ -21,7 +21,7 @@ from vortex.bench.peer import Peer
 from vortex.bench.report import Report
 from vortex.c3.sizes import spell_bytes
 
-PROCESS_BYTES = 900 * 10**6  # of the limit, for torch and transformers around the weights
+PROCESS_BYTES = 600 * 10**6  # of the limit, for torch and transformers around the weights
 LAYERS = 10  # of the random model: 103 MB each
 
 
@@ -103,12 +103,14 @@ class AttachMeasurement:
 def _random_model(folder: Path) -> Path:
     """A Llama shape in bfloat16, a layer after the other, so that it never lies in memory twice."""
     import torch
+    import transformers
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config = LlamaConfig(
         hidden_size=2048, intermediate_size=5632, num_hidden_layers=LAYERS, num_attention_heads=32,
         num_key_value_heads=8, vocab_size=8192, max_position_embeddings=2048,
     )  # fmt: skip
+    transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
     return folder

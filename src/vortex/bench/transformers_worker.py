@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 import xxhash
 
+from vortex.c3.attachment import Attachment
 from vortex.c3.calibration import read_rate
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.tile_reader import ReadShape
@@ -35,7 +36,7 @@ RATE_SAMPLE_BYTES = 256 << 20
 class Worker:
     def __init__(self) -> None:
         self.model: Any = None
-        self.attachment: Any = None
+        self.attachment: Attachment | None = None
 
     def version(self) -> dict[str, Any]:
         import accelerate
@@ -45,12 +46,14 @@ class Worker:
 
     def pack(self, folder: str, work: str, budget_bytes: int) -> dict[str, Any]:
         _, attachment = open_transformers(Path(folder), _options(work, budget_bytes, 1))
+        assert attachment is not None, "a budget pages"
         attachment.close()
         return {}
 
     def load(self, kind: str, folder: str, work: str, budget_bytes: int, threads: int) -> dict[str, Any]:
         if kind == "attach":
             self.model, self.attachment = open_transformers(Path(folder), _options(work, budget_bytes, threads))
+            assert self.attachment is not None, "a budget pages"
             counters = self.attachment.counters()
             sizes = {
                 "resident_bytes": counters["resident_bytes"],
@@ -75,6 +78,7 @@ class Worker:
         return {"seconds": seconds}
 
     def disk_rate(self) -> dict[str, Any]:
+        assert self.attachment is not None, "only ours knows its disk"
         packed = self.attachment.weights.folder
         disk = self.attachment.weights.pager.disk
         with DirectFile(packed.weights_path) as file:
