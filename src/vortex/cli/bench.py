@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex.cli import (
+    bench_core,
     bench_gateway,
     bench_kernels,
     bench_paging,
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
     bench_paging.register(group)
+    bench_core.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)

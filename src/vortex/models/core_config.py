@@ -24,7 +24,7 @@ class CoreConfig:
     """Widths are numbers of channels; `key_dim` and `value_dim` are per head; `*_conv` are taps, `local_window` tokens.
 
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
-    The `lava_*` fields up to `lava_usage` are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
+    The other `lava_*` fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
     depth_gating: layers from `depth_min` on may be skipped, and a token takes at most `depth_max` layers (0: all);
     `depth_target` is the share of gated layers that training aims at. compile_step: torch.compile of every layer,
     compile_local_mixer_step: of the local mixers alone. ssm_path_dropout: share of training sequences for which LAVA
