@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "kernels --attention": "vortex.bench.attention:AttentionMeasurement",
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
+    "attach": "vortex.bench.attach:AttachMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
     "device-tier": "vortex.bench.device_tier:DeviceTierMeasurement",
     "core parity": "vortex.bench.core_parity:ParityMeasurement",

@@ -17,6 +17,7 @@ from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafter import Drafter
+    from vortex.models.core_loading import CoreOptions
     from vortex.models.decoder import Decoder
     from vortex.models.loading import LoadOptions
     from vortex.models.model_cache import ResolvedModel
@@ -211,10 +212,13 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     from vortex.cli.terminal import warn
     from vortex.kernels import dispatch
+    from vortex.models.core_checkpoint import is_core
     from vortex.models.loading import load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
 
     options = load_options(resolved, loaded)
+    if is_core(resolved.path):
+        return _load_core(resolved, loaded)
     if options.device != "cuda" and not dispatch.usable():
         warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
     found = load_model(resolved.path, options)
@@ -228,6 +232,35 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
         chat_format=TemplateChatFormat(found.tokenizer),
         licence=resolved.licence,
         origin=resolved.origin,
+    )
+
+
+def _load_core(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.models.core_loading import load_core
+
+    found = load_core(resolved.path, load_options(resolved, loaded), core_options(loaded.settings))
+    return OpenedModel(
+        name=resolved.name,
+        path=resolved.path,
+        model=found.model,
+        tokenizer=found.tokenizer,
+        chat_format=found.chat_format,
+        licence=found.notes.get("licence") or resolved.licence,
+        origin=resolved.origin,
+    )
+
+
+def core_options(settings: Settings) -> CoreOptions:
+    """What the settings change in a core as it was trained."""
+    from vortex.models.core_loading import CoreOptions
+
+    lava = settings.vortex_model.model_dump(exclude={"lava_state_path"})
+    depth = {f"depth_{name}": value for name, value in settings.depth_gating.model_dump().items()}
+    changes = {"mtp_k": settings.core.mtp_k, **lava, **depth}
+    state_path = settings.vortex_model.lava_state_path
+    return CoreOptions(
+        changes={name: value for name, value in changes.items() if value is not None},
+        state_path=Path(state_path).expanduser() if state_path else None,
     )
 
 

@@ -160,6 +160,42 @@ class TrainCoreSettings(Section):
     depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
 
 
+class CoreSettings(Section):
+    """A V-Blocks core's extras. An empty value means: as the core was trained."""
+
+    mtp_k: int | None = Field(default=None, ge=0, le=8, description="Heads that guess ahead; 0: none.")
+    compile_step: bool = Field(default=False, description="torch.compile of every layer, in training (experimental).")
+    compile_local_mixer_step: bool = Field(
+        default=False, description="torch.compile of the local mixers alone, in training (experimental)."
+    )
+
+
+class VortexModelSettings(Section):
+    """LAVA, a core's bounded memory. An empty value means: as the core was trained."""
+
+    lava_clusters: int | None = Field(default=None, ge=0, description="Clusters of slots, coarse to fine; 0: exact.")
+    lava_cluster_top: int | None = Field(default=None, ge=1, description="Clusters that a read looks into.")
+    lava_top_k: int | None = Field(default=None, ge=0, description="Slots of a read; 0: all.")
+    lava_read_every: int | None = Field(default=None, ge=1, description="Tokens per read; between, the last is kept.")
+    lava_write_every: int | None = Field(default=None, ge=1, description="Tokens of a chunk, after which is written.")
+    lava_write_on_surprise: bool | None = Field(
+        default=None, description="Write only what surprises more than the core's threshold."
+    )
+    lava_state_path: Annotated[str, LoosensSecurity()] = Field(
+        default="", description="File that keeps the memory between sessions; empty: none."
+    )
+
+
+class DepthGatingSettings(Section):
+    """Layers that tokens may skip, in cores with a depth gate. An empty value means: as the core was trained."""
+
+    min: int | None = Field(default=None, ge=0, description="First layers that every token takes.")
+    max: int | None = Field(default=None, ge=0, description="Most layers of a token; 0: no limit.")
+    hysteresis: float | None = Field(
+        default=None, ge=0, lt=0.5, description="How far a score must pass the middle to turn the gate."
+    )
+
+
 class Settings(Section):
     """All settings of one run. Immutable."""
 
@@ -173,6 +209,9 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
     train_core: TrainCoreSettings = TrainCoreSettings()
+    core: CoreSettings = CoreSettings()
+    vortex_model: VortexModelSettings = VortexModelSettings()
+    depth_gating: DepthGatingSettings = DepthGatingSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})
