@@ -95,6 +95,8 @@ struct Kernels {
   // The softmax's result, values / sum, [head_width]. A sink (or null) is one more score, without a value.
   void (*finish)(const Partial&, const float* sink, int head_width, float* out);
   int64_t (*dots)(int64_t rounds);  // see peak.h
+  int64_t (*decode_bf16e3)(const uint8_t* rest, const uint8_t* codes, uint8_t top, const uint8_t* escapes,
+                           int64_t num_escapes, int64_t n, uint16_t* out);  // see lossless.h
 };
 
 extern const Kernels scalar_kernels;

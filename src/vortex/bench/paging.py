@@ -98,7 +98,8 @@ class PagingMeasurement:
         limit = stack.enter_context(memory_limit(limit_bytes))
         peer = stack.enter_context(Peer("llama.cpp", self.peer_python))
         limit.add(peer.process_id)
-        peer.ask("load", file=str(self.model_file), context=CONTEXT_TOKENS, threads=self.threads)
+        # Repacking would copy all weights into memory of its own: the limit would end it before its first token.
+        peer.ask("load", file=str(self.model_file), context=CONTEXT_TOKENS, threads=self.threads, repack=False)
         peer.ask("time", prompt=[5], new_tokens=1)
         return peer
 
