@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import bench, c3, chat, config, doctor, gateway, models, serve, stack, tokenizer
+from vortex.cli import bench, c3, chat, config, doctor, gateway, models, serve, stack, tokenizer, train_core
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -51,7 +51,7 @@ def welcome(
         typer.echo(WELCOME, nl=False)
 
 
-for group in (chat, serve, gateway, stack, models, doctor, c3, bench, tokenizer, config):
+for group in (chat, serve, gateway, stack, models, doctor, c3, bench, tokenizer, train_core, config):
     group.register(app)
 
 

@@ -16,9 +16,9 @@ import orjson
 from vortex.gateway.admission import Admission
 from vortex.gateway.booking import Books
 from vortex.gateway.chat import ChatService
+from vortex.gateway.client_connection import Refusal
 from vortex.gateway.controller import MIN_CONCURRENCY, Homeostat
 from vortex.gateway.dispatch import Dispatcher
-from vortex.gateway.front import Refusal
 from vortex.gateway.guard import Guard
 from vortex.gateway.ledger import Ledger
 from vortex.gateway.metrics import Metrics
@@ -69,7 +69,7 @@ class Gateway:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self.settings.controller.tick_s)
-            seen = self.homeostat.measure(asyncio.get_running_loop().time(), self.admission.queued)
+            seen = self.homeostat.measure(time.monotonic(), self.admission.queued)
             before = self.homeostat.state
             after = self.homeostat.tick(seen)
             if after != before:

@@ -33,7 +33,7 @@ class Request:
     query: bytes
     headers: dict[bytes, bytes]
     id: str
-    arrived: float  # seconds of the event loop's clock
+    arrived: float  # seconds, time.monotonic
     body: bytes = b""
     keep_alive: bool = True
     chunked: bool = True
