@@ -30,6 +30,7 @@ MEASUREMENTS = {
     "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
+    "core-quality": "vortex.bench.core_quality:CoreQualityMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
     "structured": "vortex.bench.structured:StructuredMeasurement",
 }

@@ -11,6 +11,7 @@ import typer
 
 from vortex.cli import (
     bench_core,
+    bench_core_quality,
     bench_gateway,
     bench_kernels,
     bench_paging,
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
