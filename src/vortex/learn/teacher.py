@@ -119,12 +119,22 @@ def open_teacher(name: str, path: Path, *, device: torch.device, quant: str | No
     return Teacher(name, model.eval().to(device), files, device)
 
 
-def _four_bits(transformers: Any, device: torch.device) -> Any:
+def check_quant(name: str, quant: str | None, device: torch.device) -> None:
+    """Before anything is fetched: a repository's model in 4 bit. Raises MissingCapability."""
+    if quant == "4bit" and "/" in name and not Path(name).exists():
+        _need_four_bits(device)
+
+
+def _need_four_bits(device: torch.device) -> None:
     if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
         raise MissingCapability(
             "a teacher in 4 bit needs a GPU and bitsandbytes (pip install bitsandbytes); "
             "leave --teacher-quant out, or name a GGUF file that is 4 bit already"
         )
+
+
+def _four_bits(transformers: Any, device: torch.device) -> Any:
+    _need_four_bits(device)
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
