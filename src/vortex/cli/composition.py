@@ -181,12 +181,13 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
 def drafters_for(settings: Settings) -> tuple[Drafter, ...]:
     """Who guesses ahead, as the settings ask."""
     from vortex.decode.adjacency_drafter import AdjacencyDrafter
+    from vortex.decode.head_drafter import HeadDrafter
     from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
 
     if not settings.bad.enabled:
         return ()
     history = (HistoryDrafter(settings.bad.history_tokens),) if settings.bad.history_tokens else ()
-    return (SuffixDrafter(), *history, AdjacencyDrafter())
+    return (SuffixDrafter(), *history, AdjacencyDrafter(), HeadDrafter())
 
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:

@@ -34,7 +34,7 @@ class ModelSettings(Section):
         default="local",
         description="local: in this process; hf: here, by transformers; http: a running server; hash, fake: for tests.",
     )
-    compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
+    compute: Literal["auto", "int4", "int8", "mxfp4", "bf16", "float32"] = Field(
         default="auto",
         description="Form weights take in memory; auto keeps each tensor as close to its file as is fast.",
     )
@@ -147,7 +147,7 @@ class TrainCoreSettings(Section):
     size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
     window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
     batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
-    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn ten times faster.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn three times faster.")
     weight_decay: float = Field(default=0.1, ge=0, description="Of matrices; gates and norms have none.")
     schedule: Literal["cosine", "wsd"] = Field(
         default="cosine", description="cosine: falls all the way; wsd: stays, and falls in the last fifth."
