@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from vortex.blocks.ragged import ALL_ROWS
 from vortex.errors import TrainingStopped
 from vortex.learn.batches import Batches
+from vortex.learn.network_evaluation import NetworkEvaluation
 from vortex.learn.schedule import Schedule, learning_rate_factor
 from vortex.learn.student import mixer_parameters
 from vortex.learn.teacher import Teacher
@@ -170,12 +171,26 @@ class Distillation:
                 nats[at] += float(F.cross_entropy(logits, ids[0, 1:], reduction="sum"))
             agreed += int((found.argmax(-1) == wanted.argmax(-1)).sum())
             count += ids.shape[1] - 1
+        tests = self._tests()
         ours, theirs = (math.exp(total / max(1, count)) for total in nats)
         return {
             "perplexity": round(ours, 3),
             "teacher_perplexity": round(theirs, 3),
             "top1_agreement": round(agreed / max(1, count), 4),
+            **{f"student_{name}": value for name, value in tests[0].items()},
+            **{f"teacher_{name}": value for name, value in tests[1].items()},
         }
+
+    def _tests(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Cloze and last words of student and teacher."""
+
+        def student(ids: torch.Tensor) -> torch.Tensor:
+            with _autocast(ids.device):
+                return self._student(ids, with_mtp=False).logits
+
+        tokenizer, device = self._teacher.tokenizer, self._teacher.device
+        ours = NetworkEvaluation(student, tokenizer, device).figures()
+        return ours, NetworkEvaluation(lambda ids: self._teacher.forward(ids).logits_BTV, tokenizer, device).figures()
 
 
 def divergence(wanted_BTV: torch.Tensor, found_BTV: torch.Tensor) -> torch.Tensor:
