@@ -26,7 +26,7 @@ def save_curve(folder: Path, progress: Progress, recipe: Mapping[str, Any], *, d
 
 
 def draw_distillation(path: Path, losses: Mapping[str, Points], held_out: Points) -> bool:
-    """The stages' losses over tokens, and the divergence from the teacher on held-out text. False without matplotlib."""
+    """Losses by stage over tokens, and the divergence from the teacher on held-out text. False without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     import matplotlib
