@@ -8,7 +8,8 @@ import itertools
 import pytest
 
 from tests.engine.conftest import Answer
-from tests.engine.drafters import Failing, Liar, Oracle
+from tests.engine.drafters import Failing
+from vortex.bench.probe_drafters import Liar, Oracle
 from vortex.decode.adjacency_drafter import AdjacencyDrafter
 from vortex.decode.structured import StructuredDecoding
 from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines over a common axis, both logarithmic: (x, y) by name. limits: drawn thin and grey, what physics allows."""
+    """Lines over a common axis, both logarithmic unless told: (x, y) by name. limits: drawn thin and grey, what physics
+    allows."""
 
     x_label: str
     y_label: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     limits: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    is_logarithmic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,11 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
         axes.plot(*zip(*points, strict=True), color="#9a9a9a", linewidth=1, linestyle="--", label=name)
     for name, points in curves.lines.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, label=name)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    highest = max(y for points in curves.lines.values() for _, y in points)
-    axes.set_ylim(top=3 * highest)  # a limit far above what was measured says nothing
+    if curves.is_logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        highest = max(y for points in curves.lines.values() for _, y in points)
+        axes.set_ylim(top=3 * highest)  # a limit far above what was measured says nothing
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
     axes.legend(fontsize=8, frameon=False)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli import bench_gateway, bench_kernels, bench_paging, bench_serve, bench_structured, bench_tokenizer
+from vortex.cli import (
+    bench_gateway,
+    bench_generate,
+    bench_kernels,
+    bench_paging,
+    bench_serve,
+    bench_structured,
+    bench_tokenizer,
+)
 from vortex.cli.options import BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ def register(app: typer.Typer) -> None:
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
     group.command("structured")(bench_structured.structured)
+    bench_generate.register(group)
     bench_paging.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("gateway")(bench_gateway.gateway)
