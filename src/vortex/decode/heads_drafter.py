@@ -1,7 +1,7 @@
 """Drafts from the model's own further heads (multi-token prediction), where a sweep gives `draft_logits`.
 
-The heads' guesses belong to the newest swept row: head k names the token k + 2 places behind it, and the token one place
-behind it has been sampled by then. So head 0 guesses what follows the newest token, head 1 what follows that, and so on.
+The heads' guesses belong to the newest swept row: head k names the token k + 2 places behind it, and the token one
+place behind it has been sampled by then. So head 0 guesses what follows the newest token, head 1 what follows that.
 """
 
 from __future__ import annotations
