@@ -21,8 +21,7 @@ void product(const PyMatrix& m, Table x, MutableTable y) {
   nb::gil_scoped_release released;
   thread_local Rows rows;
   Rows& shared = rows;
-  shared.reshape((int64_t)x.shape(0), m.matrix.columns);
-  std::copy(x.data(), x.data() + x.size(), shared.x());
+  shared.borrow(x.data(), (int64_t)x.shape(0), m.matrix.columns);
   const Product one = {shared.view(), &m.matrix, y.data(), m.matrix.rows};
   pool().run([&](Team& team) {
     team.for_each((int64_t)x.shape(0), 1, [&](int64_t first, int64_t end) {
@@ -48,24 +47,17 @@ void pack(int number, Bytes gguf, int64_t rows, int64_t columns, MutableBytes ti
 }
 
 // Every byte once, on all threads: what memory gives a program that does nothing else.
-volatile uint64_t keep_alive;  // so that the compiler reads what nobody needs
 void read_all(Bytes data) {
+  static volatile uint8_t keep;  // so that the compiler reads what nobody needs
+  constexpr int64_t PIECE = 1 << 19;
+  require(data.size() >= 256, "too few bytes to be timed");
   nb::gil_scoped_release released;
-  std::atomic<uint64_t> seen{0};
+  const int64_t size = (int64_t)data.size(), pieces = std::max<int64_t>(1, size / PIECE);
   pool().run([&](Team& team) {
-    team.for_each((int64_t)data.size() / 8, 1 << 17, [&](int64_t first, int64_t end) {
-      uint64_t sums[8] = {};
-      const uint8_t* p = data.data();
-      for (int64_t i = first; i + 8 <= end; i += 8)
-        for (int j = 0; j < 8; j++) {
-          uint64_t word;
-          std::memcpy(&word, p + 8 * (i + j), 8);
-          sums[j] |= word;
-        }
-      for (uint64_t sum : sums) seen |= sum;
+    team.for_each(pieces, 1, [&](int64_t first, int64_t end) {
+      for (int64_t i = first; i < end; i++) keep = kernels().read(data.data() + i * PIECE, i + 1 < pieces ? PIECE : size - i * PIECE);
     });
   });
-  keep_alive = seen;
 }
 
 // Multiplications and additions of int8 in registers, on all threads; how many were done.

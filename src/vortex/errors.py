@@ -12,6 +12,7 @@
     │   └── UnknownModel       the request names a model that is not served
     ├── Overloaded             the queue is full; try again later
     ├── BackendError           an engine behind a wire failed or answered nonsense
+    ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
 
 Internal invariants are asserts with a message, never these.
@@ -85,3 +86,7 @@ class BackendError(VortexError):
 
 class MissingCapability(VortexError):
     exit_code = 6
+
+
+class TrainingStopped(VortexError):
+    exit_code = 7

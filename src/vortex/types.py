@@ -128,6 +128,7 @@ class ChatRequest:
     model: str | None = None
     messages: tuple[ChatMessage, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    suffix: str | None = None  # what follows the gap that the answer fills; `prompt` is then text
     sampling: SamplingOptions = SamplingOptions()
     max_tokens: int | None = None
     min_tokens: int = 0

@@ -100,7 +100,7 @@ def test_an_index_that_lies_is_found(tmp_path: Path, edit: tuple[str, str]) -> N
 @settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=40), capacity=st.integers(5, 17))
 def test_regions_of_the_ring_never_overlap(sizes: list[int], capacity: int) -> None:
-    ring, held = Ring(capacity * 4096), []
+    ring, held = Ring(anonymous_bytes(capacity * 4096)), []
     for number, size in enumerate(sizes):
         while (region := ring.take(size * 4096)) is None:
             oldest, expected = held.pop(0)

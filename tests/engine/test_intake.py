@@ -31,6 +31,8 @@ HELLO = (ChatMessage(role="user", content="hello"),)
         ({"messages": HELLO, "prompt": "x"}, "messages", "either messages or a prompt"),
         ({"prompt": ()}, "prompt", "empty"),
         ({"prompt": (1, 262)}, "prompt", "outside 0..261"),
+        ({"prompt": "x", "suffix": "y"}, "suffix", "not made to fill in a middle"),
+        ({"prompt": (1,), "suffix": "y"}, "suffix", "a prompt of text"),
         ({"prompt": "x", "max_tokens": 0}, "max_tokens", "at least 1"),
         ({"prompt": "x", "min_tokens": 9, "max_tokens": 8}, "min_tokens", "9 is more than the 8"),
         ({"prompt": "x", "num_choices": 9}, "n", "1 to 8 choices"),

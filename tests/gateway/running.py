@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import uvicorn
 
 from vortex.backends.fake_engine import FakeEngine, Script
 from vortex.gateway.app import Gateway
-from vortex.gateway.serve import listen
+from vortex.gateway.serve import listen, serving
 from vortex.gateway.settings import read_settings
 
 QUICK = {
@@ -31,6 +29,9 @@ QUICK = {
     "LKN_LEDGER": "off",
     "LKN_PORT": "0",
 }
+
+
+BOUND = aiohttp.ClientTimeout(total=60)  # whatever a test bounds no tighter still ends
 
 
 class Running:
@@ -99,27 +100,13 @@ class Answer:
 @asynccontextmanager
 async def gateway_before(*engines: str, **variables: str) -> AsyncIterator[Running]:
     environment = {**QUICK, "ENGINE_BASE_URL": ",".join(engines), **variables}
-    gateway = Gateway(read_settings(environment, {}))
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        gateway, http="httptools", loop="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    await gateway.start()
-    task = asyncio.create_task(server._serve([listener]))
-    while not server.started:
-        await asyncio.sleep(0.002)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    session = aiohttp.ClientSession()
-    try:
+    async with (
+        serving(read_settings(environment, {}), listener) as gateway,
+        aiohttp.ClientSession(timeout=BOUND) as session,
+    ):
         yield Running(gateway, url, session)
-    finally:
-        await session.close()
-        server.should_exit = True
-        await task
-        await gateway.stop()
-        listener.close()
 
 
 @asynccontextmanager

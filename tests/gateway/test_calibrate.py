@@ -31,6 +31,9 @@ async def test_the_machinery_finds_what_is_known() -> None:
     scores = {scored.name: scored for scored in result.policies}
     never, always, oracle = scores["never (FLUIDO)"], scores["always (ANALITICO)"], scores["oracle"]
     assert result.modes_differ
+    assert [kind.name for kind in result.kinds] == ["arithmetic", "logic", "look-up", "small talk"]
+    assert sum(kind.tasks for kind in result.kinds) == 100
+    assert result.kinds[0].analitico.accuracy > result.kinds[0].fluido.accuracy
     assert oracle.accuracy >= always.accuracy > never.accuracy
     assert oracle.tokens < always.tokens
     combined = scores["combined, fitted"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,7 @@ from vortex.errors import Overloaded
 from vortex.gateway.admission import Admission
 from vortex.gateway.breaker import Breaker
 from vortex.gateway.http_client import HttpClient, UpstreamFailure
-from vortex.gateway.sse import EventSplitter, data_of
+from vortex.gateway.sse import EventSplitter, data_of, plain_events
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -213,3 +214,37 @@ async def test_waiting_is_bounded_in_number_and_time() -> None:
     await asyncio.gather(cancelled, return_exceptions=True)
     admission.leave()
     assert (admission.active, admission.queued) == (0, 0)
+
+
+def event_of(kind: str, text: str) -> bytes:
+    """An event as engines send them, or as a broken one might."""
+    delta: dict[str, object] = {"role": "assistant"} if kind == "role" else {"content": text}
+    choice = {"index": 0, "delta": delta, "finish_reason": "stop" if kind == "final" else None}
+    value: dict[str, object] = {"id": "x", "choices": [choice]}
+    if kind == "usage":
+        value = {"id": "x", "choices": [], "usage": {"completion_tokens": 3}}
+    if kind == "error":
+        value = {"error": {"message": text}}
+    raw = json.dumps(value).encode()
+    forms = {"cut": raw[: len(raw) // 2], "list": b"[%b]" % raw, "two": raw + b"," + raw, "done": b"[DONE]"}
+    forms["text"] = b'{"choices": [{"text": "a"}]}'
+    return b": a comment\n\n" if kind == "comment" else b"data: %b\n\n" % forms.get(kind, raw)
+
+
+KINDS = ["role", "go", "go", "go", "final", "usage", "error", "cut", "list", "two", "text", "done", "comment"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.text(max_size=4)), min_size=1, max_size=6), st.integers(0, 3))
+def test_a_plain_chunk_says_what_its_events_say_one_by_one(events: list[tuple[str, str]], cut: int) -> None:
+    chunk = b"".join(event_of(kind, text) for kind, text in events)
+    plain = plain_events(chunk[: len(chunk) - cut])
+    usual = {"role", "go", "final", "usage"}
+    kinds = [kind for kind, _ in events]
+    expected = (
+        set(kinds[:-1]) <= usual and kinds[-1] in usual | {"done"} and len(kinds) > (kinds[-1] == "done") and not cut
+    )
+    assert (plain is not None) == expected
+    if plain is not None:
+        assert plain.tokens == kinds.count("go")
+        assert plain.done == (kinds[-1] == "done")
+        assert (plain.final is not None) == ("final" in kinds)

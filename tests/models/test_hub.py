@@ -221,7 +221,7 @@ def test_a_home_that_cannot_be_written_is_one_line(
 def test_unknown_names_suggest_near_ones(home: Path) -> None:
     with pytest.raises(ModelNotFound, match="did you mean smollm2-135m"):
         resolve("smolm2-135")
-    with pytest.raises(ModelNotFound, match="known here: gemma3-270m, smollm2-135m"):
+    with pytest.raises(ModelNotFound, match="known here: all-minilm-l6-v2, gemma3-270m, smollm2-135m"):
         resolve("zzz")
     for path in ("./no.gguf", "no.gguf", "/no/such/folder"):
         with pytest.raises(ModelNotFound, match="there is no file or folder"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import httpx
 import pytest
+from fastapi import APIRouter
 
 from vortex.backends.fake import FakeBackend
 from vortex.protocols import ChatBackend
@@ -19,13 +20,19 @@ from vortex.server.serving import Checkups
 
 @contextmanager
 def running(
-    backend: ChatBackend | None = None, options: ServerOptions | None = None, checkups: Checkups | None = None
+    backend: ChatBackend | None = None,
+    options: ServerOptions | None = None,
+    checkups: Checkups | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> Iterator[str]:
-    """The address of a server that takes requests."""
+    """The address of a server that takes requests. routers: beside its own."""
     options = options or ServerOptions()
     listener = bind("127.0.0.1", 0)
     ready = threading.Event()
-    server = server_for(create_app(backend or FakeBackend(), options, checkups), options, ready.set)
+    app = create_app(backend or FakeBackend(), options, checkups)
+    for router in routers:
+        app.include_router(router)
+    server = server_for(app, options, ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

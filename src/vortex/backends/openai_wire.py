@@ -57,7 +57,7 @@ def request_body(request: ChatRequest) -> dict[str, Any]:
 
 def _prompt_fields(request: ChatRequest) -> dict[str, Any]:
     prompt = request.prompt if isinstance(request.prompt, str) else list(request.prompt or ())
-    return {"prompt": prompt, "logprobs": request.top_logprobs}
+    return {"prompt": prompt, "suffix": request.suffix, "logprobs": request.top_logprobs}
 
 
 def _chat_fields(request: ChatRequest) -> dict[str, Any]:

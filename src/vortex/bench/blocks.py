@@ -227,7 +227,8 @@ def _same(plain: Answer, drafted: Answer, prompt: TaskPrompt) -> None:
 
 
 def _name(peer: Peer, *, lookup: bool) -> str:
-    return f"{peer.name} lookup" if lookup else peer.name
+    name = peer.name.removesuffix(" lookup")
+    return f"{name} lookup" if lookup else name
 
 
 def _load_options(peer: Peer, context: int) -> dict[str, object]:

@@ -36,3 +36,12 @@ def parse_gpus(text: str) -> list[Gpu]:
         if name and mebibytes.strip().isdigit():
             gpus.append(Gpu(name.strip(), int(mebibytes) << 20))
     return gpus
+
+
+def torch_sees_gpu() -> bool:
+    """Loads torch, where it is installed."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())

@@ -1,7 +1,10 @@
 """`vortex bench serve`: what clients of the server meet at 1, 4 and 16 streams, beside the bare engine.
 
-The same requests go to the engine directly and over HTTP, turn and turn about. What HTTP adds is measured at the
-client, which reads bytes and parses nothing: an upper bound of the server's overhead, with little of the client's own.
+One process holds the engine and the server; this one is the client. Bare and served answers take turns on the same
+engine, and each served one is compared with the mean of the bare ones before and after it, so that a machine which
+slows or speeds up is not taken for overhead. How far two bare neighbours differ is told too: it is what the figures are
+worth. What HTTP adds is measured at a client that reads bytes and parses nothing: an upper bound, with the client's own
+work on the same cores in it. The server's own work is told beside it, as processor time of its thread.
 """
 
 from __future__ import annotations
@@ -10,11 +13,8 @@ import asyncio
 import re
 import statistics
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 
 import orjson
 
@@ -22,141 +22,191 @@ from vortex.backends.openai_wire import request_body
 from vortex.bench.http_probe import HttpProbe
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
-from vortex.protocols import ChatBackend
-from vortex.types import ChatEvent, ChatMessage, ChatRequest, Completed, TextDelta
+from vortex.bench.serve_side import Heard, request_of
 
 STREAMS = (1, 4, 16)
 FIRST_WORDS = b'"delta":{"content":'
 COUNTED = re.compile(rb'"completion_tokens":(\d+)')
+CONTENT = re.compile(rb'"delta":\{"content":("(?:[^"\\]|\\.)*")')
 QUESTION = "What is the capital of France?"
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """One answer at the client's end: its text, and seconds since the request."""
-
-    text: str
-    first_s: float
-    total_s: float
-    num_tokens: int
-
-    @property
-    def token_s(self) -> float:
-        """Mean time between tokens."""
-        return (self.total_s - self.first_s) / max(self.num_tokens - 1, 1)
-
-
-Ask = Callable[[ChatRequest], Awaitable[Heard]]
+SHORT_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """All answers of one moment, and the seconds from the first request to the last token."""
+    """All answers of one moment; seconds from the first request to the last token; the loop's thread's own work."""
 
     heard: Sequence[Heard]
     wall_s: float
+    work_s: float
 
     @property
-    def tokens_per_s(self) -> float:
-        return sum(one.num_tokens for one in self.heard) / self.wall_s
+    def num_tokens(self) -> int:
+        return sum(one.num_tokens for one in self.heard)
+
+    @property
+    def first_ms(self) -> float:
+        return statistics.median(1e3 * one.first_s for one in self.heard)
+
+    @property
+    def token_us(self) -> float:
+        return statistics.median(1e6 * one.token_s for one in self.heard)
+
+    @property
+    def work_token_us(self) -> float:
+        return 1e6 * self.work_s / self.num_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """One more bare round than served ones, in turns, a bare one first."""
+
+    bare: Sequence[Round]
+    served: Sequence[Round]
+
+    def added(self, value: Callable[[Round], float]) -> float:
+        """Median of a served round's value less the mean of its two bare neighbours'."""
+        neighbours = zip(self.bare, self.served, self.bare[1:], strict=False)
+        return statistics.median(
+            value(served) - (value(before) + value(after)) / 2 for before, served, after in neighbours
+        )
+
+    def scatter(self, value: Callable[[Round], float]) -> float:
+        """Half the width of the middle half of a bare round's difference from the mean of its bare neighbours, over
+        the root of their number: about the standard error of `added`."""
+        rests = sorted(
+            value(middle) - (value(before) + value(after)) / 2
+            for before, middle, after in zip(self.bare, self.bare[1:], self.bare[2:], strict=False)
+        )
+        if len(rests) < 4:
+            return float("nan")
+        spread = (rests[3 * len(rests) // 4] - rests[len(rests) // 4]) / 2
+        return spread * 1.25 / 0.674 / len(rests) ** 0.5  # of a median, from quartiles
 
 
 @dataclass(frozen=True, slots=True)
 class ServeMeasurement:
-    """`bare` is the engine in this process, `served` the same model behind the server at `address` (with `/v1`);
-    `runner` is their event loop."""
+    """`address`: of a server with the routes of `serve_side`, without `/v1`. runs: at one stream; a quarter of them
+    at more. short_runs: short answers at one stream, for the time to the first token."""
 
-    bare: ChatBackend
-    served: ChatBackend
     address: str
     runner: asyncio.Runner
     new_tokens: int = 64
-    runs: int = 5
+    runs: int = 24
+    short_runs: int = 60
     streams: Sequence[int] = STREAMS
 
     def check(self) -> None:
-        """Both ends must answer a greedy question alike."""
-        messages = (ChatMessage(role="user", content=QUESTION),)
-        asked = ChatRequest(request_id="bench-check", messages=messages, max_tokens=8)
-        bare, served = (self.runner.run(listen(backend, asked)).text for backend in (self.bare, self.served))
+        """Both ways must give the same text."""
+        bare, served = self.runner.run(self._both())
         if not bare or bare != served:
             raise CheckFailed(f"the server answers {served!r} where the engine answers {bare!r}")
 
+    async def _both(self) -> tuple[str, str]:
+        fields = {"content": QUESTION, "max_tokens": 8, "ignore_eos": False}
+        control, probe = self._control(), self._probe()
+        bare = orjson.loads((await control.post(orjson.dumps([fields]))).body)["heard"][0]["text"]
+        body = (await probe.post(_body(fields))).body
+        await control.close()
+        await probe.close()
+        return bare, "".join(orjson.loads(text) for text in CONTENT.findall(body))
+
     def measure(self) -> Report:
         rows: list[list[str]] = []
-        figures: dict[str, float] = {"runs": self.runs, "new_tokens": self.new_tokens}
+        figures: dict[str, object] = {"runs": self.runs, "short_runs": self.short_runs, "new_tokens": self.new_tokens}
         bars: dict[str, float] = {}
         for streams in self.streams:
-            found = self._compare(streams)
+            runs = self.runs if streams == 1 else max(2, self.runs // 4)
+            turns = self.runner.run(self._turns(streams, runs, self.new_tokens))
+            short = self.runner.run(self._turns(1, self.short_runs, SHORT_TOKENS)) if streams == 1 else turns
+            found = _figures(turns, short)
             figures |= {f"streams_{streams}_{name}": round(value, 2) for name, value in found.items()}
-            rows.append([str(streams), *(f"{value:.1f}" for value in found.values())])
+            rows.append([str(streams), *_cells(found)])
             bars[f"{streams} streams"] = found["tokens_per_s"]
-        columns = ["streams", "first p50, ms", "first p99, ms", "tok/s", "bare tok/s", "added to first, ms"]
-        columns.append("added a token, µs")
-        return Report("serve", "the server beside the bare engine", columns, rows, figures, bars, "tokens/s")
+        columns = ["streams", "first p50", "p99", "tok/s", "bare", "to the first", "a token, µs", "own work"]
+        title = (
+            "the server beside the bare engine: ms to the first token, tokens/s;\n"
+            "added to the first in ms, added a token in µs, µs a token of the server's own work"
+        )
+        return Report("serve", title, columns, rows, figures, bars, "tokens/s")
 
-    def _compare(self, streams: int) -> dict[str, float]:
-        probe = HttpProbe(f"{self.address}/chat/completions", b"", mark=FIRST_WORDS)
-        bare = partial(listen, self.bare)
-        read = partial(read_bytes, probe)
-        for ask in (bare, read):  # opens the connections, and wakes what sleeps
-            self.runner.run(self._together(ask, streams, 0))
-        pairs = [
-            (self.runner.run(self._together(bare, streams, run)), self.runner.run(self._together(read, streams, run)))
-            for run in range(1, self.runs + 1)
-        ]
-        self.runner.run(probe.close())
-        firsts_ms = sorted(1e3 * one.first_s for _, served in pairs for one in served.heard)
-        return {
-            "first_p50_ms": statistics.median(firsts_ms),
-            "first_p99_ms": firsts_ms[int((len(firsts_ms) - 1) * 0.99)],
-            "tokens_per_s": statistics.median(served.tokens_per_s for _, served in pairs),
-            "bare_tokens_per_s": statistics.median(bare.tokens_per_s for bare, _ in pairs),
-            "added_first_ms": _added(pairs, lambda one: 1e3 * one.first_s),
-            "added_token_us": _added(pairs, lambda one: 1e6 * one.token_s),
-        }
+    async def _turns(self, streams: int, runs: int, new_tokens: int) -> Turns:
+        control, work, probe = self._control(), HttpProbe(f"{self.address}/bench/work", b"{}"), self._probe()
+        count = 0
 
-    async def _together(self, ask: Ask, streams: int, run: int) -> Round:
-        model = (await self.bare.models())[0].name  # a client that names none would ask for the list before each answer
-        asked = [self._request(f"{run}-{stream}", model) for stream in range(streams)]
-        started = time.perf_counter()
-        heard = await asyncio.gather(*map(ask, asked))
-        return Round(heard, time.perf_counter() - started)
+        def fields() -> dict[str, object]:
+            """A question of its own from the first word on, always as long, so that none reuses another's prefix."""
+            nonlocal count
+            count += 1
+            return {"content": f"{count:05}: {QUESTION}", "max_tokens": new_tokens, "ignore_eos": True}
 
-    def _request(self, name: str, model: str) -> ChatRequest:
-        """A question of its own from the first word on, so that none reuses another's prefix."""
-        messages = (ChatMessage(role="user", content=f"{name}: {QUESTION}"),)
-        name = f"bench-{name}"
-        return ChatRequest(request_id=name, model=model, messages=messages, max_tokens=self.new_tokens, ignore_eos=True)
+        async def bare() -> Round:
+            found = orjson.loads((await control.post(orjson.dumps([fields() for _ in range(streams)]))).body)
+            return Round([Heard(**one) for one in found["heard"]], found["wall_s"], found["work_s"])
 
+        async def served() -> Round:
+            bodies = [_body(fields()) for _ in range(streams)]
+            before = orjson.loads((await work.post()).body)["work_s"]
+            started = time.perf_counter()
+            heard = await asyncio.gather(*(_read(probe, body) for body in bodies))
+            wall_s = time.perf_counter() - started
+            return Round(heard, wall_s, orjson.loads((await work.post()).body)["work_s"] - before)
 
-def _added(pairs: Sequence[tuple[Round, Round]], value: Callable[[Heard], float]) -> float:
-    """Median over runs of what HTTP adds to the median of a value."""
+        await bare(), await served()  # opens the connections, and wakes what sleeps
+        rounds = [await bare()]
+        over_http = []
+        for _ in range(runs):
+            over_http.append(await served())
+            rounds.append(await bare())
+        for one in (control, work, probe):
+            await one.close()
+        return Turns(rounds, over_http)
 
-    def middle(one: Round) -> float:
-        return statistics.median(map(value, one.heard))
+    def _control(self) -> HttpProbe:
+        return HttpProbe(f"{self.address}/bench/bare", b"")
 
-    return statistics.median(middle(served) - middle(bare) for bare, served in pairs)
+    def _probe(self) -> HttpProbe:
+        return HttpProbe(f"{self.address}/v1/chat/completions", b"", mark=FIRST_WORDS)
 
 
-async def listen(backend: ChatBackend, request: ChatRequest) -> Heard:
-    started = time.perf_counter()
-    first_s, pieces, num_tokens = None, [], 0
-    events = cast("AsyncGenerator[ChatEvent, None]", backend.chat(request))
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, TextDelta):
-                first_s = first_s or time.perf_counter() - started
-                pieces.append(event.text)
-            elif isinstance(event, Completed):
-                num_tokens = event.usage.completion_tokens
-    total_s = time.perf_counter() - started
-    return Heard("".join(pieces), first_s or total_s, total_s, num_tokens)
+def _figures(turns: Turns, short: Turns) -> dict[str, float]:
+    """`short` gives the times to the first token."""
+    firsts_ms = sorted(1e3 * one.first_s for served in short.served for one in served.heard)
+
+    def first(one: Round) -> float:
+        return one.first_ms
+
+    def token(one: Round) -> float:
+        return one.token_us
+
+    return {
+        "first_p50_ms": statistics.median(firsts_ms),
+        "first_p99_ms": firsts_ms[int((len(firsts_ms) - 1) * 0.99)],
+        "tokens_per_s": statistics.median(one.num_tokens / one.wall_s for one in turns.served),
+        "bare_tokens_per_s": statistics.median(one.num_tokens / one.wall_s for one in turns.bare),
+        "added_first_ms": short.added(first),
+        "added_first_error_ms": short.scatter(first),
+        "added_token_us": turns.added(token),
+        "added_token_error_us": turns.scatter(token),
+        "work_token_us": turns.added(lambda one: one.work_token_us),
+        "work_answer_us": short.added(lambda one: 1e6 * one.work_s / len(one.heard)),
+    }
 
 
-async def read_bytes(probe: HttpProbe, request: ChatRequest) -> Heard:
-    """The same over HTTP, where nobody needs the text."""
-    timing = await probe.post(orjson.dumps(request_body(request)))
+def _cells(found: dict[str, float]) -> list[str]:
+    speed = [f"{found[name]:.1f}" for name in ("first_p50_ms", "first_p99_ms", "tokens_per_s", "bare_tokens_per_s")]
+    first = f"{found['added_first_ms']:.2f} ± {found['added_first_error_ms']:.2f}"
+    token = f"{found['added_token_us']:.0f} ± {found['added_token_error_us']:.0f}"
+    return [*speed, first, token, f"{found['work_token_us']:.0f}"]
+
+
+def _body(fields: dict[str, object]) -> bytes:
+    return orjson.dumps(request_body(request_of(fields)))
+
+
+async def _read(probe: HttpProbe, body: bytes) -> Heard:
+    """One streamed answer as bytes: nobody needs its text."""
+    timing = await probe.post(body)
     counted = COUNTED.search(timing.body)
     if counted is None:
         raise CheckFailed("the server's stream does not tell its usage")

@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from vortex.bench.measurement import CheckFailed
+from vortex.bench.measurement import CheckFailed, run_measurement
 from vortex.bench.report import Report
 from vortex.bench.tokenizer_corpora import RANDOM_SLICE, Documents
 from vortex.bench.tokenizer_peers import Contender, contender_of, tiktoken_of, train_bpe, train_superbpe
 from vortex.bench.tokenizer_speed import Rates, doubling_ratios, rates, time_training
+from vortex.bench.tokenizer_variants import OURS
 from vortex.tokenizer.vortex_tok import Parse, TrainingSettings, corpus_of, load_vortex_tokenizer, train
 
-OURS = "Vortex-Tok"
 SPEED_BYTES = 400_000
-QUALITY_BYTES = 16_384  # judged per held-out document
 TRAINING_SIZE = 16384
 HARD = (b"", b"<|end|>", bytes(range(256)) * 4, "naïve 日本語 🙂\u200d\n".encode() * 9, b"\xf0\x9f\x99", b"\xff" * 999)
 
@@ -51,14 +50,14 @@ class Result:
 
 @dataclass
 class TokenizerMeasurement:
-    """vocab_sizes: those compared; small models are trained at the first. parse: how ours cuts text. quality_steps:
-    training steps of each small model, 0 for none. timed_training: also train under the clock. doubling_bytes: of the
+    """vocab_sizes: those compared; small models are trained at the first. parse: how ours cuts text. quality_minutes:
+    for all small models together, 0 for none. timed_training: also train under the clock. doubling_bytes: of the
     shorter adversarial input. say: hears progress."""
 
     documents: Documents
     vocab_sizes: Sequence[int] = (8192, 32768)
     parse: str = "fewest"
-    quality_steps: int = 300
+    quality_minutes: float = 5.0
     timed_training: bool = True
     doubling_bytes: int = 500_000
     say: Callable[[str], None] = print
@@ -117,7 +116,7 @@ class TokenizerMeasurement:
     def _compare(self, size: int) -> list[Result]:
         contenders = self.contenders[size]
         speed = rates(contenders, self._speed_sample())
-        quality = self._quality(contenders) if self.quality_steps and size == self.vocab_sizes[0] else {}
+        quality = self._quality(size) if self.quality_minutes and size == self.vocab_sizes[0] else {}
         results: list[Result] = []
         for contender in contenders:
             tokens = {name: contender.count(texts) for name, texts in self.documents.text.items()}
@@ -143,17 +142,20 @@ class TokenizerMeasurement:
                 room -= len(text)
         return sample
 
-    def _quality(self, contenders: Sequence[Contender]) -> dict[str, float]:
-        from vortex.bench.tokenizer_quality import SmallModel, bits_per_byte
+    def _quality(self, size: int) -> dict[str, float]:
+        """By contender: bits per byte of the same small model, all on the documents of this run."""
+        from vortex.bench.small_transformer import SHAPES
+        from vortex.bench.tokenizer_quality import QualityMeasurement
+        from vortex.bench.tokenizer_variants import prepare
 
-        model = SmallModel(steps=self.quality_steps)
-        held_out = [text[:QUALITY_BYTES] for texts in self.documents.text.values() for text in texts]
-        found = {}
-        for contender in contenders:
-            if contender.name != "tiktoken":  # the same tokens as BPE
-                self.say(f"a small model on {contender.name}")
-                found[contender.name] = round(bits_per_byte(contender, self.documents.training, held_out, model), 4)
-        return found
+        names = {"BPE": "BPE", "SuperBPE": "SuperBPE", f"{OURS} {self.parse}": OURS}
+        with tempfile.TemporaryDirectory() as folder:
+            prepare(Path(folder), self.documents, size, self.say, tuple(names))
+            measurement = QualityMeasurement(
+                Path(folder), SHAPES["cpu"], tuple(names), minutes=self.quality_minutes, say=self.say
+            )
+            judged = run_measurement(measurement).bars
+        return {names[name]: value for name, value in judged.items()}
 
 
 def _check(contender: Contender, texts: Sequence[bytes]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from vortex.c3.direct_file import DirectFile
 from vortex.c3.expert_cache import ExpertCache, check_budget
 from vortex.c3.folder import C3Folder, TensorEntry, aligned
 from vortex.c3.ghosts import BestOf
+from vortex.c3.host_tier import host_tier
 from vortex.c3.pager import PagerOptions
 from vortex.c3.retention import POLICIES, TokenExperts
-from vortex.c3.ring import anonymous_bytes
 from vortex.c3.sources import Lease, expert_unit, units_of
+from vortex.c3.tile_memory import HostMemory, TileMemory
 from vortex.c3.tile_reader import Reading, ReadInto, ReadShape, TileReader
 
 Expert = tuple[int, int]  # layer, expert
@@ -31,11 +33,19 @@ Expert = tuple[int, int]  # layer, expert
 class ExpertPager:
     """A WeightSource over a folder with experts. Raises ConfigError for a budget below trunk and one token's experts.
 
-    `read_into`: reads the weights file another way than directly (tests: a disk that fails or stalls).
+    `read_into`: reads the weights file another way than directly (tests: a disk that fails or stalls). `memory`: where
+    leased bytes live; the budget counts that memory.
     """
 
-    def __init__(self, folder: C3Folder, options: PagerOptions, read_into: ReadInto | None = None) -> None:
+    def __init__(
+        self,
+        folder: C3Folder,
+        options: PagerOptions,
+        read_into: ReadInto | None = None,
+        memory: TileMemory | None = None,
+    ) -> None:
         self.folder, self.options = folder, options
+        self.memory = memory or HostMemory(locked=options.lock_memory)
         self.entries = folder.entries
         self.units = units_of(folder.entries)
         sizes = {unit: sum(aligned(entry.num_bytes) for entry in parts) for unit, parts in self.units.items()}
@@ -52,6 +62,8 @@ class ExpertPager:
         self._token_bytes = self._slot_bytes * top_k * self._num_layers
         self._file = DirectFile(folder.weights_path)
         self._read_into = read_into or self._file.read_into
+        paged = [self.units[unit] for unit in self.units if expert_unit(unit)]
+        self._host = host_tier(self._read_into, paged, options.host_bytes)
         self.disk = disk_profile(self._file, folder.num_bytes, options.disk_memory)
         self._start_clean()
         self.stats = SweepCounters(resident_bytes=trunk_bytes + self._num_slots * self._slot_bytes)
@@ -79,6 +91,7 @@ class ExpertPager:
             for expert in sorted(turn):
                 self._wait((layer, expert))
                 yield expert, Lease(self._views[layer, expert], lasts=False)
+                self.memory.released()
 
     def read(self, name: str) -> np.ndarray:
         self.folder.verify(name)
@@ -86,6 +99,7 @@ class ExpertPager:
 
     def counters(self) -> Mapping[str, float]:
         rate = self.disk.bytes_per_second if self.disk else 0.0
+        self.stats.bytes_h2d = self.memory.bytes_uploaded
         return self.stats.as_dict(self.bytes_to_fetch / rate if rate else 0.0)
 
     def close(self) -> None:
@@ -95,12 +109,12 @@ class ExpertPager:
         self._views.clear()
 
     def _pin(self, unit: str, num_bytes: int) -> Lease:
-        views, reading = self._start(unit, anonymous_bytes(num_bytes, locked=self.options.lock_memory))
-        reading.wait(self.options.stall_timeout_s)
+        views, reading = self._start(unit, self.memory.region(num_bytes))
+        self.memory.wait_for(reading.wait(self.options.stall_timeout_s))
         return Lease(views, lasts=True)
 
-    def _start(self, unit: str, region: np.ndarray) -> tuple[dict[str, np.ndarray], Reading]:
-        placed: list[tuple[TensorEntry, np.ndarray]] = []
+    def _start(self, unit: str, region: Any) -> tuple[dict[str, Any], Reading]:
+        placed: list[tuple[TensorEntry, Any]] = []
         views, offset = {}, 0
         for entry in self.units[unit]:
             size = aligned(entry.num_bytes)
@@ -119,13 +133,10 @@ class ExpertPager:
             self._free.append(self._slots.pop(victim))
         self.stats.prefetch_hits += len(step.hits)
         for expert in step.loads:
-            region = self._free.pop() if self._free else self._new_slot()
+            region = self._free.pop() if self._free else self.memory.region(self._slot_bytes)
             key = (layer, expert)
             self._slots[key] = region
             self._views[key], self._loading[key] = self._start(f"layers.{layer}.experts.{expert}", region)
-
-    def _new_slot(self) -> np.ndarray:
-        return anonymous_bytes(self._slot_bytes, locked=self.options.lock_memory)
 
     def _wait(self, key: Expert) -> None:
         reading = self._loading.get(key)
@@ -133,7 +144,7 @@ class ExpertPager:
             return
         in_time, started = reading.is_done, time.perf_counter()
         try:
-            reading.wait(self.options.stall_timeout_s)
+            self.memory.wait_for(reading.wait(self.options.stall_timeout_s))
         except Exception:
             self._reader.close()
             self._start_clean()
@@ -148,8 +159,11 @@ class ExpertPager:
         budget = self._num_slots * self._slot_bytes
         policies = {name: make(self._num_layers, self._num_experts) for name, make in reversed(POLICIES.items())}
         self._cache = ExpertCache(sizes, self._num_experts, budget, BestOf(sizes, self._num_experts, budget, policies))
-        self._reader = TileReader(self.folder.path, self._read_into, self.disk.shape if self.disk else ReadShape())
-        self._views: dict[Expert, dict[str, np.ndarray]] = {}
-        self._slots: dict[Expert, np.ndarray] = {}
-        self._free: list[np.ndarray] = []
+        shape = self.disk.shape if self.disk else ReadShape()
+        device = None if self.memory.is_host else self.memory
+        self._host.forget()
+        self._reader = TileReader(self.folder.path, self._host.read_into, shape, device)
+        self._views: dict[Expert, dict[str, Any]] = {}
+        self._slots: dict[Expert, Any] = {}
+        self._free: list[Any] = []
         self._loading: dict[Expert, Reading] = {}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,12 @@ from vortex.c3.counters import SweepCounters
 from vortex.c3.dense_share import spread_pinned
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.folder import C3Folder, TensorEntry, aligned
+from vortex.c3.host_tier import host_tier
 from vortex.c3.retention import TokenExperts
-from vortex.c3.ring import Ring, anonymous_bytes
+from vortex.c3.ring import Ring
 from vortex.c3.sizes import spell_bytes
 from vortex.c3.sources import Lease, units_of
+from vortex.c3.tile_memory import HostMemory, TileMemory
 from vortex.c3.tile_reader import Reading, ReadInto, ReadShape, TileReader
 from vortex.errors import ConfigError, ModelFileError
 
@@ -39,6 +42,7 @@ class PagerOptions:
     lock_memory: bool = False
     stall_timeout_s: float = 30.0
     disk_memory: Path | None = None
+    host_bytes: int = 0  # with a device: kept in ordinary memory between the disk and the device
 
 
 @dataclass(slots=True)
@@ -46,18 +50,26 @@ class _Ahead:
     """A streamed unit on its way, in its region of the ring."""
 
     unit: str
-    views: dict[str, np.ndarray]
+    views: dict[str, Any]
     reading: Reading
 
 
 class Pager:
     """A WeightSource over a folder. Raises ConfigError when the budget cannot hold the ring.
 
-    `read_into`: reads the weights file another way than directly (tests: a disk that fails or stalls).
+    `read_into`: reads the weights file another way than directly (tests: a disk that fails or stalls). `memory`: where
+    leased bytes live; the budget counts that memory.
     """
 
-    def __init__(self, folder: C3Folder, options: PagerOptions, read_into: ReadInto | None = None) -> None:
+    def __init__(
+        self,
+        folder: C3Folder,
+        options: PagerOptions,
+        read_into: ReadInto | None = None,
+        memory: TileMemory | None = None,
+    ) -> None:
         self.folder, self.options = folder, options
+        self.memory = memory or HostMemory(locked=options.lock_memory)
         self.entries = folder.entries
         self.units = units_of(folder.entries)
         self._order = list(self.units)
@@ -69,8 +81,9 @@ class Pager:
         self.disk: DiskProfile | None = disk_profile(self._file, folder.num_bytes, options.disk_memory)
         self._shape = self.disk.shape if self.disk else ReadShape()
         self._read_into = read_into or self._file.read_into
+        self._host = host_tier(self._read_into, [self.units[unit] for unit in self._streamed], options.host_bytes)
         self._reader = self._new_reader()
-        self._ring = Ring(ring_bytes, locked=options.lock_memory)
+        self._ring = Ring(self.memory.region(ring_bytes))
         self._ahead: deque[_Ahead] = deque()
         self._next = 0  # of the streamed units, the next to read
         self.bytes_to_fetch = sum(entry.stored_bytes for unit in self._streamed for entry in self.units[unit])
@@ -90,6 +103,7 @@ class Pager:
             try:
                 yield Lease(ahead.views, lasts=False)
             finally:
+                self.memory.released()
                 self._ahead.popleft()
                 self._ring.give_back()
                 self._fill()
@@ -105,6 +119,7 @@ class Pager:
 
     def counters(self) -> Mapping[str, float]:
         disk_rate = self.disk.bytes_per_second if self.disk else 0.0
+        self.stats.bytes_h2d = self.memory.bytes_uploaded
         return self.stats.as_dict(self.bytes_to_fetch / disk_rate if disk_rate else 0.0)
 
     def close(self) -> None:
@@ -114,19 +129,20 @@ class Pager:
         self._pinned.clear()
 
     def _new_reader(self) -> TileReader:
-        return TileReader(self.folder.path, self._read_into, self._shape)
+        device = None if self.memory.is_host else self.memory
+        return TileReader(self.folder.path, self._host.read_into, self._shape, device)
 
     def _load_pinned(self, units: Sequence[str]) -> dict[str, Lease]:
         """Straight from disk into memory of their own, never through the page cache."""
         leases = {}
         for unit in units:
-            views, reading = self._start(unit, anonymous_bytes(self._sizes[unit], locked=self.options.lock_memory))
-            reading.wait(self.options.stall_timeout_s)
+            views, reading = self._start(unit, self.memory.region(self._sizes[unit]))
+            self.memory.wait_for(reading.wait(self.options.stall_timeout_s))
             leases[unit] = Lease(views, lasts=True)
         return leases
 
-    def _start(self, unit: str, region: np.ndarray) -> tuple[dict[str, np.ndarray], Reading]:
-        placed: list[tuple[TensorEntry, np.ndarray]] = []
+    def _start(self, unit: str, region: Any) -> tuple[dict[str, Any], Reading]:
+        placed: list[tuple[TensorEntry, Any]] = []
         views, offset = {}, 0
         for entry in self.units[unit]:
             size = aligned(entry.num_bytes)
@@ -152,7 +168,7 @@ class Pager:
         in_time = ahead.reading.is_done
         started = time.perf_counter()
         try:
-            ahead.reading.wait(self.options.stall_timeout_s)
+            self.memory.wait_for(ahead.reading.wait(self.options.stall_timeout_s))
         except Exception:
             self._start_clean()
             raise
@@ -179,9 +195,10 @@ class Pager:
         """After a failure: reads that may still land get the old ring to themselves."""
         self._drain()
         self._reader.close()
+        self._host.forget()
         self._reader = self._new_reader()
         self._ahead.clear()
-        self._ring = Ring(self._ring_bytes, locked=self.options.lock_memory)
+        self._ring = Ring(self.memory.region(self._ring_bytes))
         self._next = 0
 
 

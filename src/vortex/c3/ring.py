@@ -1,6 +1,6 @@
 """A ring of bytes: regions are taken at the head and given back at the tail, oldest first. Never allocates again.
 
-Anonymous, page-aligned memory; a region is contiguous, so the end of the ring is skipped where one does not fit.
+A region is contiguous, so the end of the ring is skipped where one does not fit.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -42,11 +43,13 @@ def _lock(array: np.ndarray) -> None:
 
 
 class Ring:
-    def __init__(self, num_bytes: int, *, locked: bool = False) -> None:
-        self.memory = anonymous_bytes(num_bytes, locked=locked)
+    """memory: bytes that can be sliced, in this process or on a device."""
+
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
         self._regions: deque[tuple[int, int]] = deque()  # (start, end), oldest first
 
-    def take(self, num_bytes: int) -> np.ndarray | None:
+    def take(self, num_bytes: int) -> Any | None:
         """The next region, or None while there is no room for it. num_bytes: of whole pages."""
         start = self._place(num_bytes)
         if start is None:

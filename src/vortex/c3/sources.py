@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from vortex.c3.retention import TokenExperts
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """views: uint8 [num_bytes] by tensor name, valid until the lease ends. `lasts`: they stay valid with the source."""
+    """views: uint8 [num_bytes] by tensor name, numpy's or the device's, valid until the lease ends.
 
-    views: Mapping[str, np.ndarray]
+    `lasts`: they stay valid with the source.
+    """
+
+    views: Mapping[str, Any]
     lasts: bool
 
 

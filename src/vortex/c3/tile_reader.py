@@ -1,8 +1,9 @@
 """Tensors from a `.c3` folder into given memory: many direct reads at once, each tile checked and decoded as it lands.
 
-Raw tiles are read straight to their place. Coded tiles go through a scratch buffer per thread. A tile that cannot be
-read, does not match its checksum, or does not arrive in time is an error that names it; bytes that failed their check
-are never handed out.
+Raw tiles are read straight to their place in this process's memory. Coded tiles go through a scratch buffer per thread;
+tiles for a device through two page-locked ones per thread, so that one is copied while the other is read into. A tile
+that cannot be read, does not match its checksum, or does not arrive in time is an error that names it; bytes that
+failed their check are never handed out.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vortex.c3.codecs import RAW
 from vortex.c3.folder import TILE_BYTES, TensorEntry, aligned, check_decode, check_tile, tile_name
+from vortex.c3.tile_memory import Staging, TileMemory
 from vortex.errors import StorageError
 
 ReadInto = Callable[[memoryview, int], None]  # target, file offset
@@ -38,20 +41,23 @@ class Reading:
     """Tiles on their way. `first_tile` of each job, for messages."""
 
     path: Path
-    jobs: list[tuple[TensorEntry, int, Future[None]]] = field(default_factory=list)
+    jobs: list[tuple[TensorEntry, int, Future[Any]]] = field(default_factory=list)
 
     @property
     def is_done(self) -> bool:
         return all(future.done() for _, _, future in self.jobs)
 
-    def wait(self, timeout_s: float) -> None:
-        """Raises ModelFileError or StorageError, naming the tile."""
-        deadline = time.monotonic() + timeout_s
+    def wait(self, timeout_s: float) -> list[Any]:
+        """Tickets of uploads (c3/tile_memory.py). Raises ModelFileError or StorageError, naming the tile."""
+        deadline, tickets = time.monotonic() + timeout_s, []
         for entry, number, future in self.jobs:
             try:
-                future.result(max(0.0, deadline - time.monotonic()))
+                ticket = future.result(max(0.0, deadline - time.monotonic()))
             except FutureTimeout:
                 raise self._stalled(entry, number, timeout_s) from None
+            if ticket is not None:
+                tickets.append(ticket)
+        return tickets
 
     def cancel(self) -> None:
         """Reads that have not begun never will."""
@@ -74,17 +80,23 @@ class Reading:
 
 
 class TileReader:
-    """`read_into` reads the weights file (DirectFile.read_into); `path` is the folder, for messages."""
+    """`read_into` reads the weights file (DirectFile.read_into); `path` is the folder, for messages.
 
-    def __init__(self, path: Path, read_into: ReadInto, shape: ReadShape = ReadShape()) -> None:
+    device: where targets are, if not in this process's memory.
+    """
+
+    def __init__(
+        self, path: Path, read_into: ReadInto, shape: ReadShape = ReadShape(), device: TileMemory | None = None
+    ) -> None:
         self.path = path
         self.shape = shape
+        self._device = device
         self._read_into = read_into
         self._pool = ThreadPoolExecutor(shape.threads, thread_name_prefix="c3-read")
         self._scratch = threading.local()
 
-    def start(self, placed: Sequence[tuple[TensorEntry, np.ndarray]]) -> Reading:
-        """Begin to fill each target: uint8 [aligned(num_bytes)], page-aligned."""
+    def start(self, placed: Sequence[tuple[TensorEntry, Any]]) -> Reading:
+        """Begin to fill each target: uint8 [aligned(num_bytes)], page-aligned, or a device's bytes."""
         reading = Reading(self.path)
         for entry, target in placed:
             step = self.shape.tiles_per_read if entry.is_raw else 1
@@ -97,16 +109,34 @@ class TileReader:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _job(self, entry: TensorEntry, first: int, last: int, target: np.ndarray) -> None:
+    def _job(self, entry: TensorEntry, first: int, last: int, target: Any) -> Any:
         try:
+            if self._device is not None:
+                return self._upload(self._device, entry, range(first, last), target)
             if entry.is_raw:
                 self._read_raw(entry, first, last, target)
             else:
-                self._read_coded(entry, first, target)
+                self._read_coded(entry, first, target[first * TILE_BYTES :])
+            return None
         except OSError as error:
             raise StorageError(
                 f"{self.path}: {tile_name(entry, first)} cannot be read ({error.strerror or error}); check the disk"
             ) from error
+
+    def _upload(self, device: TileMemory, entry: TensorEntry, numbers: range, target: Any) -> Any:
+        """The tiles by way of a staging buffer of this thread."""
+        staging = self._staging_buffer(device)
+        num_bytes = sum(entry.tiles[number].num_bytes for number in numbers)
+        if entry.is_raw:
+            landing = memoryview(staging.bytes)[: aligned(num_bytes)]  # type: ignore[arg-type] # a Buffer
+            self._read_into(landing, entry.tiles[numbers[0]].offset)
+            for number in numbers:
+                place = (number - numbers[0]) * TILE_BYTES
+                check_tile(self.path, entry, number, landing[place : place + entry.tiles[number].num_bytes])
+        else:
+            self._read_coded(entry, numbers[0], staging.bytes)
+        start = numbers[0] * TILE_BYTES
+        return device.upload(target[start : start + num_bytes], staging, num_bytes)
 
     def _read_raw(self, entry: TensorEntry, first: int, last: int, target: np.ndarray) -> None:
         start = first * TILE_BYTES
@@ -118,13 +148,13 @@ class TileReader:
             check_tile(self.path, entry, number, stored)
 
     def _read_coded(self, entry: TensorEntry, number: int, target: np.ndarray) -> None:
+        """The tile's bytes to the beginning of `target`."""
         tile = entry.tiles[number]
-        place = number * TILE_BYTES
         scratch = self._scratch_buffer()
         self._read_into(scratch[: aligned(tile.stored_bytes)], tile.offset)
         stored = scratch[: tile.stored_bytes]
         check_tile(self.path, entry, number, stored)
-        out = target[place : place + tile.num_bytes]
+        out = target[: tile.num_bytes]
         if tile.codec == RAW:
             out[:] = np.frombuffer(stored, np.uint8)
         else:
@@ -135,3 +165,13 @@ class TileReader:
             self._scratch.memory = memoryview(mmap.mmap(-1, TILE_BYTES + aligned(1)))
         memory: memoryview = self._scratch.memory
         return memory
+
+    def _staging_buffer(self, device: TileMemory) -> Staging:
+        """One of the thread's two, once the copy before the last has left it."""
+        if not hasattr(self._scratch, "staging"):
+            num_bytes = self.shape.tiles_per_read * TILE_BYTES
+            self._scratch.staging = [device.staging(num_bytes) for _ in range(2)]
+        self._scratch.staging.reverse()
+        staging: Staging = self._scratch.staging[0]
+        device.reuse(staging)
+        return staging

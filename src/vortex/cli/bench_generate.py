@@ -163,7 +163,10 @@ def _peers(names: Sequence[str], python: str | None) -> list[Peer]:
     for name in names:
         if name not in PEERS:
             raise RequestError(f"no peer '{name}'. Peers: {', '.join(PEERS)}")
-    return [Peer(name, peer_python(python) if name == "llama.cpp" else sys.executable) for name in names]
+    return [
+        Peer(name, peer_python(python)) if name == "llama.cpp" else Peer(f"{name} lookup", sys.executable)
+        for name in names
+    ]
 
 
 def _budget_mb(budget: str | None, loaded: LoadedSettings) -> int | None:

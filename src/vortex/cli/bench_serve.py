@@ -1,4 +1,4 @@
-"""`vortex bench serve`: opens the model twice, once in this process and once behind a server process of its own."""
+"""`vortex bench serve`, and the hidden command that is the engine's side of it (bench/serve_side.py)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def serve(
     backend: BackendOption = None,
     new_tokens: Annotated[int, typer.Option(min=2, help="Tokens of each answer.")] = 64,
     streams: Annotated[list[int] | None, typer.Option(min=1, help="Streams at once. Repeatable; 1, 4, 16.")] = None,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")] = 5,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs at one stream; a quarter of them at more.")] = 24,
+    short_runs: Annotated[int, typer.Option("--short-runs", min=1, help="Short answers, for the first token.")] = 60,
     json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
     set_: SetOption = None,
@@ -34,36 +35,51 @@ def serve(
     """
     import asyncio
 
-    from vortex.backends.http import HttpBackend
     from vortex.bench.measurement import run_measurement
     from vortex.bench.serve import STREAMS, ServeMeasurement
     from vortex.cli.bench import present
-    from vortex.cli.composition import open_backend, settings_for
 
-    loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     told = {"--profile": [profile], "--model": [model], "--backend": [backend], "--set": set_ or ()}
     flags = [part for flag, values in told.items() for value in values if value for part in (flag, value)]
-    with server_process(flags) as address, asyncio.Runner() as runner:
-        bare, served = open_backend(loaded), HttpBackend(address)
-        try:
-            measurement = ServeMeasurement(bare, served, address, runner, new_tokens, runs, streams or STREAMS)
-            present(run_measurement(measurement), json_out, plot)
-        finally:
-            runner.run(served.close())
-            runner.run(bare.close())
+    with engine_process(flags) as address, asyncio.Runner() as runner:
+        measurement = ServeMeasurement(address, runner, new_tokens, runs, short_runs, streams or STREAMS)
+        present(run_measurement(measurement), json_out, plot)
+
+
+def serve_side(
+    *, profile: ProfileOption = None, model: ModelOption = None, backend: BackendOption = None, set_: SetOption = None
+) -> None:
+    """The engine's side of `vortex bench serve`."""
+    from vortex.bench.serve_side import bare_router
+    from vortex.cli.composition import open_backend, settings_for
+    from vortex.server.app import create_app
+    from vortex.server.options import ServerOptions
+    from vortex.server.process import bind, run
+
+    opened = open_backend(settings_for(profile, set_, {"model.name": model, "model.backend": backend}))
+    options = ServerOptions(drain_s=1)
+    listener = bind(options.host, 0)
+    app = create_app(opened, options)
+    app.include_router(bare_router(opened))
+
+    def announce() -> None:
+        sys.stdout.write(f"http://{options.host}:{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+
+    run(app, listener, options, announce)
 
 
 @contextmanager
-def server_process(flags: Sequence[str]) -> Iterator[str]:
-    """The address of a server of our own, stopped at the end."""
-    command = [sys.executable, "-m", "vortex", "serve", "--port", "0", "--no-episodes", *flags]
+def engine_process(flags: Sequence[str]) -> Iterator[str]:
+    """The address of an engine's side of our own, stopped at the end."""
+    command = [sys.executable, "-m", "vortex", "bench", "serve-side", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None, "a pipe was asked for"
             line = process.stdout.readline().strip()
             if not line:
                 raise typer.Exit(process.wait())  # it has said why on stderr
-            yield line.split()[-1]
+            yield line
         finally:
             process.terminate()
             process.wait(STOP_TIMEOUT_S)

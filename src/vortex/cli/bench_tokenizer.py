@@ -20,9 +20,9 @@ def tokenizer(
     vocab_size: Annotated[
         list[int] | None, typer.Option("--vocab-size", min=400, help="Repeatable. Without it, 8192 and 32768.")
     ] = None,
-    quality_steps: Annotated[
-        int, typer.Option("--quality-steps", min=0, help="Training steps of each small model; 0: none.")
-    ] = 300,
+    quality_minutes: Annotated[
+        float, typer.Option("--quality-minutes", min=0, help="For all small models together; 0: none.")
+    ] = 5.0,
     json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
     set_: SetOption = None,
@@ -41,7 +41,7 @@ def tokenizer(
         from_folder(corpus, num_bytes) if corpus else gather(num_bytes),
         vocab_size or [8192, 32768],
         parse=wanted.parse,
-        quality_steps=quality_steps,
+        quality_minutes=quality_minutes,
         say=notice,
     )
     present(run_measurement(measurement), json_out, plot)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vortex.bench.decode import DecodeMeasurement
 from vortex.bench.fidelity import window_logits
+from vortex.bench.gpu import find_gpus, torch_sees_gpu
 from vortex.bench.machine import (
     disk_read_bytes_per_s,
     memory_available_bytes,
@@ -28,6 +29,7 @@ from vortex.types import ChatMessage, ChatRequest
 
 MAX_DIVERGENCE_NATS = 0.05
 MIN_AGREEMENT = 0.9
+MAX_GPU_DIFFERENCE = 0.02  # relative; both multiply in bfloat16
 QUESTION, EXPECTED = "What is the capital of France?", "Paris"
 PROMPT_TOKENS, NEW_TOKENS, RUNS = 256, 32, 3
 # Bytes of weights at 4 to 5 bits, of which a token reads each once. Sizes of the usual files.
@@ -51,6 +53,7 @@ def examine(loaded: LoadedSettings) -> Iterator[Finding]:
     memory_rate = memory_read_bytes_per_s()
     yield Finding("memory speed", Status.OK, f"{memory_rate / 1e9:.1f} GB/s read by {usable_cores()} cores")
     yield disk_speed(opened.path)
+    yield from gpu_tier()
     yield from fitting_models(memory_rate)
 
 
@@ -113,6 +116,26 @@ def disk_speed(file: Path | None) -> Finding:
     rate = disk_read_bytes_per_s(file)
     how = "past the page cache" if rate.direct else "through the page cache: the disk itself may be slower"
     return Finding("disk speed", Status.OK, f"{rate.bytes_per_s / 1e9:.2f} GB/s read, {how}")
+
+
+def gpu_tier() -> Iterator[Finding]:
+    """Where a GPU is and torch sees it: a small random model, resident and paged there, and on the CPU."""
+    if not find_gpus():
+        return
+    if not torch_sees_gpu():
+        detail = "a GPU is here, but no torch that sees it"
+        yield Finding("gpu", Status.NOTE, detail, "install torch with CUDA: pip install 'vortex[torch]'")
+        return
+    from vortex.models.device_tiers import SMALL, SMALL_WITH_EXPERTS, compare_tiers
+
+    for name, config in (("dense", SMALL), ("experts", SMALL_WITH_EXPERTS)):
+        with tempfile.TemporaryDirectory() as folder:
+            agreement = compare_tiers("cuda", config, Path(folder) / "tiny.c3")
+        right = agreement.same_bits and agreement.cpu_difference < MAX_GPU_DIFFERENCE
+        same = "the same bits" if agreement.same_bits else "other bits"
+        detail = f"{name}: paged gives {same} as resident, {agreement.cpu_difference:.1%} from the CPU"
+        fix = "" if right else "report it with this line; meanwhile `--set runtime.device=cpu`"
+        yield Finding("gpu", Status.OK if right else Status.MISSING, detail, fix)
 
 
 def fitting_models(memory_rate: float) -> Iterator[Finding]:

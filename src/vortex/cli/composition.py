@@ -17,6 +17,7 @@ from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafter import Drafter
+    from vortex.models.core_loading import CoreOptions
     from vortex.models.decoder import Decoder
     from vortex.models.loading import LoadOptions
     from vortex.models.model_cache import ResolvedModel
@@ -69,6 +70,21 @@ def missing_gpu(loaded: LoadedSettings) -> str | None:
     return None
 
 
+def missing_extra(loaded: LoadedSettings) -> str | None:
+    """Why this installation cannot run the settings' backend, in words; None where it can."""
+    from vortex.errors import MissingCapability
+
+    if loaded.settings.model.backend != "hf":
+        return None
+    from vortex.models.hf_loading import require_transformers
+
+    try:
+        require_transformers()
+    except MissingCapability as error:
+        return str(error)
+    return None
+
+
 def resolve_model(loaded: LoadedSettings) -> ResolvedModel:
     """Files of the model the settings name, fetched if needed; the profile's fallback where its own cannot be had.
 
@@ -87,7 +103,7 @@ def resolve_model(loaded: LoadedSettings) -> ResolvedModel:
 
         if fallback is None:
             return find(settings.model.name)
-        reason = missing_gpu(loaded)
+        reason = missing_gpu(loaded) or missing_extra(loaded)
         if reason is None:
             try:
                 return find(settings.model.name)
@@ -102,8 +118,16 @@ def open_model(loaded: LoadedSettings) -> OpenedModel:
     if loaded.settings.model.backend == "hash":
         return _hash_model()
     from vortex.cli.terminal import working
+    from vortex.errors import MissingCapability
 
+    settings = loaded.settings.model
+    if settings.fallback is None and (reason := missing_extra(loaded)):
+        raise MissingCapability(reason)
     resolved = resolve_model(loaded)
+    fell_back = resolved.name == settings.fallback and loaded.is_profiles_own("model.backend")
+    if settings.backend == "hf" and not fell_back:  # a profile's fallback runs as it does everywhere
+        with working(f"loading {resolved.name} by transformers (a GGUF file is unpacked once)"):
+            return _load_hf(resolved, loaded)
     with working(f"loading {resolved.name}"):
         return _load(resolved, loaded)
 
@@ -181,21 +205,78 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
         prefetch_depth=settings.c3.prefetch_depth,
         compress=compress,
         lock_memory=settings.c3.pinned_memory,
+        host_cache_bytes=settings.c3.host_cache_mb * 10**6,
     )
 
 
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     from vortex.cli.terminal import warn
     from vortex.kernels import dispatch
+    from vortex.models.core_checkpoint import is_core
     from vortex.models.loading import load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
 
     options = load_options(resolved, loaded)
+    if is_core(resolved.path):
+        return _load_core(resolved, loaded)
     if options.device != "cuda" and not dispatch.usable():
         warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
     found = load_model(resolved.path, options)
     if options.budget_bytes:
         _tell_paging(found.model)
+    return OpenedModel(
+        name=resolved.name,
+        path=resolved.path,
+        model=found.model,
+        tokenizer=found.tokenizer,
+        chat_format=TemplateChatFormat(found.tokenizer),
+        licence=resolved.licence,
+        origin=resolved.origin,
+    )
+
+
+def _load_core(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.models.core_loading import load_core
+
+    found = load_core(resolved.path, load_options(resolved, loaded), core_options(loaded.settings))
+    return OpenedModel(
+        name=resolved.name,
+        path=resolved.path,
+        model=found.model,
+        tokenizer=found.tokenizer,
+        chat_format=found.chat_format,
+        licence=found.notes.get("licence") or resolved.licence,
+        origin=resolved.origin,
+    )
+
+
+def core_options(settings: Settings) -> CoreOptions:
+    """What the settings change in a core as it was trained."""
+    from vortex.models.core_loading import CoreOptions
+
+    lava = settings.vortex_model.model_dump(exclude={"lava_state_path"})
+    depth = {f"depth_{name}": value for name, value in settings.depth_gating.model_dump().items()}
+    changes = {"mtp_k": settings.core.mtp_k, **lava, **depth}
+    state_path = settings.vortex_model.lava_state_path
+    return CoreOptions(
+        changes={name: value for name, value in changes.items() if value is not None},
+        state_path=Path(state_path).expanduser() if state_path else None,
+    )
+
+
+def _load_hf(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.c3.sizes import spell_bytes
+    from vortex.cli.terminal import notice
+    from vortex.models.hf_loading import load_hf
+    from vortex.tokenizer.chat_format import TemplateChatFormat
+
+    found = load_hf(resolved.path, load_options(resolved, loaded))
+    if attachment := found.model.attachment:
+        notice(
+            f"weights: {spell_bytes(int(attachment.counters()['resident_bytes']))} in memory, "
+            f"{spell_bytes(attachment.bytes_to_fetch)} read per sweep; on top: KV cache, what is no linear layer, and "
+            "the process itself"
+        )
     return OpenedModel(
         name=resolved.name,
         path=resolved.path,

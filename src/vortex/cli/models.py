@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A known name (smollm2-135m, gemma3-270m) or a Hugging Face repo.")],
+    name: Annotated[str, typer.Argument(help="smollm2-135m, gemma3-270m, all-minilm-l6-v2, or a Hugging Face repo.")],
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a model to this machine. One that is here already is left as it is.

@@ -81,6 +81,7 @@ def serve(
 def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     """The port is taken first: to load a model in vain takes longer than to be told."""
     from vortex.cli.composition import open_backend
+    from vortex.cli.embedder import with_embedder
     from vortex.cli.terminal import notice
     from vortex.server.app import create_app
     from vortex.server.process import bind, run
@@ -88,7 +89,10 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
-    app = create_app(open_backend(loaded), options, _checkups(loaded))
+    backend = open_backend(loaded)
+    if loaded.settings.model.backend not in {"fake", "http"}:
+        backend = with_embedder(backend)
+    app = create_app(backend, options, _checkups(loaded))
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:

@@ -30,9 +30,9 @@ class ModelSettings(Section):
         default=None, description="Model used, with a notice, where the profile's own cannot be had."
     )
     gpu_memory_gb: float = Field(default=0.0, ge=0, description="GPU memory the profile's model needs; 0: none.")
-    backend: Literal["local", "http", "hash", "fake"] = Field(
+    backend: Literal["local", "hf", "http", "hash", "fake"] = Field(
         default="local",
-        description="local: in this process; http: a running server; hash, fake: without weights, for tests.",
+        description="local: in this process; hf: here, by transformers; http: a running server; hash, fake: for tests.",
     )
     compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
         default="auto",
@@ -64,6 +64,9 @@ class C3Settings(Section):
 
     prefetch_depth: int = Field(default=1, ge=1, le=64, description="Layers read ahead of the one in use.")
     pinned_memory: bool = Field(default=False, description="Lock weight memory, so that it is never swapped out.")
+    host_cache_mb: int = Field(
+        default=0, ge=0, description="On a GPU: megabytes (10^6) of weights kept in ordinary memory before the disk."
+    )
 
 
 class DecodeSettings(Section):
@@ -138,6 +141,61 @@ class VortexTokSettings(Section):
     )
 
 
+class TrainCoreSettings(Section):
+    """`vortex train-core`."""
+
+    size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
+    window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
+    batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn ten times faster.")
+    weight_decay: float = Field(default=0.1, ge=0, description="Of matrices; gates and norms have none.")
+    schedule: Literal["cosine", "wsd"] = Field(
+        default="cosine", description="cosine: falls all the way; wsd: stays, and falls in the last fifth."
+    )
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        default="auto", description="auto: bf16 with autocast on a GPU, else float32."
+    )
+    save_every: int = Field(default=200, ge=1, description="Steps between two states that a kill leaves whole.")
+    mtp_k: int = Field(default=2, ge=0, le=8, description="Heads that predict tokens beyond the next.")
+    depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
+
+
+class CoreSettings(Section):
+    """A V-Blocks core's extras. An empty value means: as the core was trained."""
+
+    mtp_k: int | None = Field(default=None, ge=0, le=8, description="Heads that guess ahead; 0: none.")
+    compile_step: bool = Field(default=False, description="torch.compile of every layer, in training (experimental).")
+    compile_local_mixer_step: bool = Field(
+        default=False, description="torch.compile of the local mixers alone, in training (experimental)."
+    )
+
+
+class VortexModelSettings(Section):
+    """LAVA, a core's bounded memory. An empty value means: as the core was trained."""
+
+    lava_clusters: int | None = Field(default=None, ge=0, description="Clusters of slots, coarse to fine; 0: exact.")
+    lava_cluster_top: int | None = Field(default=None, ge=1, description="Clusters that a read looks into.")
+    lava_top_k: int | None = Field(default=None, ge=0, description="Slots of a read; 0: all.")
+    lava_read_every: int | None = Field(default=None, ge=1, description="Tokens per read; between, the last is kept.")
+    lava_write_every: int | None = Field(default=None, ge=1, description="Tokens of a chunk, after which is written.")
+    lava_write_on_surprise: bool | None = Field(
+        default=None, description="Write only what surprises more than the core's threshold."
+    )
+    lava_state_path: Annotated[str, LoosensSecurity()] = Field(
+        default="", description="File that keeps the memory between sessions; empty: none."
+    )
+
+
+class DepthGatingSettings(Section):
+    """Layers that tokens may skip, in cores with a depth gate. An empty value means: as the core was trained."""
+
+    min: int | None = Field(default=None, ge=0, description="First layers that every token takes.")
+    max: int | None = Field(default=None, ge=0, description="Most layers of a token; 0: no limit.")
+    hysteresis: float | None = Field(
+        default=None, ge=0, lt=0.5, description="How far a score must pass the middle to turn the gate."
+    )
+
+
 class Settings(Section):
     """All settings of one run. Immutable."""
 
@@ -150,6 +208,10 @@ class Settings(Section):
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
+    train_core: TrainCoreSettings = TrainCoreSettings()
+    core: CoreSettings = CoreSettings()
+    vortex_model: VortexModelSettings = VortexModelSettings()
+    depth_gating: DepthGatingSettings = DepthGatingSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})

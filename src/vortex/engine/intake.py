@@ -15,6 +15,7 @@ from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
 from vortex.engine.choice import Choice, Ending
 from vortex.engine.generation import Generation
+from vortex.engine.infill import infill_ids
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
 from vortex.errors import ContextOverflow, RequestError
@@ -92,6 +93,8 @@ class Intake:
         if request.prompt is None:
             tools = request.tools if request.tool_choice != "none" else ()
             ids = self._chat_format.encode(request.messages, tools, **request.template_options)
+        elif request.suffix is not None:
+            ids = self._infill(request.prompt, request.suffix)
         elif isinstance(request.prompt, str):
             ids = self._tokenizer.encode(request.prompt, add_bos=True)
         else:
@@ -100,6 +103,14 @@ class Intake:
             raise RequestError("the prompt is empty; send at least one token", param="prompt")
         if min(ids) < 0 or max(ids) >= self._vocab_size:
             raise RequestError(f"the prompt holds a token id outside 0..{self._vocab_size - 1}", param="prompt")
+        return ids
+
+    def _infill(self, prompt: str | tuple[int, ...], suffix: str) -> list[int]:
+        if not isinstance(prompt, str):
+            raise RequestError("'suffix' needs a prompt of text, not of token ids", param="suffix")
+        ids = infill_ids(self._tokenizer, prompt, suffix)
+        if ids is None:
+            raise RequestError("'suffix' is not supported: this model was not made to fill in a middle", param="suffix")
         return ids
 
     def check_fits(self, prompt_tokens: int, param: str) -> None:

@@ -1,14 +1,13 @@
-"""The gateway as an ASGI application: paths, the guard in front of them, and the life of everything behind.
+"""The gateway behind its front: paths, the guard before them, and the life of everything behind.
 
-Each request runs in its own task beside a watcher of its client; when the client leaves, the task is cancelled, and
-with it the request at the engine. Does not do: TLS (a reverse proxy's work), web pages.
+Each request runs in its own task; when its client leaves, the front cancels the task, and with it the request at the
+engine. Does not do: TLS (a reverse proxy's work), web pages.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ import orjson
 from vortex.gateway.admission import Admission
 from vortex.gateway.booking import Books
 from vortex.gateway.chat import ChatService
+from vortex.gateway.client_connection import Refusal
 from vortex.gateway.controller import MIN_CONCURRENCY, Homeostat
 from vortex.gateway.dispatch import Dispatcher
 from vortex.gateway.guard import Guard
@@ -25,7 +25,7 @@ from vortex.gateway.metrics import Metrics
 from vortex.gateway.sessions import Sessions
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.upstreams import Upstreams
-from vortex.gateway.wire import BodyTooLarge, ClientGone, Message, Receive, Reply, Request, Send, StallWatch, read_body
+from vortex.gateway.wire import Reply, Request
 
 log = logging.getLogger("vortex.gateway")
 CHAT_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
@@ -44,13 +44,10 @@ class Gateway:
         self.ledger = Ledger(settings.ledger)
         self.metrics = Metrics()
         self._guard = Guard(settings)
-        self._stalls = StallWatch(settings.timeouts.client_stall_s)
         self._books = Books(self.admission, Sessions(), self.homeostat, self.metrics, self.ledger)
         self._dispatcher = Dispatcher(self.upstreams, settings, self.metrics)
         self._chat = ChatService(settings, self._dispatcher, self._books)
         self._ticker: asyncio.Task[None] | None = None
-        self._prefix = secrets.token_hex(4)
-        self._number = 0
         self._started_at = time.monotonic()
 
     # --- life ---
@@ -66,14 +63,13 @@ class Gateway:
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
-        self._stalls.stop()
         await self.upstreams.stop()
         self.ledger.flush()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self.settings.controller.tick_s)
-            seen = self.homeostat.measure(asyncio.get_running_loop().time(), self.admission.queued)
+            seen = self.homeostat.measure(time.monotonic(), self.admission.queued)
             before = self.homeostat.state
             after = self.homeostat.tick(seen)
             if after != before:
@@ -83,79 +79,45 @@ class Gateway:
 
     # --- requests ---
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        self._number += 1
-        request = Request(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope["query_string"],
-            headers=dict(scope["headers"]),
-            id=f"lkn-{self._prefix}-{self._number}",
-            arrived=asyncio.get_running_loop().time(),
-        )
-        task = asyncio.current_task()
-        assert task is not None, "a request runs in a task"
-        reply = Reply(send, task)
+    def refuse(self, request: Request) -> Refusal | None:
+        return self._guard.refuse(request.path, request.headers)
+
+    async def serve(self, request: Request, reply: Reply) -> None:
         try:
-            await self._answer(request, reply, receive)
-        except ClientGone:
-            return
-        except BodyTooLarge:
-            limit = self.settings.admission.max_body_bytes
-            await reply.error(413, f"a request of more than {limit} bytes: raise LKN_MAX_BODY_BYTES", "too_large")
+            if request.path.startswith("/v1/") and request.path != "/v1/models":
+                await self._forward(request, reply)
+            else:
+                await self._own(request, reply)
         except Exception:
             log.exception("request %s failed inside the gateway", request.id)
             if not reply.started:
-                await reply.error(500, f"a defect of the gateway; its log tells more about {request.id}", "internal")
+                reply.error(500, f"a defect of the gateway; its log tells more about {request.id}", "internal")
 
-    async def _answer(self, request: Request, reply: Reply, receive: Receive) -> None:
-        refusal = self._guard.refuse(request.path, request.headers)
-        if refusal is not None:
-            await reply.error(refusal.status, refusal.message, refusal.code)
-        elif request.path.startswith("/v1/") and request.path not in {"/v1/models"}:
-            await self._forward(request, reply, receive)
-        else:
-            await self._own(request, reply, receive)
-
-    async def _forward(self, request: Request, reply: Reply, receive: Receive) -> None:
-        request.body = await read_body(receive, self.settings.admission.max_body_bytes)
+    async def _forward(self, request: Request, reply: Reply) -> None:
         parsed = _object(request.body)
         if parsed is None and request.path in CHAT_PATHS:
-            await reply.error(400, "the request's body is not a JSON object", "invalid_json")
-            return
-        if request.path == "/v1/chat/completions" and not isinstance((parsed or {}).get("messages"), list):
-            await reply.error(400, "`messages` must be a list", "invalid_messages")
-            return
-        watcher = asyncio.create_task(_cancel_when_gone(receive, reply))
-        self._stalls.add(reply)
-        try:
+            reply.error(400, "the request's body is not a JSON object", "invalid_json")
+        elif request.path == "/v1/chat/completions" and not isinstance((parsed or {}).get("messages"), list):
+            reply.error(400, "`messages` must be a list", "invalid_messages")
+        else:
             await self._chat.serve(request, reply, parsed)
-        except asyncio.CancelledError:
-            if watcher.done() and reply.task.uncancel() == 0:
-                raise ClientGone from None
-            raise
-        finally:
-            watcher.cancel()
-            self._stalls.remove(reply)
 
-    async def _own(self, request: Request, reply: Reply, receive: Receive) -> None:
+    async def _own(self, request: Request, reply: Reply) -> None:
         match (request.method, request.path):
             case ("GET", "/v1/models"):
                 await self._models(reply)
             case ("GET", "/healthz" | "/health"):
-                await reply.json(200 if self.upstreams.healthy else 503, self.health())
+                reply.json(200 if self.upstreams.healthy else 503, self.health())
             case ("GET", "/metrics"):
                 state, frozen = self.homeostat.state, self.homeostat.frozen
                 body = self.metrics.render(self.upstreams, self.admission, state, frozen=frozen)
-                await reply.whole(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], body)
+                reply.whole(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], body)
             case ("GET", "/lkn/state"):
-                await reply.json(200, self._state())
+                reply.json(200, self._state())
             case ("POST", "/lkn/controller"):
-                await self._set_controller(reply, await read_body(receive, ADMIN_LIMIT_BYTES))
+                self._set_controller(reply, request.body[:ADMIN_LIMIT_BYTES])
             case _:
-                await reply.error(404, f"nothing is served at {request.method} {request.path[:100]}", "not_found")
+                reply.error(404, f"nothing is served at {request.method} {request.path[:100]}", "not_found")
 
     async def _models(self, reply: Reply) -> None:
         """What the engines offer; what they offered last while they are away."""
@@ -163,18 +125,18 @@ class Gateway:
         cards = self.upstreams.models()
         if not fresh and not cards:
             wait = [(b"retry-after", b"5"), (b"x-should-retry", b"false")]
-            await reply.error(503, "no engine has answered yet: start one, see `vortex up`", "engine_away", wait)
+            reply.error(503, "no engine has answered yet: start one, see `vortex up`", "engine_away", wait)
             return
         headers = [(b"x-lkn-models", b"fresh" if fresh else b"cached")]
-        await reply.json(200, {"object": "list", "data": cards}, headers)
+        reply.json(200, {"object": "list", "data": cards}, headers)
 
-    async def _set_controller(self, reply: Reply, body: bytes) -> None:
+    def _set_controller(self, reply: Reply, body: bytes) -> None:
         frozen = (_object(body) or {}).get("frozen")
         if not isinstance(frozen, bool):
-            await reply.error(400, 'send {"frozen": true} or {"frozen": false}', "invalid_json")
+            reply.error(400, 'send {"frozen": true} or {"frozen": false}', "invalid_json")
             return
         self.homeostat.freeze(frozen)
-        await reply.json(200, self._state())
+        reply.json(200, self._state())
 
     def health(self) -> dict[str, Any]:
         return {
@@ -203,11 +165,3 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, dict) else None
-
-
-async def _cancel_when_gone(receive: Receive, reply: Reply) -> None:
-    """ASGI says `disconnect` also when a reply is complete: then there is nothing to cancel."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if not reply.ended:
-        reply.task.cancel()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -23,11 +23,12 @@ from vortex.gateway.dispatch import Call, Dispatcher, EngineAway, Exchange
 from vortex.gateway.entropy import entropies_of, settled
 from vortex.gateway.examine import Facts, examine
 from vortex.gateway.http_client import UpstreamFailure
+from vortex.gateway.job import Job
 from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.sse import DONE, error_event
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
-from vortex.gateway.wire import EVENT_STREAM, ClientGone, Comfort, Headers, KeepAlive, Reply, Request
+from vortex.gateway.wire import EVENT_STREAM, JSON, KeepAlive, Reply, Request
 
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 HOP_HEADERS = frozenset(
@@ -44,30 +45,6 @@ HOP_HEADERS = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Job:
-    """One request on its way. `parsed` is None where the body is not JSON (not for chat)."""
-
-    request: Request
-    reply: Reply
-    parsed: dict[str, Any] | None
-    facts: Facts
-    evidence: Evidence
-    total_at: float
-    booking: Booking
-    comfort: Comfort
-    decision: Decision | None = None
-
-    def label(self) -> Headers:
-        """The headers that tell the mode and why."""
-        decision = self.decision
-        mode = decision.mode.value if decision else "PENDING"
-        headers = [(b"x-lkn-mode", mode.encode()), (b"x-lkn-request-id", self.request.id.encode())]
-        if decision:
-            headers.append((b"x-lkn-reason", decision.reason.encode("latin-1", "replace")))
-        return headers
-
-
 class ChatService:
     def __init__(self, settings: GatewaySettings, dispatcher: Dispatcher, books: Books) -> None:
         self._settings = settings
@@ -77,7 +54,7 @@ class ChatService:
         self._books = books
 
     async def serve(self, request: Request, reply: Reply, parsed: dict[str, Any] | None) -> None:
-        """Answer one request, whatever happens. Raises ClientGone and CancelledError only."""
+        """Answer one request, whatever happens. Raises CancelledError only: the client left."""
         job = self._begin(request, reply, parsed)
         admission = self._books.admission
         try:
@@ -89,14 +66,14 @@ class ChatService:
         except Overloaded as error:
             job.booking.outcome = "shed"
             wait = b"%d" % max(1, round(error.retry_after_s))
-            await reply.error(429, str(error), "overloaded", [*job.label(), (b"retry-after", wait)])
+            reply.error(429, str(error), "overloaded", [*job.label(), (b"retry-after", wait)])
         except EngineAway as error:
             job.booking.outcome = "breaker_open"
-            await self._say_away(job, error)
+            self._say_away(job, error)
         except UpstreamFailure as error:
             job.booking.outcome, job.booking.error = "failed", str(error)
-            await self._say_failure(job, error)
-        except (ClientGone, asyncio.CancelledError):
+            self._say_failure(job, error)
+        except asyncio.CancelledError:
             job.booking.outcome = "client_gone"
             raise
         finally:
@@ -188,7 +165,7 @@ class ChatService:
     async def _start_stream(self, job: Job) -> None:
         """The head of a stream; where a keep-alive had to send it before the decision, a comment tells the mode."""
         if not job.reply.started:
-            await job.reply.start(200, [*EVENT_STREAM, *job.label()])
+            job.reply.start(200, [*EVENT_STREAM, *job.label()])
         elif job.decision is not None:
             comment = f": lkn mode={job.decision.mode} reason={job.decision.reason}\n\n"
             await job.reply.write(comment.encode())
@@ -231,7 +208,7 @@ class ChatService:
             headers.append((b"retry-after", b"5"))
         if job.reply.started:
             raise UpstreamFailure("protocol", f"the engine answered {status} instead of a stream")
-        await job.reply.whole(status, [*headers, *job.label()], body)
+        job.reply.whole(status, [*headers, *job.label()], body)
 
     async def _probe(self, job: Job) -> None:
         """Ask a few tokens beforehand. Whatever goes wrong means FLUIDO, never an error."""
@@ -281,7 +258,7 @@ class ChatService:
         head_s = min(self._times.first_token_timeout_s, left) if job.facts.stream else left
         self._books.sent(job.booking)
         path = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
-        content_type = request.headers.get(b"content-type", b"application/json")
+        content_type = JSON[1] if job.parsed is not None else request.headers.get(b"content-type", JSON[1])
         call = Call(request.method.encode(), path, content_type, body, head_s, job.comfort)
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
@@ -299,26 +276,25 @@ class ChatService:
             exchange.succeed()
             job.booking.outcome = "ok" if exchange.response.status < 400 else "refused"
 
-    async def _say_away(self, job: Job, error: EngineAway) -> None:
+    def _say_away(self, job: Job, error: EngineAway) -> None:
         wait = b"%d" % max(1, round(error.retry_after_s + 0.5))
         if job.reply.started:
-            await _end_badly(job.reply, str(error), "engine_away")
+            _end_badly(job.reply, str(error), "engine_away")
             return
         headers = [*job.label(), (b"retry-after", wait), (b"x-should-retry", b"false")]
-        await job.reply.error(503, str(error), "engine_away", headers)
+        job.reply.error(503, str(error), "engine_away", headers)
 
-    async def _say_failure(self, job: Job, error: UpstreamFailure) -> None:
+    def _say_failure(self, job: Job, error: UpstreamFailure) -> None:
         if job.reply.started:
             if not job.reply.ended:
-                await _end_badly(job.reply, str(error), error.kind)
+                _end_badly(job.reply, str(error), error.kind)
             return
         status = 504 if error.kind in {"stalled", "connect_timeout"} else 502
-        await job.reply.error(status, f"the engine failed: {error}", f"engine_{error.kind}", job.label())
+        job.reply.error(status, f"the engine failed: {error}", f"engine_{error.kind}", job.label())
 
 
-async def _end_badly(reply: Reply, message: str, code: str) -> None:
-    await reply.write(error_event(message, code) + DONE)
-    await reply.end()
+def _end_badly(reply: Reply, message: str, code: str) -> None:
+    reply.end(error_event(message, code) + DONE)
 
 
 def _checked(body: bytes, booking: Booking) -> int:

@@ -83,7 +83,7 @@ class Dispatcher:
             upstream = self._upstreams.choose(avoid=tried)
             if upstream is None:
                 break
-            self._metrics.retries.inc(attempt > 0)
+            self._metrics.retries += attempt > 0
             try:
                 exchange = await self._attempt(upstream, call)
             except UpstreamFailure as error:

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from vortex.gateway.client_connection import Refusal
 from vortex.gateway.settings import GatewaySettings
 
 OPEN_PATHS = frozenset({"/healthz", "/health"})
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1", "host.docker.internal")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    status: int
-    message: str
-    code: str
 
 
 class Guard:

@@ -11,17 +11,16 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-
-import uvicorn
+from collections.abc import AsyncIterator
 
 from vortex.backends.addresses import environment_and_file
 from vortex.errors import ConfigError, VortexError
 from vortex.gateway.app import Gateway
+from vortex.gateway.client_connection import Limits
+from vortex.gateway.front import BACKLOG, Front
 from vortex.gateway.settings import GatewaySettings, read_settings
 
 SHUTDOWN_S = 5
-BACKLOG = 2048
 GC_THRESHOLDS = (20_000, 20, 50)
 SECRET = re.compile(r"(?i)(bearer\s+|api[-_]?key[\"'=:\s]+)[^\s\"',}]+")
 
@@ -37,61 +36,42 @@ class Redact(logging.Filter):
         return True
 
 
-class _Server(uvicorn.Server):
-    """Says that it is ready, and stops what stands behind the requests."""
-
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
-        super().__init__(config)
-        self._gateway = gateway
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._gateway.start()
-        await super().startup(sockets)
-        addresses = self._gateway.settings.addresses
-        port = sockets[0].getsockname()[1] if sockets else addresses.port
-        engines = ", ".join(addresses.engine_urls)
-        decision = self._gateway.settings.decision
-        log.info("listening on http://%s:%d, engines: %s (%s)", addresses.host, port, engines, decision.strategy)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, but a stop that was asked for is a good end: the signal is not raised again."""
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        await self._gateway.stop()
-
-
 def run(settings: GatewaySettings) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigError where the address cannot be had."""
     _start_log()
     addresses = settings.addresses
     listener = listen(addresses.host, addresses.port)
-    gateway = Gateway(settings)
-    config = uvicorn.Config(
-        gateway,
-        http="httptools",
-        loop="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-        timeout_keep_alive=30,
-    )
     gc.collect()
     gc.freeze()  # what start-up made stays: collections look at requests' rubbish only, and stop the loop for less long
     gc.set_threshold(*GC_THRESHOLDS)
-    runner = asyncio.Runner(loop_factory=_loop_factory())
-    with runner:
-        runner.run(_Server(config, gateway).serve(sockets=[listener]))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, listener))
+
+
+async def _serve(settings: GatewaySettings, listener: socket.socket) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
+    async with serving(settings, listener):
+        engines = ", ".join(settings.addresses.engine_urls)
+        where = f"http://{settings.addresses.host}:{listener.getsockname()[1]}"
+        log.info("listening on %s, engines: %s (%s)", where, engines, settings.decision.strategy)
+        await told.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: GatewaySettings, listener: socket.socket) -> AsyncIterator[Gateway]:
+    """A gateway that answers on a listening socket until the block ends."""
+    gateway = Gateway(settings)
+    limits = Limits(settings.admission.max_body_bytes, settings.timeouts.client_stall_s)
+    front = Front(gateway, limits)
+    await gateway.start()
+    await front.start(listener)
+    try:
+        yield gateway
+    finally:
+        await front.stop(SHUTDOWN_S)
+        await gateway.stop()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -116,7 +96,6 @@ def _start_log() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.addFilter(Redact())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -7,6 +7,7 @@ event beyond the limit is an error. Does not do: other fields than `data`, recon
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -42,6 +43,41 @@ class EventSplitter:
         if len(self._rest) > EVENT_LIMIT_BYTES:
             raise UpstreamFailure("protocol", f"an event of more than {EVENT_LIMIT_BYTES} bytes")
         return events
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEvents:
+    """What whole events said: new tokens, and the event that tells why the answer ended, which is not among them."""
+
+    tokens: int
+    final: dict[str, Any] | None
+    done: bool
+
+
+def plain_events(chunk: bytes) -> PlainEvents | None:
+    """The meaning of a chunk that is one or more whole chat events of the usual form, None for any other.
+
+    They are read as one JSON list, in a third of the time of one after the other: a line break cannot be inside JSON's
+    strings, so what stands between two events is the end of one and the beginning of the next.
+    """
+    if not chunk.startswith(b"data: ") or not chunk.endswith(b"\n\n"):
+        return None
+    done = chunk.endswith(DONE)
+    body = chunk[6 : -len(DONE) - 2 if done else -2]
+    tokens, final = 0, None
+    try:
+        values = orjson.loads(b"[%b]" % body.replace(b"\n\ndata: ", b","))
+        for value in values:
+            if "error" in value:
+                return None
+            for choice in value["choices"]:
+                if choice["finish_reason"] is not None:
+                    final = value
+                elif "role" not in choice["delta"]:
+                    tokens += 1
+    except (ValueError, LookupError, TypeError):
+        return None
+    return PlainEvents(tokens, final, done) if len(values) == body.count(b"\n\n") + 1 else None
 
 
 def data_of(event: bytes) -> bytes | None:

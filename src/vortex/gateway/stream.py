@@ -13,12 +13,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from vortex.gateway.dispatch import Exchange
 from vortex.gateway.entropy import entropies_of
 from vortex.gateway.http_client import UpstreamFailure
-from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, without_logprobs
+from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, plain_events, without_logprobs
 from vortex.gateway.wire import Comfort, Reply
 
 Event = tuple[bytes, dict[str, Any] | None]  # the bytes as they came, and their JSON (None: [DONE])
@@ -96,6 +94,9 @@ class EventReader:
         while True:
             chunk = await self._exchange.response.read(min(deadline, clocks.comfort.due_at))
             if chunk:
+                if not self._careful and self._plain(chunk):
+                    self._deadline = 0.0
+                    return [(chunk, {})]
                 if found := self._meaning(self._splitter.feed(chunk)):
                     self._deadline = 0.0
                     return found
@@ -135,19 +136,24 @@ class EventReader:
             raise UpstreamFailure("protocol", "the engine's answer was cut inside an event")
         return []
 
-    async def pour(self, write: WriteNow) -> None:
+    async def pour(self, write: WriteNow) -> bytes:
         """Hand the events that follow to `write`, from within the engine's socket: no turn of the event loop for each.
 
-        Returns where `events` would give [], or after an error event. Raises what `events` raises.
+        Returns where `events` would give [], or at an error event: with the bytes that came last and were not written,
+        so that they leave together with the stream's end. Raises what `events` raises.
         """
         loop, clocks, response = self._loop, self._clocks, self._exchange.response
         heard_at = loop.time()
+        last = b""
         waits_for: Awaitable[None] | None = None
 
         def take(chunk: bytes) -> bool:
-            nonlocal heard_at, waits_for
-            if self._only_goes_on(chunk):
+            nonlocal heard_at, waits_for, last
+            if self._plain(chunk):
                 heard_at = loop.time()
+                if self.progress.done:
+                    last = chunk
+                    return False
                 waits_for = write(chunk)
                 return waits_for is None
             try:
@@ -155,7 +161,9 @@ class EventReader:
             except UpstreamFailure as failure:
                 self._failure = failure
                 return False
-            if found:
+            if found and self._over and self._failure is None:
+                last = _bytes_of(found, strip=False)
+            elif found:
                 heard_at = loop.time()
                 waits_for = write(_bytes_of(found, strip=False))
             return waits_for is None and not self._over
@@ -171,22 +179,20 @@ class EventReader:
                 waits_for, heard_at = None, loop.time()
             elif response.ended and not self._over:
                 self._end()
-                return
+                return b""
         if self._failure is not None:
             raise self._failure
+        return last
 
-    def _only_goes_on(self, chunk: bytes) -> bool:
-        """Whether a chunk is one whole event that ends nothing, as nearly all are: such a one is only counted."""
-        if self._splitter.rest or not chunk.startswith(b"data: ") or not chunk.endswith(b"\n\n"):
+    def _plain(self, chunk: bytes) -> bool:
+        """Whether a chunk is of the usual form, as nearly all are; if so it is counted, else the slow way must look."""
+        plain = None if self._splitter.rest else plain_events(chunk)
+        if plain is None:
             return False
-        try:
-            value = orjson.loads(chunk[6:])
-            (choice,) = value["choices"]
-            if choice["finish_reason"] is not None or "error" in value:
-                return False
-            self.progress.tokens += "role" not in choice["delta"]
-        except (ValueError, LookupError, TypeError):
-            return False  # the slow way knows what it is
+        self.progress.tokens += plain.tokens
+        self.progress.done = plain.done
+        if plain.final is not None:
+            self.progress.see(plain.final)
         return True
 
     @property
@@ -204,20 +210,20 @@ class EventReader:
 
 
 async def relay(reader: EventReader, held: list[Event], reply: Reply, *, strip: bool) -> str:
-    """Forward the held events and all that follow, and end the stream well. Returns "" or what went wrong upstream.
-
-    Raises ClientGone.
-    """
+    """Forward the held events and all that follow, and end the stream well. Returns "" or what went wrong upstream."""
     progress = reader.progress
     failure = ""
+    last = b""
     try:
         events = held or await reader.events()
         while events:
-            await reply.write(_bytes_of(events, strip=strip))
-            if progress.error is not None:
+            data = _bytes_of(events, strip=strip)
+            if progress.done or progress.error is not None:
+                last = data
                 break
+            await reply.write(data)
             if not strip:
-                await reader.pour(reply.write_now)
+                last = await reader.pour(reply.write_now)
                 break
             events = await reader.events()
         if progress.error is None and not progress.done and not progress.finish_reason:
@@ -225,10 +231,8 @@ async def relay(reader: EventReader, held: list[Event], reply: Reply, *, strip: 
     except UpstreamFailure as error:
         failure = str(error)
     if failure:
-        await reply.write(error_event(failure, "engine_failed"))
-    if not progress.done:
-        await reply.write(DONE)
-    await reply.end()
+        last += error_event(failure, "engine_failed")
+    reply.end(last if progress.done else last + DONE)
     await reader.drain()
     if progress.error is not None and not failure:
         return f"the engine reported: {str(progress.error.get('message', ''))[:200]}"

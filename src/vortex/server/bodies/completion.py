@@ -29,8 +29,6 @@ class CompletionBody(SamplingBody):
         """One request per prompt. RequestError for what cannot be served."""
         if self.echo:
             raise RequestError("'echo' is not supported: put the prompt before the answer", param="echo")
-        if self.suffix:
-            raise RequestError("'suffix' is not supported: this model cannot fill in a middle", param="suffix")
         if self.best_of not in (None, self.n or 1):
             raise RequestError("'best_of' must equal 'n': choices are not ranked", param="best_of")
         prompts = self._prompts()
@@ -45,6 +43,7 @@ class CompletionBody(SamplingBody):
                 request_id=request_id if len(prompts) == 1 else f"{request_id}-{index}",
                 model=self.model,
                 prompt=prompt,
+                suffix=self.suffix or None,
                 sampling=self.sampling(options.sampling),
                 max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
                 min_tokens=self.min_tokens or 0,

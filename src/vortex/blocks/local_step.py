@@ -1,0 +1,74 @@
+"""LocalMixer's step form in numpy: between its two projections, one sequence, any number of rows.
+
+Rows are computed one by one where the window is attended to, so a row has the same bits for any cut of the sequence.
+The torch twin is blocks/local_mixer.py. Shapes: T rows, D width, H heads, K head width, W window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vortex.blocks.step_math import conv_rows, silu
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWeights:
+    """conv [taps, D]; distance_bias [H, W] or None."""
+
+    conv: np.ndarray
+    distance_bias: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSequence:
+    """tail [taps - 1, D]; window_kv [W - 1, 2, H, K] or None; seen: how many of its rows exist."""
+
+    tail: np.ndarray
+    window_kv: np.ndarray | None
+    seen: int
+
+    @classmethod
+    def empty(cls, weights: LocalWeights) -> LocalSequence:
+        taps, width = weights.conv.shape
+        kv = None
+        if weights.distance_bias is not None:
+            heads, window = weights.distance_bias.shape
+            kv = np.zeros((window - 1, 2, heads, width // heads), np.float32)
+        return cls(np.zeros((taps - 1, width), np.float32), kv, 0)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.tail.nbytes + (0 if self.window_kv is None else self.window_kv.nbytes)
+
+
+def local_rows(
+    sequence: LocalSequence, projected: np.ndarray, weights: LocalWeights
+) -> tuple[np.ndarray, LocalSequence]:
+    """`projected`: rows of in_proj. Returns (rows for out_proj, the sequence after them)."""
+    width = weights.conv.shape[1]
+    mixed, tail = conv_rows(sequence.tail, projected[:, :width], weights.conv)
+    y = mixed * silu(np.ascontiguousarray(projected[:, width : 2 * width]))
+    if weights.distance_bias is None or sequence.window_kv is None:
+        return y, LocalSequence(tail, None, 0)
+    heads, window = weights.distance_bias.shape
+    qkv = projected[:, 2 * width :].reshape(len(projected), 3, heads, width // heads)
+    kv = np.concatenate([sequence.window_kv, qkv[:, 1:]])
+    attended = np.empty((len(projected), width), np.float32)
+    for row in range(len(projected)):
+        missing = max(0, window - 1 - sequence.seen - row)
+        attended[row] = _attend(qkv[row, 0], kv[row + missing : row + window], weights.distance_bias)
+    seen = min(window - 1, sequence.seen + len(projected))
+    return np.concatenate([y, attended], axis=1), LocalSequence(tail, kv[len(projected) :], seen)
+
+
+def _attend(q_HK: np.ndarray, kv: np.ndarray, bias_HW: np.ndarray) -> np.ndarray:
+    """One row over the rows it sees, oldest first, itself last: [D]."""
+    keys, values = kv[:, 0].transpose(1, 0, 2), kv[:, 1].transpose(1, 0, 2)  # H N K
+    scores = np.matmul(keys, q_HK[:, :, None])[..., 0] * np.float32(q_HK.shape[1] ** -0.5)
+    scores = scores + bias_HW[:, len(kv) - 1 :: -1]
+    share = np.exp(scores - scores.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    mixed: np.ndarray = np.matmul(share[:, None, :], values)
+    return mixed.reshape(-1)

@@ -1,0 +1,145 @@
+"""The Transformer that the core is measured against: RoPE, SwiGLU, RMSNorm, and short convolutions too.
+
+Trained by the same loop on the same tokens (`learn/training.py`), it answers in the core's own form. For measurements:
+it keeps no state and serves nobody. With `window` each token sees only the last so many, itself included.
+Shapes: B sequences, T tokens, D width, H heads, K head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vortex.blocks.gated_mlp import GatedMLP
+from vortex.errors import ConfigError, ModelFileError
+from vortex.models.core_network import CoreOutput, RMSNorm
+
+ROPE_BASE = 10_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineConfig:
+    """window: tokens that attention reaches back, the token itself included; 0: all."""
+
+    vocab_size: int
+    width: int = 128
+    num_layers: int = 4
+    num_heads: int = 2
+    mlp_width: int = 384
+    conv: int = 4
+    window: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width % (2 * self.num_heads):
+            raise ConfigError("a Transformer's width must be a multiple of twice its heads")
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BaselineConfig:
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ModelFileError(f"the Transformer's configuration is not usable: {error}") from error
+
+    def state_bytes(self, num_tokens: int) -> int:
+        """Of the keys and values of one sequence of that length, in float32."""
+        kept = min(num_tokens, self.window) if self.window else num_tokens
+        return 4 * 2 * self.width * kept * self.num_layers
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: BaselineConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.in_proj = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.conv = nn.Conv1d(3 * config.width, 3 * config.width, config.conv, groups=3 * config.width, bias=False)
+        self.out_proj = nn.Linear(config.width, config.width, bias=False)
+        nn.init.zeros_(self.conv.weight)
+        with torch.no_grad():
+            self.conv.weight[:, :, -1] = 1.0  # begins as no convolution
+
+    def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        config, (b, t, _) = self.config, x_BTD.shape
+        mixed = F.pad(self.in_proj(x_BTD).transpose(1, 2), (config.conv - 1, 0))
+        qkv = self.conv(mixed).transpose(1, 2).reshape(b, t, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        q, k = _rotated(q), _rotated(k)
+        if config.window and t > config.window:
+            place = torch.arange(t, device=x_BTD.device)
+            distance = place[:, None] - place
+            mask = (distance >= 0) & (distance < config.window)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        out: torch.Tensor = self.out_proj(y.transpose(1, 2).reshape(b, t, -1))
+        return out
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: BaselineConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.mlp_norm = RMSNorm(config.width, 1e-6), RMSNorm(config.width, 1e-6)
+        self.attention = _Attention(config)
+        self.mlp = GatedMLP(config.width, config.mlp_width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.attention(self.attention_norm(x))
+        y: torch.Tensor = x + self.mlp(self.mlp_norm(x))
+        return y
+
+
+class BaselineTransformer(nn.Module):
+    def __init__(self, config: BaselineConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.width, 1e-6)
+        self._initialise()
+
+    def forward(self, token_ids_BT: torch.Tensor, *, with_mtp: bool = True) -> CoreOutput:
+        """`with_mtp` changes nothing: there are no further heads."""
+        x = self.embedding(token_ids_BT)
+        for layer in self.layers:
+            x = layer(x)
+        hidden = self.norm(x)
+        return CoreOutput(hidden, F.linear(hidden, self.embedding.weight), (), {}, None, {})
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        matrices = [p for name, p in self.named_parameters() if p.dim() == 2]
+        rest = [p for name, p in self.named_parameters() if p.dim() != 2]
+        return [
+            {"params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": rest, "lr": learning_rate, "weight_decay": 0.0},
+        ]
+
+    def num_parameters(self, *, with_embeddings: bool = True) -> int:
+        named = self.named_parameters()
+        return sum(p.numel() for name, p in named if with_embeddings or not name.startswith("embedding."))
+
+    def _initialise(self) -> None:
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                std = parameter.shape[1] ** -0.5
+                if name.endswith("out_proj.weight"):
+                    std *= (2 * self.config.num_layers) ** -0.5
+                nn.init.normal_(parameter, std=0.02 if "embedding" in name else std)
+
+
+def _rotated(x_BHTK: torch.Tensor) -> torch.Tensor:
+    """Rotary positions; the first half of a head's channels turns with the second."""
+    half = x_BHTK.shape[-1] // 2
+    place = torch.arange(x_BHTK.shape[2], device=x_BHTK.device, dtype=torch.float32)
+    turn = ROPE_BASE ** (-torch.arange(half, device=x_BHTK.device, dtype=torch.float32) / half)
+    angle = place[:, None] * turn
+    cos, sin = angle.cos().to(x_BHTK.dtype), angle.sin().to(x_BHTK.dtype)
+    first, second = x_BHTK[..., :half], x_BHTK[..., half:]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

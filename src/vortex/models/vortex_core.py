@@ -1,0 +1,208 @@
+"""A V-Blocks core as a LanguageModel: recurrent states of constant size, one step form for everything, no torch.
+
+Promises the law bit for bit: prompts in any chunking, decoding, and the verification of drafts are the same
+computation row by row, and every reduction of a row has its own fixed shape. `commit(n)` of a part of a span replays
+the accepted tokens from what each layer's first matrices gave, without a sweep over the weights. There is no context
+length: the millionth token costs what the thousandth did. models/core_network.py is the same in torch, for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vortex.blocks.lava_slots import LavaSlots
+from vortex.blocks.step_math import rms_norm, silu
+from vortex.models.core_config import CoreConfig
+from vortex.models.core_layer import CoreLayerStep, LayerRecord, LayerRows, LayerSequence
+from vortex.models.core_weights import CoreWeights
+from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+
+PREFILL_CHUNK = 64
+Layers = tuple[LayerSequence, ...]
+
+
+class CoreSequence:
+    """A SequenceState. Layer states are values: a snapshot shares them."""
+
+    def __init__(self, model: VortexCore, layers: Layers, length: int = 0) -> None:
+        self._model, self._layers, self._length = model, layers, length
+        self._pending: tuple[int, Layers, list[LayerRecord]] | None = None
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def resident_bytes(self) -> int:
+        return sum(layer.num_bytes for layer in self._layers)
+
+    @property
+    def layers(self) -> Layers:
+        assert self._layers, "a closed state cannot be swept"
+        return self._layers
+
+    def swept(self, num_tokens: int, layers: Layers, records: list[LayerRecord]) -> None:
+        """What a sweep found; it counts once it is committed."""
+        self._pending = (num_tokens, layers, records)
+
+    def commit(self, num_tokens: int) -> None:
+        assert self._pending is not None, "commit without a sweep"
+        swept_tokens, layers, records = self._pending
+        assert 0 <= num_tokens <= swept_tokens, f"commit of {num_tokens} after a span of {swept_tokens}"
+        if num_tokens == swept_tokens:
+            self._layers = layers
+        elif num_tokens:
+            self._layers = self._model.replay(self._layers, records, num_tokens)
+        self._length += num_tokens
+        self._pending = None
+        self._model.last_committed = self._layers
+
+    def snapshot(self) -> CoreSequence:
+        return CoreSequence(self._model, self.layers, self._length)
+
+    def close(self) -> None:
+        self._layers, self._pending = (), None
+
+
+class VortexCore:
+    """A LanguageModel over a core's weights, resident or paged. One thread sweeps it.
+
+    `memory`: LAVA's slots that every new sequence begins with, one per layer that has them; `memory_path`: where the
+    slots of the sequence that was committed last are written when the model is closed (models/core_memory.py).
+    """
+
+    def __init__(
+        self,
+        config: CoreConfig,
+        weights: CoreWeights,
+        *,
+        memory: Sequence[LavaSlots] | None = None,
+        memory_path: Path | None = None,
+    ) -> None:
+        self.config, self.weights = config, weights
+        self._layers = [CoreLayerStep(config, index, weights) for index in range(config.num_layers)]
+        self._norm = weights.vector("norm.weight")
+        self._mtp_norms = [weights.vector(f"mtp.{index}.norm.weight") for index in range(config.mtp_k)]
+        self._memory, self._memory_path = memory, memory_path
+        self.last_committed: Layers = ()
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    @property
+    def context_length(self) -> None:
+        return None
+
+    @property
+    def exactness(self) -> Exactness:
+        return Exactness.BITWISE
+
+    @property
+    def prefill_chunk(self) -> int:
+        return PREFILL_CHUNK
+
+    def new_state(self) -> CoreSequence:
+        slots = iter(self._memory or ())
+        layers = [
+            layer.new_sequence(_lent(next(slots, None)) if self.config.has_lava(layer.index) else None)
+            for layer in self._layers
+        ]
+        return CoreSequence(self, tuple(layers))
+
+    def sweep(self, spans: Sequence[Span]) -> SweepOutput:
+        assert spans, "a sweep needs a span"
+        states = [_core_state(span) for span in spans]
+        rows, first = [], 0
+        for span in spans:
+            rows.append(slice(first, first + len(span.token_ids)))
+            first += len(span.token_ids)
+        ids = np.concatenate([np.asarray(span.token_ids, np.int64) for span in spans])
+        assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
+        x = self.weights.embedding[ids]
+        depth = np.zeros(len(ids), np.int64)
+        after: list[list[LayerSequence]] = []
+        records: list[list[LayerRecord]] = []
+        for index, layer in enumerate(self._layers):
+            spans_here = [LayerRows(state.layers[index], place) for state, place in zip(states, rows, strict=True)]
+            x, layer_states, layer_records = layer.step(x, spans_here, depth)
+            after.append(layer_states)
+            records.append(layer_records)
+        for index, (state, span) in enumerate(zip(states, spans, strict=True)):
+            state.swept(len(span.token_ids), tuple(s[index] for s in after), [r[index] for r in records])
+        return self._output(x, spans, rows)
+
+    def replay(self, before: Layers, records: Sequence[LayerRecord], num_tokens: int) -> Layers:
+        """Every layer's state after the first `num_tokens` of a recorded span."""
+        return tuple(
+            layer.replay(state, record, num_tokens)
+            for layer, state, record in zip(self._layers, before, records, strict=True)
+        )
+
+    def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
+        num_rows = sum(len(span.token_ids) for span in spans)
+        state_bytes = sum(span.state.resident_bytes for span in spans)
+        weight_bytes = self.weights.weight_bytes
+        num_weights = sum(int(np.prod(e.shape)) for n, e in self.weights.source.entries.items() if n[-1].isdigit())
+        return SweepCost(self.weights.source.bytes_to_fetch, weight_bytes + state_bytes, 2 * num_rows * num_weights)
+
+    def counters(self) -> Mapping[str, float]:
+        return self.weights.source.counters()
+
+    def close(self) -> None:
+        """Writes the memory where one was asked for. Raises StorageError."""
+        if self._memory_path is not None and self.last_committed:
+            from vortex.models.core_memory import save_memory
+
+            save_memory(self._memory_path, [layer.lava.slots for layer in self.last_committed if layer.lava])
+        self._memory_path = None
+        self.weights.close()
+
+    def _output(self, x: np.ndarray, spans: Sequence[Span], rows: Sequence[slice]) -> SweepOutput:
+        logits_rows, wanted = _wanted(spans, rows, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
+        hidden_rows, wanted_hidden = _wanted(spans, rows, {Want.ALL_HIDDEN: None})
+        hidden = rms_norm(x[wanted], self._norm, self.config.norm_epsilon)
+        drafts = [self._draft_rows(index, hidden) for index in range(self.config.mtp_k)] if len(wanted) else []
+        logits = np.empty((0, self.vocab_size), np.float32)
+        draft_logits = None
+        if len(wanted):
+            with self.weights.matrices("head") as (head,):
+                logits = head(hidden)
+                if drafts:
+                    draft_logits = np.stack([head(draft) for draft in drafts], axis=1)
+        all_hidden = rms_norm(x[wanted_hidden], self._norm, self.config.norm_epsilon) if len(wanted_hidden) else None
+        return SweepOutput(logits, logits_rows, all_hidden, hidden_rows, draft_logits)
+
+    def _draft_rows(self, index: int, hidden: np.ndarray) -> np.ndarray:
+        """The hidden rows that predict the token `index` + 2 places on."""
+        with self.weights.matrices(f"mtp.{index}.matrices") as (in_proj, out_proj):
+            inner = silu(in_proj(rms_norm(hidden, self._mtp_norms[index], self.config.norm_epsilon)))
+            return hidden + out_proj(inner)
+
+
+def _lent(slots: LavaSlots | None) -> LavaSlots | None:
+    return None if slots is None else slots.share()
+
+
+def _core_state(span: Span) -> CoreSequence:
+    assert isinstance(span.state, CoreSequence), "a state of another model"
+    assert span.token_ids, "a span needs a token"
+    return span.state
+
+
+def _wanted(
+    spans: Sequence[Span], rows: Sequence[slice], last_rows: Mapping[Want, int | None]
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Rows of the sweep that spans want (None: all of a span's), and each span's slice of the result."""
+    slices: list[slice] = []
+    wanted: list[int] = []
+    for span, place in zip(spans, rows, strict=True):
+        count = 0
+        if span.want in last_rows:
+            count = last_rows[span.want] or len(span.token_ids)
+        slices.append(slice(len(wanted), len(wanted) + count))
+        wanted.extend(range(place.stop - count, place.stop))
+    return tuple(slices), np.asarray(wanted, np.int64)
