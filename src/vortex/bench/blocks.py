@@ -217,7 +217,7 @@ def _histogram(tallies: Mapping[Cell, Tally]) -> Curves:
             places = range(1, HISTOGRAM_PLACES + 1)
             shares = [(place, tally.counts[f"accepted_at_{place}"] / blocks) for place in places]
             lines[f"{cell.kind}, {cell.penalty:g}"] = shares
-    return Curves("place in the block", "share of drafts that stood so far", lines, is_logarithmic=False)
+    return Curves("place in the block", "share of drafts that stood so far", lines, y_is_linear=True)
 
 
 def _same(plain: Answer, drafted: Answer, prompt: TaskPrompt) -> None:

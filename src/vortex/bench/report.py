@@ -23,25 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-<<<<<<< HEAD
-    """Lines over a common axis, both logarithmic unless told: (x, y) by name. limits: drawn thin and grey, what physics
-    allows."""
-=======
     """Lines over a common axis, both logarithmic: (x, y) by name. limits: drawn thin and grey, what physics allows.
 
     y_is_linear: y from 0 up, for shares.
     """
->>>>>>> main
 
     x_label: str
     y_label: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     limits: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
-<<<<<<< HEAD
-    is_logarithmic: bool = True
-=======
     y_is_linear: bool = False
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +96,12 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
         axes.plot(*zip(*points, strict=True), color="#9a9a9a", linewidth=1, linestyle="--", label=name)
     for name, points in curves.lines.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, label=name)
-<<<<<<< HEAD
-    if curves.is_logarithmic:
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        highest = max(y for points in curves.lines.values() for _, y in points)
-=======
     axes.set_xscale("log", base=2)
     highest = max(y for points in curves.lines.values() for _, y in points)
     if curves.y_is_linear:
         axes.set_ylim(bottom=0, top=1.05 * highest)
     else:
         axes.set_yscale("log")
->>>>>>> main
         axes.set_ylim(top=3 * highest)  # a limit far above what was measured says nothing
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)

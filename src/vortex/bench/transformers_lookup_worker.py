@@ -1,4 +1,4 @@
-"""transformers' generation, with and without its prompt lookup, behind JSON lines (bench/peer.py has the protocol). Imports nothing of ours.
+"""transformers' generation, with and without its prompt lookup, behind JSON lines. Imports nothing of ours.
 
 {"operation": "version"}                                               -> {"version"}
 {"operation": "load", "file", "threads", "dtype"}                      -> {}
