@@ -17,6 +17,7 @@ from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafter import Drafter
+    from vortex.engine.intake import RestrictionFactory
     from vortex.models.core_loading import CoreOptions
     from vortex.models.decoder import Decoder
     from vortex.models.loading import LoadOptions
@@ -162,7 +163,7 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         context_tokens=settings.kv.window_size,
         entropy_top_k=settings.bad.entropy_top_k,
         max_block=settings.bad.max_block,
-        drafters=drafters_for(settings),
+        drafters=drafters_for(settings, opened.model),
         drafts_always=settings.bad.any_rounding,
     )
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
@@ -175,18 +176,36 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         options,
         constrain=structured.constrain,
         read_answer=structured.read_answer,
+        restrict=_restrictions(settings, opened.tokenizer),
     )
 
 
-def drafters_for(settings: Settings) -> tuple[Drafter, ...]:
-    """Who guesses ahead, as the settings ask."""
+def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactory | None:
+    """Rules about bytes that the settings put on every answer."""
+    from vortex.decode.byte_rules import Both, ByteVocabulary, ExactQuotes, WholeCharacters
+
+    vocabulary = ByteVocabulary(tokenizer)
+    whole, exact = settings.decode.escape_restrict, settings.decode.exact_copy_mode == "quotes"
+    if whole and exact:
+        return lambda prompt_ids: Both(WholeCharacters(vocabulary), ExactQuotes(vocabulary, prompt_ids))
+    if whole:
+        return lambda _: WholeCharacters(vocabulary)
+    if exact:
+        return lambda prompt_ids: ExactQuotes(vocabulary, prompt_ids)
+    return None
+
+
+def drafters_for(settings: Settings, model: LanguageModel) -> tuple[Drafter, ...]:
+    """Who guesses ahead, as the settings ask: lookups, and the model's own further heads where it has some."""
     from vortex.decode.adjacency_drafter import AdjacencyDrafter
+    from vortex.decode.heads_drafter import HeadsDrafter
     from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
 
     if not settings.bad.enabled:
         return ()
     history = (HistoryDrafter(settings.bad.history_tokens),) if settings.bad.history_tokens else ()
-    return (SuffixDrafter(), *history, AdjacencyDrafter())
+    heads = (HeadsDrafter(),) if getattr(getattr(model, "config", None), "mtp_k", 0) else ()
+    return (*heads, SuffixDrafter(), *history, AdjacencyDrafter())
 
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:
