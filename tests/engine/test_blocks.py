@@ -13,7 +13,7 @@ from tests.engine.conftest import Answer, Bench
 from tests.engine.drafters import Failing
 from vortex.bench.probe_drafters import Liar, Oracle
 from vortex.decode.adjacency_drafter import AdjacencyDrafter
-from vortex.decode.heads_drafter import HeadsDrafter
+from vortex.decode.head_drafter import HeadDrafter
 from vortex.decode.model_drafter import ModelDrafter
 from vortex.decode.structured import StructuredDecoding
 from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
@@ -181,7 +181,7 @@ class ModelWithHeads(HashModel):
 async def test_further_heads_of_the_model_draft():
     model = ModelWithHeads(HashModelOptions(looks_back=1, row_share=0.01))
     answers = []
-    for drafters in ((), (HeadsDrafter(),)):
+    for drafters in ((), (HeadDrafter(),)):
         backend = LocalBackend(
             model, ByteTokenizer(), ByteChatFormat(), ModelCard(name="heads"), EngineOptions(drafters=drafters)
         )

@@ -98,7 +98,7 @@ def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequenc
     with working("measuring") as progress:
         measurement = BlocksMeasurement(
             subject=_subject(opened, loaded),
-            drafters=lambda: drafters_for(loaded.settings, model),
+            drafters=lambda: drafters_for(loaded, opened),
             prompts=spread(task_prompts(), per_kind),
             new_tokens=new_tokens,
             max_block=loaded.settings.bad.max_block,

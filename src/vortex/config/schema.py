@@ -96,6 +96,9 @@ class BadSettings(Section):
     history_tokens: int = Field(
         default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
     )
+    draft_model: str | None = Field(
+        default=None, description="A small model of the same family that guesses too; none: lookups alone."
+    )
     any_rounding: bool = Field(
         default=False,
         description="Guess on devices too whose rounding depends on a block's width: answers may then differ.",
@@ -153,7 +156,7 @@ class TrainCoreSettings(Section):
     size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
     window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
     batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
-    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn ten times faster.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn three times faster.")
     weight_decay: float = Field(default=0.1, ge=0, description="Of matrices; gates and norms have none.")
     schedule: Literal["cosine", "wsd"] = Field(
         default="cosine", description="cosine: falls all the way; wsd: stays, and falls in the last fifth."
