@@ -196,7 +196,7 @@ def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactor
 
 
 def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, ...]:
-    """Who guesses ahead, as the settings ask: the model's own further heads where it has some, lookups, a small model."""
+    """Who guesses ahead, as the settings ask: the model's further heads where it has some, lookups, a small model."""
     from vortex.decode.adjacency_drafter import AdjacencyDrafter
     from vortex.decode.head_drafter import HeadDrafter
     from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
