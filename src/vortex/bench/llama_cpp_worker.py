@@ -30,9 +30,14 @@ class Worker:
 
         return {"version": llama_cpp.__version__}
 
-    def load(self, file: str, context: int, threads: int, all_logits: bool = False) -> dict[str, Any]:
+    def load(
+        self, file: str, context: int, threads: int, all_logits: bool = False, repack: bool = True
+    ) -> dict[str, Any]:
+        """repack: as it does by itself, a copy of the weights in its own memory; else they stay in the mapped file."""
         import llama_cpp
 
+        if not repack:
+            _without_repacking(llama_cpp.llama_cpp)
         self.options = {
             "model_path": file,
             "n_ctx": context,
@@ -86,6 +91,18 @@ class Worker:
         self.model.eval(tokens)
         numpy.save(file, self.model.scores[: len(tokens)])
         return {}
+
+
+def _without_repacking(library: Any) -> None:
+    """The library's own switch, which its Python class does not pass on."""
+    defaults = library.llama_model_default_params
+
+    def mapped() -> Any:
+        params = defaults()
+        params.use_extra_bufts = False
+        return params
+
+    library.llama_model_default_params = mapped
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class ModelSettings(Section):
         default="local",
         description="local: in this process; hf: here, by transformers; http: a running server; hash, fake: for tests.",
     )
-    compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
+    compute: Literal["auto", "int4", "int8", "mxfp4", "bf16", "float32"] = Field(
         default="auto",
         description="Form weights take in memory; auto keeps each tensor as close to its file as is fast.",
     )

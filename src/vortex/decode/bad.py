@@ -20,7 +20,7 @@ from vortex.decode.draft_counts import DraftCounts
 from vortex.decode.draft_sources import Source, WatchedPath
 from vortex.decode.drafter import AnswerSoFar, Drafter, Proposal
 
-MARGIN = 1.02  # a block must promise this much more than plain decoding: estimates err, and chat must not pay for it
+MARGIN = 1.1  # a block must promise this much more than plain decoding: of many guesses the luckiest estimate is bought
 LEAST_REACH = 0.02  # guesses less likely than this to be reached are not even priced
 MAX_HOPS = 4  # chains of how many drafters are put one behind the other
 DEFAULT_PRIOR = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
