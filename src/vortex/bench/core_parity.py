@@ -50,7 +50,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "lava_write_on_surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 0.6},
     "lava_clusters = 8": {"lava_clusters": 8, "lava_cluster_top": 8},
     "depth_gating": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.05},
-    "depth_gating.max = 2": {"depth_gating": True, "depth_min": 0, "depth_max": 2},
+    "depth_gating.max = 2": {"depth_gating": True, "gated_from": 0, "depth_min": 0, "depth_max": 2},
     "window of 8": {"local_window": 8},
     "everything": {
         "mtp_k": 2,

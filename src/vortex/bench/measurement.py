@@ -11,7 +11,9 @@ from vortex.bench.report import Report
 from vortex.errors import VortexError
 
 MEASUREMENTS = {
-    "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "generate": "vortex.bench.blocks:BlocksMeasurement",
+    "generate --equality": "vortex.bench.equality:EqualityMeasurement",
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
@@ -30,6 +32,7 @@ MEASUREMENTS = {
     "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
+    "core-quality": "vortex.bench.core_quality:CoreQualityMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
     "structured": "vortex.bench.structured:StructuredMeasurement",
 }

@@ -257,9 +257,8 @@ class ChatService:
         left = job.total_at - now
         head_s = min(self._times.first_token_timeout_s, left) if job.facts.stream else left
         self._books.sent(job.booking)
-        path = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
         content_type = JSON[1] if job.parsed is not None else request.headers.get(b"content-type", JSON[1])
-        call = Call(request.method.encode(), path, content_type, body, head_s, job.comfort)
+        call = Call(request.method.encode(), request.target, content_type, body, head_s, job.comfort)
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
         return exchange

@@ -227,7 +227,9 @@ class CoreNetwork(nn.Module):
         assert layer.gate is not None, "a gated layer has a gate"
         assert state.gate_open is not None, "and its state a trigger"
         is_open, probability = layer.gate(x, state.gate_open)
-        keep = is_open & (depth < self.config.depth_max) if self.config.depth_max else is_open
+        keep = torch.ones_like(is_open) if layer.index < self.config.depth_min else is_open
+        if self.config.depth_max:
+            keep = keep & (depth < self.config.depth_max)
         if not bool(keep.any()):
             next_state = LayerState(state.local, state.delta, state.lava, is_open[:, -1])
             return x, next_state, keep, probability
