@@ -5,6 +5,7 @@
 namespace vortex::VORTEX_ISA {
 
 constexpr float UNSEEN = -1e30f;
+constexpr int KEYS_AHEAD = 12;  // whose values are fetched
 
 template <class T>
 VORTEX_INLINE float scale_of(const float* scales, int64_t position) {
@@ -20,7 +21,9 @@ VORTEX_INLINE void score(const T* keys, int head_width, const float* const* quer
     for (int g = 0; g < G; g++) acc[r][g] = wset(0);
   for (int d = 0; d < head_width; d++)
     for (int g = 0; g < G; g++) {
-      const W k = welements(keys + ((int64_t)g * head_width + d) * 16);
+      const T* at = keys + ((int64_t)g * head_width + d) * 16;
+      if (d * sizeof(T) % 4 == 0) __builtin_prefetch(at + (int64_t)G * head_width * 16);  // a line, of the next groups
+      const W k = welements(at);
       for (int r = 0; r < R; r++) acc[r][g] = wfma(k, wset(query[r][d]), acc[r][g]);
     }
   for (int r = 0; r < R; r++)
@@ -60,8 +63,10 @@ VORTEX_INLINE void gather(const T* values, int head_width, int first, int end, c
   for (int r = 0; r < R; r++)
     for (int n = 0; n < N; n++) acc[r][n] = wset(0);
   for (int key = first; key < end; key++) {
+    const T* at = values + (int64_t)key * head_width + d;
+    for (int n = 0; n < N; n += 4 / (int)sizeof(T)) __builtin_prefetch(at + KEYS_AHEAD * head_width + 16 * n);
     W v[N];
-    for (int n = 0; n < N; n++) v[n] = welements(values + (int64_t)key * head_width + d + 16 * n);
+    for (int n = 0; n < N; n++) v[n] = welements(at + 16 * n);
     for (int r = 0; r < R; r++) {
       const W weight = wset(weights[r][key]);
       for (int n = 0; n < N; n++) acc[r][n] = wfma(v[n], weight, acc[r][n]);

@@ -21,8 +21,7 @@ void product(const PyMatrix& m, Table x, MutableTable y) {
   nb::gil_scoped_release released;
   thread_local Rows rows;
   Rows& shared = rows;
-  shared.reshape((int64_t)x.shape(0), m.matrix.columns);
-  std::copy(x.data(), x.data() + x.size(), shared.x());
+  shared.borrow(x.data(), (int64_t)x.shape(0), m.matrix.columns);
   const Product one = {shared.view(), &m.matrix, y.data(), m.matrix.rows};
   pool().run([&](Team& team) {
     team.for_each((int64_t)x.shape(0), 1, [&](int64_t first, int64_t end) {
@@ -48,24 +47,17 @@ void pack(int number, Bytes gguf, int64_t rows, int64_t columns, MutableBytes ti
 }
 
 // Every byte once, on all threads: what memory gives a program that does nothing else.
-volatile uint64_t keep_alive;  // so that the compiler reads what nobody needs
 void read_all(Bytes data) {
+  static volatile uint8_t keep;  // so that the compiler reads what nobody needs
+  constexpr int64_t PIECE = 1 << 19;
+  require(data.size() >= 256, "too few bytes to be timed");
   nb::gil_scoped_release released;
-  std::atomic<uint64_t> seen{0};
+  const int64_t size = (int64_t)data.size(), pieces = std::max<int64_t>(1, size / PIECE);
   pool().run([&](Team& team) {
-    team.for_each((int64_t)data.size() / 8, 1 << 17, [&](int64_t first, int64_t end) {
-      uint64_t sums[8] = {};
-      const uint8_t* p = data.data();
-      for (int64_t i = first; i + 8 <= end; i += 8)
-        for (int j = 0; j < 8; j++) {
-          uint64_t word;
-          std::memcpy(&word, p + 8 * (i + j), 8);
-          sums[j] |= word;
-        }
-      for (uint64_t sum : sums) seen |= sum;
+    team.for_each(pieces, 1, [&](int64_t first, int64_t end) {
+      for (int64_t i = first; i < end; i++) keep = kernels().read(data.data() + i * PIECE, i + 1 < pieces ? PIECE : size - i * PIECE);
     });
   });
-  keep_alive = seen;
 }
 
 // Multiplications and additions of int8 in registers, on all threads; how many were done.
@@ -74,6 +66,16 @@ int64_t multiply_registers(int64_t rounds) {
   std::atomic<int64_t> done{0};
   pool().run([&](Team& team) { team.for_each(team.size(), 1, [&](int64_t, int64_t) { done += kernels().dots(rounds); }); });
   return done;
+}
+
+// One tile of codec `bf16e3` (lossless.h), on the calling thread; the number of escapes that its codes ask for.
+int64_t decode_bf16e3(Bytes rest, Bytes codes, int top, Bytes escapes, MutableBytes out) {
+  const int64_t n = (int64_t)rest.size();
+  require(n % 64 == 0 && (int64_t)codes.size() == n / 64 * 24 && (int64_t)out.size() == 2 * n, "planes of other lengths");
+  require((uintptr_t)out.data() % 2 == 0, "bfloat16 at an odd address");
+  nb::gil_scoped_release released;
+  return kernels().decode_bf16e3(rest.data(), codes.data(), (uint8_t)top, escapes.data(), (int64_t)escapes.size(), n,
+                                 (uint16_t*)out.data());
 }
 
 // Rows of a matrix as floats (an embedding's lookup), multiplied by `scale`.
@@ -118,6 +120,7 @@ void register_kernels(nb::module_& module) {
   module.def("pack", &pack);
   module.def("product", &product);
   module.def("read_all", &read_all);
+  module.def("decode_bf16e3", &decode_bf16e3);
   module.def("multiply_registers", &multiply_registers);
   module.def("gather", &gather);
   module.def("rms_norm", &rms_norm);

@@ -79,7 +79,8 @@ struct Kernels {
   // y[row - ...]: rows first_row..end_row of the activations times one tile, to y[row * y_stride + 0..15]
   void (*product)(Format, const uint8_t* tile, const Activations&, int64_t first_row, int64_t end_row, float* y,
                   int64_t y_stride, int valid);
-  // The same for up to PANEL_MAX_ROWS rows and MAX_TILES_TOGETHER tiles, `tile_bytes` apart; null where it would win nothing.
+  // The same for up to PANEL_MAX_ROWS rows and MAX_TILES_TOGETHER tiles, `tile_bytes` apart: how quantised formats are
+  // multiplied where it is not null.
   void (*panel)(Format, const uint8_t* tiles, int64_t tile_bytes, int count, const Activations&, int64_t first_row,
                 int64_t end_row, float* y, int64_t y_stride, int valid);
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
@@ -94,7 +95,10 @@ struct Kernels {
   void (*merge)(Partial& into, const Partial& next, int head_width, bool first);
   // The softmax's result, values / sum, [head_width]. A sink (or null) is one more score, without a value.
   void (*finish)(const Partial&, const float* sink, int head_width, float* out);
+  uint8_t (*read)(const uint8_t* p, int64_t n);  // n >= 256; see peak.h
   int64_t (*dots)(int64_t rounds);  // see peak.h
+  int64_t (*decode_bf16e3)(const uint8_t* rest, const uint8_t* codes, uint8_t top, const uint8_t* escapes,
+                           int64_t num_escapes, int64_t n, uint16_t* out);  // see lossless.h
 };
 
 extern const Kernels scalar_kernels;

@@ -7,8 +7,8 @@
 namespace vortex {
 namespace {
 
-constexpr int64_t MIN_PANEL_ROWS = 6;  // from here on unpacking for all rows is cheaper than for each group of rows
-constexpr int64_t MANY_ROWS = 32;      // from here on the activations, not the weights, are what caches must hold
+constexpr int64_t FEW_TILES = 4;   // together: their memory is fetched far enough ahead, and small matrices stay divisible
+constexpr int64_t MANY_ROWS = 32;  // from here on the activations, not the weights, are what caches must hold
 
 // Tiles of a matrix as the kernels want them; GGUF rows are packed into memory of this thread.
 const uint8_t* packed_tiles(const Matrix& m, int64_t first, int64_t end) {
@@ -28,7 +28,7 @@ void multiply_tiles(const Product& p, int64_t first, int64_t end, int64_t first_
   const uint8_t* tiles = packed_tiles(m, first, end);
   const int64_t size = tile_bytes(m.format, m.columns), rows = std::min((end - first) * TILE, m.rows - first * TILE);
   float* y = p.y + first * TILE;
-  if (end - first > 1) {
+  if (k.panel && !is_float(m.format)) {
     k.panel(m.format, tiles, size, (int)(end - first), p.a, first_row, end_row, y, p.y_stride, (int)(rows - (end - first - 1) * TILE));
   } else {
     k.product(m.format, tiles, p.a, first_row, end_row, y, p.y_stride, (int)rows);
@@ -44,8 +44,8 @@ struct Cut {
   int64_t together, groups, pieces;
 
   Cut(const Product& p, int64_t all_tiles, int threads) {
-    const int64_t most = p.a.rows < MANY_ROWS ? 2 : std::clamp<int64_t>(all_tiles / (4 * threads) / 2 * 2, 2, MAX_TILES_TOGETHER);
-    together = kernels().panel && !is_float(p.matrix->format) && p.a.rows >= MIN_PANEL_ROWS ? most : 1;
+    const int64_t most = p.a.rows < MANY_ROWS ? FEW_TILES : MAX_TILES_TOGETHER;
+    together = kernels().panel && !is_float(p.matrix->format) ? std::clamp<int64_t>(all_tiles / (4 * threads) / 2 * 2, 2, most) : 1;
     groups = (num_tiles(p.matrix->rows) + together - 1) / together;
     pieces = groups * ((p.a.rows + PANEL_MAX_ROWS - 1) / PANEL_MAX_ROWS);
   }
@@ -57,7 +57,7 @@ void multiply(Team& team, const Product* products, int64_t count) {
   int64_t all_tiles = 0, pieces = 0;
   for (int64_t i = 0; i < count; i++) all_tiles += num_tiles(products[i].matrix->rows);
   for (int64_t i = 0; i < count; i++) pieces += Cut(products[i], all_tiles, team.size()).pieces;
-  team.for_each(pieces, std::max<int64_t>(1, pieces / (team.size() * 8)), [&](int64_t first, int64_t end) {
+  team.for_each(pieces, std::max<int64_t>(1, pieces / (team.size() * 32)), [&](int64_t first, int64_t end) {
     const Product* p = products;
     Cut cut(*p, all_tiles, team.size());
     for (int64_t item = first, skipped = 0; item < end; item++) {
@@ -69,10 +69,14 @@ void multiply(Team& team, const Product* products, int64_t count) {
 }
 
 void Rows::reshape(int64_t rows, int64_t columns) {
-  const int64_t blocks = rows * ((columns + BLOCK - 1) / BLOCK);
   if ((int64_t)x_.size() < rows * columns) x_.resize((size_t)(rows * columns));
+  borrow(x_.data(), rows, columns);
+}
+
+void Rows::borrow(const float* x, int64_t rows, int64_t columns) {
+  const int64_t blocks = rows * ((columns + BLOCK - 1) / BLOCK);
   if ((int64_t)blocks_.size() < blocks) blocks_.resize((size_t)blocks);
-  view_ = {rows, columns, x_.data(), blocks_.data()};
+  view_ = {rows, columns, x, blocks_.data()};
 }
 
 void Rows::quantize(int64_t row, int64_t first, int64_t end) {

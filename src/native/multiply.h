@@ -22,6 +22,7 @@ void multiply(Team& team, const Product* products, int64_t count);
 class Rows {
  public:
   void reshape(int64_t rows, int64_t columns);
+  void borrow(const float* x, int64_t rows, int64_t columns);  // someone else's rows, only to be quantised
   Activations view() const { return view_; }
   Activations view(int64_t first_row, int64_t num_rows) const {
     return {num_rows, view_.columns, view_.x + first_row * view_.columns, view_.blocks + first_row * (view_.columns / BLOCK)};

@@ -1,6 +1,26 @@
-// How fast this instruction set multiplies when nothing has to be loaded: the ceiling of a roofline. Included once per
-// instruction set.
+// How fast this instruction set reads memory when nothing has to be computed, and multiplies when nothing has to be
+// loaded: the limits of a roofline. Included once per instruction set.
 namespace vortex::VORTEX_ISA {
+
+// Every byte of [p, p + n) once, in four streams, fetched ahead. Gives their bitwise or, or the reads would be left out.
+static uint8_t read(const uint8_t* p, int64_t n) {
+  constexpr int STREAMS = 4, STEP = 4 * LANES, AHEAD = 2048;
+  const int64_t stream = n / STREAMS / STEP * STEP;
+  VB seen[STREAMS];
+  for (int s = 0; s < STREAMS; s++) seen[s] = bload(p + s * stream);
+  for (int64_t i = 0; i < stream; i += STEP)
+    for (int s = 0; s < STREAMS; s++) {
+      const uint8_t* at = p + s * stream + i;
+      if (i % 64 == 0) __builtin_prefetch(at + AHEAD);
+      seen[s] = bor(seen[s], bload(at));
+    }
+  for (int s = 1; s < STREAMS; s++) seen[0] = bor(seen[0], seen[s]);
+  uint8_t bytes[STEP], all = 0;
+  memcpy(bytes, &seen[0], STEP);
+  for (uint8_t byte : bytes) all |= byte;
+  for (int64_t i = STREAMS * stream; i < n; i++) all |= p[i];
+  return all;
+}
 
 // `rounds` times 32 times twelve independent dots of 4 * LANES bytes. Gives the multiplications and additions done.
 static int64_t dots(int64_t rounds) {
@@ -23,7 +43,7 @@ static int64_t dots(int64_t rounds) {
       for (int i = 0; i < CHAINS; i++) {
         opaque(w);  // or what does not change would be computed once
 #ifdef VORTEX_PANEL
-        sums[i] = qdot(sums[i], w, word);
+        sums[i] = qdot<false>(sums[i], w, word);
 #else
         sums[i] = dot(sums[i], w, x);
 #endif

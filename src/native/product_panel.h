@@ -1,40 +1,39 @@
-// Products of many activation rows: codes of a few tiles are unpacked once into a core's cache, then met by all rows.
+// Products by panels: codes of a few tiles are unpacked once into a core's cache, then met by all rows of activations.
 // Included once per instruction set, after product_tile.h, whose order of operations it keeps: the same bits.
 //
-// A panel is PANEL_TILES tiles, PANEL_BLOCKS blocks of columns at a time. Each loaded word of activations meets both
-// tiles, each loaded vector of codes up to six rows: half the loads of a product that goes by one tile, and those bound it.
-// For instruction sets of 16 lanes.
+// A panel is VECTORS vectors of weight rows (whole tiles), PANEL_BLOCKS blocks of columns at a time. Each loaded word of
+// activations meets all vectors, each loaded vector of codes up to PANEL_ROWS rows. Several panels take turns, so that
+// the memory behind each is fetched long before it is needed: one row of activations gains as well.
 namespace vortex::VORTEX_ISA {
 
-static_assert(LANES == TILE);
-constexpr int PANEL_TILES = 2;
-constexpr int PANEL_BLOCKS = 8;  // what is unpacked at once stays in the first-level cache
+constexpr int PANEL_BLOCKS = 4;  // what is unpacked at once stays in the first-level cache
+constexpr int PANEL_TILES = VECTORS * LANES / TILE;
+static_assert(VECTORS * LANES == PANEL_TILES * TILE && MAX_TILES_TOGETHER % PANEL_TILES == 0);
 
 struct Panel {
   struct Column {
-    VB code[PANEL_TILES][8];
-    V first[PANEL_TILES], second[PANEL_TILES], m[PANEL_TILES];
+    VB code[VECTORS][8];
+    V first[VECTORS], second[VECTORS], m[VECTORS];
   };
   Column blocks[PANEL_BLOCKS];
 };
 
 template <Layout L>
-VORTEX_INLINE void fill(Panel& panel, const uint8_t* tiles, int64_t tile_bytes, int count, int64_t first_block, int num_blocks) {
-  for (int t = 0; t < count; t++) {
-    const uint8_t* p = tiles + t * tile_bytes + first_block / L.blocks * L.group_bytes();
-    for (int b = 0; b < num_blocks;) {
-      const uint8_t* header = p;
-      p += L.header_bytes;
-      for (int i = 0; i < L.blocks; i++, b++, p += L.block_bytes) {
-        Block k;
-        unpack<L>(header, p, 0, k);
-        Panel::Column& column = panel.blocks[b];
-        for (int j = 0; j < 8; j++) column.code[t][j] = k.code[j];
-        constexpr bool by_half = L.scales == Scales::SuperSigned;
-        column.first[t] = by_half ? k.first : k.d;
-        column.second[t] = by_half ? k.second : k.d;
-        if constexpr (has_minimum(L)) column.m[t] = k.m;
-      }
+VORTEX_INLINE void fill(Panel& panel, const uint8_t* tiles, int64_t tile_bytes, int vectors, int64_t first_block, int num_blocks) {
+  for (int v = 0; v < vectors; v++) {
+    const int lane = v * LANES % TILE;
+    const uint8_t* header = tiles + v * LANES / TILE * tile_bytes + first_block / L.blocks * L.group_bytes();
+    const uint8_t* p = header + L.header_bytes + first_block % L.blocks * L.block_bytes;
+    for (int b = 0; b < num_blocks; b++, p += L.block_bytes) {
+      if (L.blocks == 1) header = p;
+      Block k;
+      unpack<L>(header, p, lane, k);
+      Panel::Column& column = panel.blocks[b];
+      for (int j = 0; j < 8; j++) column.code[v][j] = k.code[j];
+      constexpr bool by_half = L.scales == Scales::SuperSigned;
+      column.first[v] = by_half ? k.first : k.d;
+      column.second[v] = by_half ? k.second : k.d;
+      if constexpr (has_minimum(L)) column.m[v] = k.m;
     }
   }
 }
@@ -45,20 +44,20 @@ struct Ahead {
   int64_t tile_bytes;
   int block_bytes;
 
-  VORTEX_INLINE void fetch(int tile, int block) const {
-    if (!tiles) return;
-    const uint8_t* p = tiles + tile * tile_bytes + block * block_bytes;
+  VORTEX_INLINE void fetch(int vector, int block) const {
+    if (!tiles || vector * LANES % TILE) return;
+    const uint8_t* p = tiles + vector * LANES / TILE * tile_bytes + block * block_bytes;
     for (int line = 0; line < block_bytes; line += 64) __builtin_prefetch(p + line);
   }
 };
 
-// T tiles of the panel times R rows; acc: [row][PANEL_TILES][TILE], begun or to be continued.
+// T vectors of the panel times R rows; acc: [row][VECTORS][LANES], begun or to be continued.
 template <Layout L, int T, int R>
 VORTEX_INLINE void meet_panel(const Panel& panel, const QuantizedBlock* x, int64_t stride, int num_blocks,
                               const Ahead& ahead, float* acc) {
   V sum[T][R];
   for (int t = 0; t < T; t++)
-    for (int r = 0; r < R; r++) sum[t][r] = vload(acc + (r * PANEL_TILES + t) * TILE);
+    for (int r = 0; r < R; r++) sum[t][r] = vload(acc + (r * VECTORS + t) * LANES);
   for (int b = 0; b < num_blocks; b++, x++) {
     const Panel::Column& column = panel.blocks[b];
     for (int t = 0; t < T; t++) ahead.fetch(t, b);
@@ -71,7 +70,7 @@ VORTEX_INLINE void meet_panel(const Panel& panel, const QuantizedBlock* x, int64
       for (int j = 0; j < 4; j++)
         for (int r = 0; r < R; r++) {
           const VI q = qload(x[r * stride].q + 16 * half + 4 * j);
-          for (int t = 0; t < T; t++) dots[t][r] = qdot(dots[t][r], column.code[t][4 * half + j], q);
+          for (int t = 0; t < T; t++) dots[t][r] = qdot<L.codes_bytes == 512>(dots[t][r], column.code[t][4 * half + j], q);
         }
       for (int r = 0; r < R; r++) {
         const V scale = vset(x[r * stride].scale[half]), unmagic = vset(x[r * stride].unmagic[half]);
@@ -86,28 +85,33 @@ VORTEX_INLINE void meet_panel(const Panel& panel, const QuantizedBlock* x, int64
       }
   }
   for (int t = 0; t < T; t++)
-    for (int r = 0; r < R; r++) vstore(acc + (r * PANEL_TILES + t) * TILE, sum[t][r]);
+    for (int r = 0; r < R; r++) vstore(acc + (r * VECTORS + t) * LANES, sum[t][r]);
 }
 
-template <Layout L, int R>
-VORTEX_INLINE void meet_rows(const Panel& panel, int count, const QuantizedBlock* x, int64_t stride, int num_blocks,
-                             const Ahead& ahead, float* acc) {
-  if (count == PANEL_TILES) meet_panel<L, PANEL_TILES, R>(panel, x, stride, num_blocks, ahead, acc);
-  else meet_panel<L, 1, R>(panel, x, stride, num_blocks, ahead, acc);
-}
-
-// All rows, in groups of six, four, two and one.
+// All rows, in groups of six, four, two and one, as registers allow; a last tile that is alone goes row by row.
 template <Layout L>
-void meet_all(const Panel& panel, int count, const QuantizedBlock* x, int64_t stride, int64_t rows, int num_blocks, Ahead ahead,
+void meet_all(const Panel& panel, int vectors, const QuantizedBlock* x, int64_t stride, int64_t rows, int num_blocks, Ahead ahead,
               float* acc) {
   for (int64_t r = 0; r < rows; ahead.tiles = nullptr) {
     const int64_t left = rows - r;
     const QuantizedBlock* q = x + r * stride;
-    float* sums = acc + r * PANEL_TILES * TILE;
-    if (left >= 6 && left != 8) meet_rows<L, 6>(panel, count, q, stride, num_blocks, ahead, sums), r += 6;
-    else if (left >= 4) meet_rows<L, 4>(panel, count, q, stride, num_blocks, ahead, sums), r += 4;
-    else if (left >= 2) meet_rows<L, 2>(panel, count, q, stride, num_blocks, ahead, sums), r += 2;
-    else meet_rows<L, 1>(panel, count, q, stride, num_blocks, ahead, sums), r++;
+    float* sums = acc + r * VECTORS * LANES;
+    if (vectors < VECTORS) {
+      meet_panel<L, TILE / LANES, 1>(panel, q, stride, num_blocks, ahead, sums), r++;
+      continue;
+    }
+    if constexpr (PANEL_ROWS >= 6)
+      if (left >= 6 && left != 8) {
+        meet_panel<L, VECTORS, 6>(panel, q, stride, num_blocks, ahead, sums), r += 6;
+        continue;
+      }
+    if constexpr (PANEL_ROWS >= 4)
+      if (left >= 4) {
+        meet_panel<L, VECTORS, 4>(panel, q, stride, num_blocks, ahead, sums), r += 4;
+        continue;
+      }
+    if (left >= 2) meet_panel<L, VECTORS, 2>(panel, q, stride, num_blocks, ahead, sums), r += 2;
+    else meet_panel<L, VECTORS, 1>(panel, q, stride, num_blocks, ahead, sums), r++;
   }
 }
 
@@ -127,11 +131,11 @@ void product_panel(const uint8_t* tiles, int64_t tile_bytes, int count, const Ac
     const int num_blocks = (int)(blocks - b < PANEL_BLOCKS ? blocks - b : PANEL_BLOCKS);
     for (int p = 0; p < panels; p++) {
       const uint8_t* first = tiles + p * PANEL_TILES * tile_bytes;
-      const int together = count - p * PANEL_TILES < PANEL_TILES ? 1 : PANEL_TILES;
-      fill<L>(panel, first, tile_bytes, together, b, num_blocks);
+      const int vectors = count - p * PANEL_TILES < PANEL_TILES ? TILE / LANES : VECTORS;
+      fill<L>(panel, first, tile_bytes, vectors, b, num_blocks);
       const bool last = b + PANEL_BLOCKS >= blocks;
-      const Ahead ahead = {last ? nullptr : first + (b + PANEL_BLOCKS) / L.blocks * L.group_bytes(), tile_bytes, L.group_bytes() / L.blocks};
-      meet_all<L>(panel, together, x + b, blocks, rows, num_blocks, ahead, acc[p][0]);
+      const Ahead ahead = {last ? nullptr : first + (b + PANEL_BLOCKS) * L.group_bytes() / L.blocks, tile_bytes, L.group_bytes() / L.blocks};
+      meet_all<L>(panel, vectors, x + b, blocks, rows, num_blocks, ahead, acc[p][0]);
     }
   }
   for (int p = 0; p < panels; p++) {

@@ -185,6 +185,12 @@ void float_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t 
 static void product(Format format, const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y,
                     int64_t y_stride, int valid) {
   switch (format) {
+    case Format::F16: return float_tile<Format::F16>(tile, a, row, end, y, y_stride, valid);
+    case Format::BF16: return float_tile<Format::BF16>(tile, a, row, end, y, y_stride, valid);
+    case Format::F32: return float_tile<Format::F32>(tile, a, row, end, y, y_stride, valid);
+#ifdef VORTEX_PANEL
+    default: return;  // product_panel.h
+#else
     case Format::Q4_0: return product_tile<Q4_0>(tile, a, row, end, y, y_stride, valid);
     case Format::Q4_1: return product_tile<Q4_1>(tile, a, row, end, y, y_stride, valid);
     case Format::Q5_0: return product_tile<Q5_0>(tile, a, row, end, y, y_stride, valid);
@@ -194,9 +200,7 @@ static void product(Format format, const uint8_t* tile, const Activations& a, in
     case Format::Q5_K: return product_tile<Q5_K>(tile, a, row, end, y, y_stride, valid);
     case Format::Q6_K: return product_tile<Q6_K>(tile, a, row, end, y, y_stride, valid);
     case Format::MXFP4: return product_tile<MXFP4>(tile, a, row, end, y, y_stride, valid);
-    case Format::F16: return float_tile<Format::F16>(tile, a, row, end, y, y_stride, valid);
-    case Format::BF16: return float_tile<Format::BF16>(tile, a, row, end, y, y_stride, valid);
-    case Format::F32: return float_tile<Format::F32>(tile, a, row, end, y, y_stride, valid);
+#endif
   }
 }
 

@@ -14,8 +14,7 @@ static void quantize(const Activations& a, int64_t row, int64_t first_block, int
       const float largest = wlargest(wabs(x));
       const float scale = largest > 1e-30f ? upwards_to_16_bits(largest / 127.0f) : 0.0f;
       wto_int8(out.q + 16 * half, wmul(x, wset(scale > 0 ? 1.0f / scale : 0.0f)));
-      int32_t sum = 0;
-      for (int i = 0; i < 16; i++) sum += out.q[16 * half + i];
+      const int32_t sum = sum16(out.q + 16 * half);
       out.scale[half] = scale;
       out.unmagic[half] = -MAGIC * scale;
       out.begin8[half] = MAGIC_BITS - 8 * sum;

@@ -12,6 +12,8 @@ namespace vortex::avx2 {
 
 constexpr int LANES = 8;
 constexpr int MAX_ROWS = 4;  // activation rows that share one pass over a tile
+#define VORTEX_PANEL        // products go by product_panel.h
+constexpr int VECTORS = 2, PANEL_ROWS = 2;  // in a panel, and activation rows that meet it at once
 using V = __m256;
 using VI = __m256i;
 using VB = __m256i;
@@ -40,6 +42,16 @@ VORTEX_INLINE void vto_int8(int8_t* p, V x) {
   const __m256i wide = _mm256_cvtps_epi32(x);
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
   _mm_storel_epi64((__m128i*)p, _mm_packs_epi16(words, words));
+}
+VORTEX_INLINE int32_t sum16(const int8_t* p) {
+  const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i*)p), _mm_set1_epi8((char)0x80));  // each 128 more
+  const __m128i sums = _mm_sad_epu8(bytes, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
+}
+VORTEX_INLINE float vlargest(V x) {
+  __m128 top = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  top = _mm_max_ps(top, _mm_movehl_ps(top, top));
+  return _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
 }
 VORTEX_INLINE V vpow2(V n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
@@ -72,15 +84,16 @@ VORTEX_INLINE VI broadcast4(const int8_t* x) {
   memcpy(&word, x, 4);
   return _mm256_set1_epi32(word);
 }
+VORTEX_INLINE VI qload(const int8_t* x) { return broadcast4(x); }
 // Pairs of products are added in 16 bits: codes below 64 leave room (63 * 127 * 2), signed bytes too (128 * 127 * 2).
-VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) {
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, broadcast4(x)), _mm256_set1_epi16(1)));
-}
-VORTEX_INLINE VB bsigned(VB w) { return w; }
-VORTEX_INLINE VI signed_start(const int32_t*) { return iset(MAGIC_BITS); }
-VORTEX_INLINE VI dot_signed(VI acc, VB w, const int8_t* x) {
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast4(x), w));
+template <bool SIGNED>
+VORTEX_INLINE VI qdot(VI acc, VB w, VI x) {
+  const __m256i pairs = SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
+VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) { return qdot<false>(acc, w, broadcast4(x)); }
+VORTEX_INLINE VB bsigned(VB w) { return w; }
+VORTEX_INLINE VI signed_start(const int32_t*) { return iset(MAGIC_BITS); }
+VORTEX_INLINE VI dot_signed(VI acc, VB w, const int8_t* x) { return qdot<true>(acc, w, broadcast4(x)); }
 
 }  // namespace vortex::avx2

@@ -12,7 +12,8 @@ namespace vortex::avx512 {
 
 constexpr int LANES = 16;
 constexpr int MAX_ROWS = 8;  // activation rows that share one pass over a tile
-#define VORTEX_PANEL  // products of many rows go by product_panel.h
+#define VORTEX_PANEL        // products go by product_panel.h
+constexpr int VECTORS = 2, PANEL_ROWS = 6;  // in a panel, and activation rows that meet it at once
 using V = __m512;
 using VI = __m512i;
 using VB = __m512i;
@@ -38,6 +39,12 @@ VORTEX_INLINE V vbf16(const uint16_t* p) {
 }
 VORTEX_INLINE V vint8(const int8_t* p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p))); }
 VORTEX_INLINE void vto_int8(int8_t* p, V x) { _mm_storeu_si128((__m128i*)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x))); }
+VORTEX_INLINE int32_t sum16(const int8_t* p) {
+  const __m128i bytes = _mm_xor_si128(_mm_loadu_si128((const __m128i*)p), _mm_set1_epi8((char)0x80));  // each 128 more
+  const __m128i sums = _mm_sad_epu8(bytes, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
+}
+VORTEX_INLINE float vlargest(V x) { return _mm512_reduce_max_ps(x); }
 VORTEX_INLINE V vpow2(V n) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
@@ -70,7 +77,7 @@ VORTEX_INLINE VI qload(const int8_t* x) {
   memcpy(&word, x, 4);
   return _mm512_set1_epi32(word);
 }
-VORTEX_INLINE VI qdot(VI acc, VB w, VI x) { return _mm512_dpbusd_epi32(acc, w, x); }
+template <bool SIGNED> VORTEX_INLINE VI qdot(VI acc, VB w, VI x) { return _mm512_dpbusd_epi32(acc, w, x); }
 // In assembly, since compilers load the broadcast by an instruction of its own: half as many again in this loop.
 VORTEX_INLINE VI dot(VI acc, VB w, const int8_t* x) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const int8_t(*)[4])x));

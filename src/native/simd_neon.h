@@ -44,6 +44,8 @@ VORTEX_INLINE void vto_int8(int8_t* p, V x) {
   const int32_t word = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
   memcpy(p, &word, 4);
 }
+VORTEX_INLINE int32_t sum16(const int8_t* p) { return vaddlvq_s8(vld1q_s8(p)); }
+VORTEX_INLINE float vlargest(V x) { return vmaxvq_f32(x); }
 VORTEX_INLINE V vpow2(V n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23)); }
 VORTEX_INLINE V vbetween(V x, int first, int end, V other) {
   static const int32_t lanes[4] = {0, 1, 2, 3};

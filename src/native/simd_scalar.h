@@ -42,6 +42,8 @@ inline V vint8(const int8_t* p) { return each([&](int i) { return (float)p[i]; }
 inline void vto_int8(int8_t* p, V x) {  // rounds; |x| <= 127.5 (what is not a number becomes 0)
   for (int i = 0; i < LANES; i++) p[i] = x.v[i] == x.v[i] ? (int8_t)__builtin_nearbyintf(x.v[i]) : 0;
 }
+inline int32_t sum16(const int8_t* p) { int32_t sum = 0; for (int i = 0; i < 16; i++) sum += p[i]; return sum; }
+inline float vlargest(V x) { float top = x.v[0]; for (int i = 1; i < LANES; i++) top = x.v[i] > top ? x.v[i] : top; return top; }
 inline V vpow2(V n) { return each([&](int i) { return bits_to_float((uint32_t)((int32_t)n.v[i] + 127) << 23); }); }
 inline V vbetween(V x, int first, int end, V other) {
   return each([&](int i) { return first <= i && i < end ? x.v[i] : other.v[i]; });

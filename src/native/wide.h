@@ -40,11 +40,9 @@ VORTEX_INLINE float wsum(W x) {
   return lanes[0];
 }
 VORTEX_INLINE float wlargest(W x) {
-  float lanes[16];
-  wstore(lanes, x);
-  float largest = lanes[0];
-  for (int i = 1; i < 16; i++) largest = lanes[i] > largest ? lanes[i] : largest;
-  return largest;
+  V top = x.v[0];
+  for (int i = 1; i < PARTS; i++) top = vmax(top, x.v[i]);
+  return vlargest(top);
 }
 
 // exp to about one unit in the last place, for x <= 88; 2^-126 below -87. exp(0) is 1 exactly.

@@ -16,6 +16,7 @@ def test_paired_figures() -> None:
     report = measurement.measure()
     assert {"l_kn_whole_p50_ms", "l_kn_first_p99_ms", "l_kn_cpu_us", "l_kn_memory_mb"} <= report.figures.keys()
     assert "l_kn_a_streamed_chunk_cpu_us" in report.figures
+    assert report.figures["decisions_replayed"] > 300
 
 
 def test_a_program_is_ended_with_its_block() -> None:

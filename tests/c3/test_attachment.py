@@ -9,10 +9,13 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
 import vortex.c3
+from tests.models.tiny_transformers import one_thread
 from vortex.c3.attachment import linear_sites, unit_sizes
 from vortex.c3.paged_linear import used_order
 from vortex.errors import BackendError, ConfigError, ModelFileError, UnsupportedModel
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+__all__ = ["one_thread"]
 IDS = torch.tensor([[1, 2, 3, 4, 5]])
 TINY = {
     "llama": LlamaConfig(

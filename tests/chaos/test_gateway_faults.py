@@ -184,8 +184,8 @@ async def start_engine_process(*options: str) -> tuple[asyncio.subprocess.Proces
 async def test_a_4xx_is_handed_on_and_never_opens_the_breaker(fault: str) -> None:
     async with both(Script(fault=fault)) as (fake, running):
         for _ in range(8):
-            answer, _ = await ask(running, fake, stream=True)
-            assert answer.status == int(fault.removeprefix("status_"))
+            answer, seconds = await ask(running, fake, stream=True)
+            assert (answer.status, seconds < SOON_S) == (int(fault.removeprefix("status_")), True)
         if fault == "status_429":
             assert answer.headers["retry-after"] == "7"
         settled(fake, running)
@@ -194,8 +194,8 @@ async def test_a_4xx_is_handed_on_and_never_opens_the_breaker(fault: str) -> Non
 async def test_a_loading_model_is_no_failure() -> None:
     async with both(Script(fault="loading_503")) as (fake, running):
         for _ in range(8):
-            answer, _ = await ask(running, fake, stream=True)
-            assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+            answer, seconds = await ask(running, fake, stream=True)
+            assert (answer.status, answer.headers["retry-after"], seconds < SOON_S) == (503, "5", True)
         fake.script.fault = ""
         assert (await running.chat()).status == 200
 
@@ -203,19 +203,22 @@ async def test_a_loading_model_is_no_failure() -> None:
 async def test_characters_cut_in_two_arrive_whole() -> None:
     said = "cañón 🌋 日本語 é"
     async with both(Script(fault="split_utf8", answer=lambda _: said), LKN_TOTAL_TIMEOUT_S="10") as (_, running):
-        assert (await running.chat(stream=True)).text == said
+        answer, seconds = await ask(running, None, stream=True)
+        assert (answer.text, seconds < SOON_S) == (said, True)
 
 
 async def test_a_missing_done_is_added() -> None:
     async with both(Script(fault="missing_done")) as (_, running):
-        answer = await running.chat(stream=True)
+        answer, seconds = await ask(running, None, stream=True)
         assert answer.events[-2]["choices"][0]["finish_reason"] == "stop"
+        assert seconds < SOON_S
 
 
 async def test_an_error_inside_a_stream_is_handed_on_and_counted() -> None:
     async with both(Script(fault="error_in_200")) as (_, running):
-        answer = await running.chat(stream=True)
+        answer, seconds = await ask(running, None, stream=True)
         assert answer.error["message"] == "out of memory"
+        assert seconds < SOON_S
         while running.gateway.admission.active:
             await asyncio.sleep(0.01)
         assert "out of memory" in running.gateway.upstreams.all[0].last_error
@@ -272,12 +275,16 @@ async def test_a_client_that_reads_slowly_gets_every_byte() -> None:
         settled(fake, running)
 
 
+HOLDING = {"LKN_DECISION_STRATEGY": "entropy", "LKN_BAND_LOW": "0", "LKN_HOLD_TOKENS": "64"}
+
+
 @pytest.mark.parametrize(
     ("phase", "script", "variables", "extra"),
     [
         ("queue", Script(first_token_ms=5000), {"LKN_MAX_IN_FLIGHT": "1"}, {"stream": True}),
         ("probe", Script(first_token_ms=5000), {"LKN_DECISION_STRATEGY": "entropy", "LKN_BAND_LOW": "0"}, {}),
         ("before_first_token", Script(first_token_ms=5000), {}, {"stream": True}),
+        ("held", Script(num_tokens=500, token_ms=200, entropy=lambda *_: 0.6), HOLDING, {"stream": True}),
         ("mid_stream", Script(num_tokens=500, token_ms=20), {}, {"stream": True}),
         ("whole", Script(first_token_ms=5000), {}, {}),
     ],

@@ -31,6 +31,9 @@ QUICK = {
 }
 
 
+BOUND = aiohttp.ClientTimeout(total=60)  # whatever a test bounds no tighter still ends
+
+
 class Running:
     """A started gateway: its address, its inside, and short ways to ask it."""
 
@@ -99,7 +102,10 @@ async def gateway_before(*engines: str, **variables: str) -> AsyncIterator[Runni
     environment = {**QUICK, "ENGINE_BASE_URL": ",".join(engines), **variables}
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with serving(read_settings(environment, {}), listener) as gateway, aiohttp.ClientSession() as session:
+    async with (
+        serving(read_settings(environment, {}), listener) as gateway,
+        aiohttp.ClientSession(timeout=BOUND) as session,
+    ):
         yield Running(gateway, url, session)
 
 

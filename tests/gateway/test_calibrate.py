@@ -31,6 +31,9 @@ async def test_the_machinery_finds_what_is_known() -> None:
     scores = {scored.name: scored for scored in result.policies}
     never, always, oracle = scores["never (FLUIDO)"], scores["always (ANALITICO)"], scores["oracle"]
     assert result.modes_differ
+    assert [kind.name for kind in result.kinds] == ["arithmetic", "logic", "look-up", "small talk"]
+    assert sum(kind.tasks for kind in result.kinds) == 100
+    assert result.kinds[0].analitico.accuracy > result.kinds[0].fluido.accuracy
     assert oracle.accuracy >= always.accuracy > never.accuracy
     assert oracle.tokens < always.tokens
     combined = scores["combined, fitted"]
@@ -78,6 +81,9 @@ def test_tasks_repeat_and_check_themselves() -> None:
     assert Task("arithmetic", "", "1234", 0).right("so 1,234.")
     assert not Task("arithmetic", "", "84", 0).right("84 or rather 85")
     assert not Task("logic", "", "Ana", 0).right("Anatole")
+    oldest = Task("logic", "", "Ana", 0, ("Ana", "Ben"))
+    assert oldest.right("Ben is younger, so the oldest is ana.")
+    assert not oldest.right("Ana is older than Ben.\nAna is the ... Ben"), "naming everybody is no answer"
 
 
 async def test_an_engine_that_fails_ends_the_calibration_with_one_line() -> None:

@@ -336,3 +336,25 @@ def test_quick_settings_are_settings() -> None:
     from vortex.gateway.settings import read_settings
 
     assert read_settings(QUICK, {}).timeouts.gap_timeout_s == 0.3
+
+
+async def test_added_latency_is_told_finer_than_the_loop_s_clock() -> None:
+    async with both() as (_, running):
+        for _ in range(5):
+            await running.chat()
+        text = (await running.get("/metrics")).body.decode()
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert figures["lkn_added_latency_seconds_count"] == "5.0"
+    assert 0 < float(figures["lkn_added_latency_seconds_sum"]) < 1
+    assert float(figures["lkn_added_latency_seconds_sum"]) * 1000 % 1 != 0
+    assert figures['lkn_decisions_total{mode="FLUIDO",reason="rules"}'] == "5.0"
+    assert figures['lkn_requests_total{outcome="ok"}'] == "5.0"
+
+
+async def test_what_was_read_as_json_is_handed_on_as_json() -> None:
+    """`curl -d` calls everything a form."""
+    async with both() as (fake, running):
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        body = {"messages": [{"role": "user", "content": "hi"}]}
+        assert (await running.post("/v1/chat/completions", body, form)).status == 200
+        assert fake.observed.headers[-1]["content-type"] == "application/json"

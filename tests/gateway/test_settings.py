@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.gateway.running import both
 from vortex.backends.addresses import ADDRESSES, environment_and_file
 from vortex.backends.variables import read_env_file, write_env_file
 from vortex.errors import ConfigError
+from vortex.gateway.serve import Redact
 from vortex.gateway.settings import read_settings
 from vortex.gateway.variables import VARIABLES
 
@@ -150,3 +153,18 @@ def test_the_program_says_one_line_and_ends_with_2(variable: str, tmp_path: Path
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_keys_never_reach_the_log() -> None:
+    for said in ("Authorization: Bearer s3cret", "key 'api_key': 's3cret'", "api-key=s3cret and more", "bearer s3cret"):
+        record = logging.LogRecord("vortex", logging.INFO, "", 0, "%s", (said,), None)
+        assert Redact().filter(record)
+        assert "s3cret" not in record.getMessage()
+        assert "***" in record.getMessage()
+
+
+async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with both() as (_, running):
+        assert (await running.chat()).status == 200

@@ -224,6 +224,22 @@ def test_up_smoke_status_down_before_an_external_engine(tmp_path: Path, engine: 
         other.wait()
 
 
+@pytest.mark.long
+def test_the_default_engine_comes_up_passes_smoke_and_leaves_no_process(tmp_path: Path) -> None:
+    cli = Cli(tmp_path, ENGINE_BASE_URL=f"http://127.0.0.1:{free_port()}", LKN_PORT=str(free_port()))
+    try:
+        up = cli("up", "--no-ui")
+        assert up.returncode == 0, up.stderr
+        smoke = cli("smoke")
+        assert smoke.returncode == 0, smoke.stdout
+        holders = [ServiceLock(tmp_path / "logs", name).holder() for name in ("engine", "gateway")]
+        pids = [identity.pid for holder in holders if holder for identity in (holder.watcher, holder.child)]
+        assert len(pids) == 4
+    finally:
+        assert cli("down", "--no-ui").returncode == 0
+    assert [started_at(pid) for pid in pids] == [None] * 4
+
+
 def test_a_wrong_setting_stops_up_before_anything_starts(tmp_path: Path) -> None:
     result = Cli(tmp_path, LKN_ENTROPY_THRESHOLD="7")("up", "--no-ui")
     assert result.returncode == 2

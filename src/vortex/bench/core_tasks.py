@@ -3,7 +3,7 @@
 `mqar` (multi-query associative recall, arXiv 2312.04927): pairs of key and value, maybe filler between them, then
 queries; at a query's place the model must name its value. `passkey`: one pair of a marked key somewhere in a long text
 of filler, asked at the end. Every draw uses fresh keys and values, so nothing can be learnt by heart.
-Token ids: 0 pad, 1 the marker, keys and values each a range of `symbols` ids, then as many filler ids.
+Token ids: 0 pad, 1 the marker, keys and values each a range of `symbols` ids, then the fillers.
 Shapes: B sequences, T tokens.
 """
 
@@ -26,13 +26,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """`symbols` keys, as many values, as many fillers."""
+    """`symbols` keys, as many values; `fillers` kinds of filler, few, as in text that says little."""
 
     symbols: int = 512
+    fillers: int = 8
 
     @property
     def size(self) -> int:
-        return FIRST + 3 * self.symbols
+        return FIRST + 2 * self.symbols + self.fillers
 
     def keys(self, order: torch.Tensor) -> torch.Tensor:
         return FIRST + order
@@ -41,7 +42,7 @@ class Vocabulary:
         return FIRST + self.symbols + order
 
     def filler(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-        return FIRST + 2 * self.symbols + torch.randint(self.symbols, shape, generator=generator)
+        return FIRST + 2 * self.symbols + torch.randint(self.fillers, shape, generator=generator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

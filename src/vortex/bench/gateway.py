@@ -2,7 +2,8 @@
 
 Requests go out on a clock, not after one another, as clients' do. Each beat sends one request direct and one through
 every gateway, in turning order; the difference of a pair is what a gateway added. "engine against itself" is the same
-with the engine in the gateway's place: the noise of this machine. Checks first that answers are the engine's bytes.
+with the engine in the gateway's place: the noise of this machine. Checks first that answers are the engine's bytes, and
+at the end that the ledger of all these requests replays: every decision again, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,6 +32,8 @@ STREAM_TOKENS = 16
 CHUNK_STREAMS, CHUNK_TOKENS = 8, 400
 WARM_UP_BEATS = 25
 COST_REQUESTS = 300
+LEDGER = "ledger.jsonl"
+LEDGER_SETTLES_S = 1.0  # its lines are written together, four times a second
 
 
 @dataclass(slots=True)
@@ -67,7 +73,8 @@ class GatewayMeasurement:
             costs = {name: asyncio.run(_per_request(found)) for name, found in named.items()}
             costs[f"{OURS}, a streamed chunk"] = asyncio.run(_per_chunk())
             memory_mb = {name: found.memory_mb() for name, found in named.items()}
-        return _report(added, costs, memory_mb, self._rate)
+            replayed = _replayed(Path(folder) / LEDGER)
+        return _report(added, costs, memory_mb, self._rate, replayed)
 
     async def _paired(self, direct_url: str, targets: Mapping[str, str]) -> dict[str, Samples]:
         added = {name: Samples() for name in targets}
@@ -92,7 +99,7 @@ class GatewayMeasurement:
 def _start(programs: ExitStack, folder: Path) -> tuple[Program, Program]:
     """The engine and the gateway before it, with its defaults."""
     engine = programs.enter_context(program(fake_engine("--tokens", str(STREAM_TOKENS))))
-    variables = {"ENGINE_BASE_URL": engine.url, "LKN_LEDGER_PATH": str(folder / "ledger.jsonl")}
+    variables = {"ENGINE_BASE_URL": engine.url, "LKN_LEDGER_PATH": str(folder / LEDGER)}
     return engine, programs.enter_context(program(gateway(), variables))
 
 
@@ -108,6 +115,16 @@ async def _beat(direct: HttpProbe, probes: Mapping[str, HttpProbe], number: int)
             timing, base = await probes[name].post(), await direct.post()
         pairs[name] = (base, timing)
     return pairs
+
+
+def _replayed(path: Path) -> int:
+    """How many recorded decisions were decided again, all identical. Raises CheckFailed where one was not."""
+    time.sleep(LEDGER_SETTLES_S)
+    command = [sys.executable, "-m", "vortex", "gateway", "replay", str(path), "--json"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if result.returncode:
+        raise CheckFailed(f"the ledger does not replay: {(result.stdout + result.stderr).strip()[-200:]}")
+    return int(json.loads(result.stdout)["requests"])
 
 
 async def _per_request(gateway_program: Program) -> float:
@@ -160,7 +177,11 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _report(
-    added: Mapping[str, Samples], costs_us: Mapping[str, float], memory_mb: Mapping[str, float], rate: float
+    added: Mapping[str, Samples],
+    costs_us: Mapping[str, float],
+    memory_mb: Mapping[str, float],
+    rate: float,
+    replayed: int,
 ) -> Report:
     rows: list[list[str]] = []
     figures: dict[str, object] = {"rate_per_s": rate}
@@ -175,6 +196,8 @@ def _report(
         rows.append([*cells, ""])
     rows += [[f"{name}: processor", "", "", "", "", f"{cost:.0f} µs"] for name, cost in costs_us.items()]
     rows += [[f"{name}: memory", "", "", "", "", f"{size:.0f} MB"] for name, size in memory_mb.items()]
+    rows.append([f"{OURS}: decisions replayed, all identical", "", "", "", "", str(replayed)])
+    figures["decisions_replayed"] = replayed
     figures |= {f"{_key(name)}_cpu_us": round(cost, 1) for name, cost in costs_us.items()}
     figures |= {f"{_key(name)}_memory_mb": round(size, 1) for name, size in memory_mb.items()}
     columns = ("added over direct, ms", "whole p50", "whole p99", "first p50", "first p99", "cost")

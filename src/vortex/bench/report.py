@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines over a common axis, both logarithmic: (x, y) by name. limits: drawn thin and grey, what physics allows."""
+    """Lines over a common axis, both logarithmic: (x, y) by name. limits: drawn thin and grey, what physics allows.
+
+    y_is_linear: y from 0 up, for shares.
+    """
 
     x_label: str
     y_label: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     limits: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    y_is_linear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,12 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
     for name, points in curves.lines.items():
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, label=name)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     highest = max(y for points in curves.lines.values() for _, y in points)
-    axes.set_ylim(top=3 * highest)  # a limit far above what was measured says nothing
+    if curves.y_is_linear:
+        axes.set_ylim(bottom=0, top=1.05 * highest)
+    else:
+        axes.set_yscale("log")
+        axes.set_ylim(top=3 * highest)  # a limit far above what was measured says nothing
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
     axes.legend(fontsize=8, frameon=False)

@@ -16,7 +16,7 @@ import torch
 
 from vortex.blocks.gated_delta import unit
 from vortex.blocks.lava_options import OPEN_BELOW, LavaOptions
-from vortex.blocks.lava_selection import Pairs, selection_scores
+from vortex.blocks.lava_selection import Pairs, selection_ranks, write_scores
 
 if TYPE_CHECKING:
     from vortex.blocks.lava import Queries
@@ -100,8 +100,8 @@ def read_shares(q: torch.Tensor, queries: Queries, options: LavaOptions, memory:
 def write_memory(memory: LavaMemory, options: LavaOptions) -> LavaMemory:
     """The chunk that waited is written, its best pairs in the order of time; nothing waits any more."""
     pairs, chunk = memory.pending, memory.position // options.write_every
-    scores = selection_scores(pairs, options, memory.position - options.write_every)
-    order = torch.sort(scores, dim=-1, descending=True, stable=True).indices
+    ranks = selection_ranks(pairs, options, memory.position - options.write_every)
+    order = torch.sort(ranks, dim=-1, descending=True, stable=True).indices
     chosen = pairs.gather(order[:, : options.writes_per_chunk].sort(-1).values)
     for index in range(options.writes_per_chunk):
         memory = _write_one(memory, options, chosen.part(index, index + 1), chunk)
@@ -110,7 +110,9 @@ def write_memory(memory: LavaMemory, options: LavaOptions) -> LavaMemory:
 
 def _write_one(memory: LavaMemory, options: LavaOptions, pair: Pairs, chunk: int) -> LavaMemory:
     key, value, gate = pair.keys[:, 0], pair.values[:, 0], pair.log_gate[:, 0].exp()
-    wanted = pair.surprise[:, 0] > options.threshold if options.on_surprise else torch.ones_like(gate) > 0
+    wanted = torch.ones_like(gate, dtype=torch.bool)
+    if options.on_surprise:
+        wanted = write_scores(pair)[:, 0] > options.threshold
     batch = torch.arange(len(gate), device=gate.device)
     slot, merges = _choose_slot(memory, options, key, chunk)
     old = torch.where(merges, memory.strength[batch, slot], 0.0)

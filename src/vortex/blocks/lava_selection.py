@@ -34,13 +34,18 @@ class Pairs:
         return Pairs(*(take(getattr(self, name)) for name in self.__slots__))
 
 
-def selection_scores(pairs: Pairs, options: LavaOptions, first_position: int) -> torch.Tensor:
-    """[B, T] float32 without gradient; the highest of a chunk are written, ties to the earlier token."""
+def write_scores(pairs: Pairs) -> torch.Tensor:
+    """[B, T] float32 without gradient: surprise times the open share of the write gate."""
+    return pairs.surprise.detach() * pairs.log_gate.detach().exp()
+
+
+def selection_ranks(pairs: Pairs, options: LavaOptions, first_position: int) -> torch.Tensor:
+    """[B, T] float32: the highest of a chunk are written, ties to the earlier token."""
     if options.rank == "random":
         positions = torch.arange(pairs.surprise.shape[1], device=pairs.surprise.device) + first_position
         ranks = ((positions * 2654435761 + 12345) & 0xFFFFFFFF).to(torch.float64) / 2**32
         return ranks.float().expand_as(pairs.surprise)
-    return pairs.surprise.detach() * pairs.log_gate.detach().exp()
+    return write_scores(pairs)
 
 
 def select_pairs(pairs: Pairs, options: LavaOptions) -> tuple[Pairs, torch.Tensor]:
@@ -50,11 +55,11 @@ def select_pairs(pairs: Pairs, options: LavaOptions) -> tuple[Pairs, torch.Tenso
     if writes == options.write_every:
         chosen = pairs
     else:
-        scores = selection_scores(pairs, options, 0).unflatten(1, (-1, options.write_every))
+        scores = selection_ranks(pairs, options, 0).unflatten(1, (-1, options.write_every))
         inside = torch.sort(scores, dim=-1, descending=True, stable=True).indices[..., :writes].sort(-1).values
         first = torch.arange(scores.shape[1], device=inside.device)[:, None] * options.write_every
         chosen = pairs.gather((inside + first).flatten(1))
     alive = torch.ones_like(chosen.surprise, dtype=torch.bool)
     if options.on_surprise:
-        alive = chosen.surprise > options.threshold
+        alive = write_scores(chosen) > options.threshold
     return chosen, alive

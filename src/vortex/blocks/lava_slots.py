@@ -64,7 +64,7 @@ class LavaSlots:
 
     def read(self, q_HK: np.ndarray, gamma_H: np.ndarray, null_logit_H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(what is read [H, V] without the null slot's part, the null slot's probability [H])."""
-        slots = self._candidates(q_HK)
+        slots = self.candidates(q_HK)
         keys = self.keys[:, slots]
         logits = np.matmul(keys, q_HK[:, :, None])[..., 0] * gamma_H[:, None]
         logits += np.log(self.strength[slots])
@@ -119,7 +119,7 @@ class LavaSlots:
         recency = np.float32(0.5) ** ((chunk - self.touched) / np.float32(options.half_life))
         return int(((self.strength + self.use) * recency).argmin()), False
 
-    def _candidates(self, q_HK: np.ndarray) -> np.ndarray | slice:
+    def candidates(self, q_HK: np.ndarray) -> np.ndarray | slice:
         """Occupied slots that a read looks at: all, or those of the nearest clusters, in the order of the clusters."""
         options = self.options
         if not options.clusters or not self.occupied:

@@ -110,7 +110,8 @@ def _remember(sequence: LavaSequence, pair: tuple[np.ndarray, np.ndarray, np.flo
         return
     chunk = sequence.position // options.write_every
     for index in chosen_pairs(sequence, options):
-        if not options.on_surprise or sequence.surprise[index] > options.threshold:
+        score = sequence.surprise[index] * sequence.gate[index]
+        if not options.on_surprise or score > options.threshold:
             sequence.slots.write(sequence.keys[index], sequence.values[index], sequence.gate[index], chunk)
 
 

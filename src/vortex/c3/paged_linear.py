@@ -52,6 +52,10 @@ class PagedWeights:
         """Units in the order in which reads run ahead."""
         return list(self.pager.units)
 
+    def learn_order(self) -> None:
+        """What was leased so far was no forward: the next one shows the order."""
+        self._seen = []
+
     @contextmanager
     def lease(self, unit: str) -> Iterator[torch.Tensor]:
         """The unit's weight on the device, for the time of one product. Raises ModelFileError or StorageError."""

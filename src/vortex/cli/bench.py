@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex.cli import (
+    bench_core,
+    bench_core_quality,
     bench_gateway,
+    bench_generate,
     bench_kernels,
     bench_paging,
     bench_quality,
@@ -18,7 +21,7 @@ from vortex.cli import (
     bench_structured,
     bench_tokenizer,
 )
-from vortex.cli.options import BudgetOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.bench.fidelity import Reference
@@ -46,11 +49,14 @@ def register(app: typer.Typer) -> None:
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
+    bench_generate.register(group)
     bench_paging.register(group)
+    bench_core.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
@@ -59,6 +65,7 @@ def generate(
     *,
     profile: ProfileOption = None,
     model: ModelOption = None,
+    backend: BackendOption = None,
     budget: BudgetOption = None,
     max_new: Annotated[int, typer.Option("--max-new", "--max-new-tokens", min=2, help="Tokens to generate.")] = 64,
     runs: RunsOption = 3,
@@ -78,21 +85,22 @@ def generate(
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_backend, settings_for
 
-    loaded = settings_for(profile, set_, {"model.name": model, "runtime.cache_vram_budget_mb": budget})
-    backend = open_backend(loaded)
+    loaded = settings_for(profile, set_, _chosen(model, backend, budget))
+    answering = open_backend(loaded)
     with asyncio.Runner() as runner:
         try:
-            cards = runner.run(backend.models())
-            measurement = GenerateMeasurement(backend, runner, cards[0].name, max_new, runs)
+            cards = runner.run(answering.models())
+            measurement = GenerateMeasurement(answering, runner, cards[0].name, max_new, runs)
             present(run_measurement(measurement), json_out, plot)
         finally:
-            runner.run(backend.close())
+            runner.run(answering.close())
 
 
 def decode(
     *,
     profile: ProfileOption = None,
     model: ModelOption = None,
+    backend: BackendOption = None,
     budget: BudgetOption = None,
     peer: Annotated[str | None, typer.Option(help="Measure beside this program: llama.cpp.")] = None,
     peer_python: PeerPythonOption = None,
@@ -110,7 +118,7 @@ def decode(
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
 
-    loaded = settings_for(profile, set_, {"model.name": model, "runtime.cache_vram_budget_mb": budget})
+    loaded = settings_for(profile, set_, _chosen(model, backend, budget))
     opened = open_model(loaded)
     text = PROMPT * (prompt_tokens // 4 + 1)
     with _peer(peer, peer_python) as other:
@@ -236,6 +244,10 @@ def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext
     if name not in PEERS:
         raise RequestError(f"no peer '{name}'{nearest(name, PEERS)}. Peers: {', '.join(PEERS)}")
     return Peer(name, peer_python(python))
+
+
+def _chosen(model: str | None, backend: str | None, budget: int | None) -> dict[str, object]:
+    return {"model.name": model, "model.backend": backend, "runtime.cache_vram_budget_mb": budget}
 
 
 def present(report: Report, json_out: Path | None, plot: Path | None) -> None:

@@ -14,6 +14,11 @@ def kernels(
     formats: Annotated[str, typer.Option(help="Weight formats, with commas between; `all` for each.")] = "Q4_1,Q8_0",
     rows: Annotated[int, typer.Option(min=16, help="Rows of the matrix.")] = 4096,
     columns: Annotated[int, typer.Option(min=256, help="Columns of the matrix, a multiple of 256.")] = 14336,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Attention over a long context instead, against a plain read of its cache."),
+    ] = False,
+    context: Annotated[int, typer.Option(min=256, help="Tokens that --attention looks back on.")] = 8192,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")] = 5,
     json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
@@ -25,6 +30,11 @@ def kernels(
     from vortex.errors import RequestError
     from vortex.kernels.formats import Format
 
+    if attention:
+        from vortex.bench.attention import AttentionMeasurement
+
+        present(run_measurement(AttentionMeasurement(context, runs)), json_out, plot)
+        return
     names = list(Format.__members__) if formats == "all" else [name.strip() for name in formats.split(",")]
     unknown = [name for name in names if name not in Format.__members__]
     if unknown:

@@ -22,7 +22,7 @@ from vortex.bench.machine import (
     memory_total_bytes,
     usable_cores,
 )
-from vortex.cli.composition import missing_gpu
+from vortex.cli.composition import missing_extra, missing_gpu
 from vortex.config import LoadedSettings
 from vortex.errors import ModelNotFound, VortexError
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MIN_FREE_DISK_BYTES = 1_000_000_000
 MIN_FREE_MEMORY_BYTES = 1_000_000_000
+INSTALL = "pip install 'vortex[hf]', or leave --backend hf out"
 CPU_FEATURES = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm")
 
 
@@ -140,11 +141,14 @@ def profile(loaded: LoadedSettings) -> Iterator[Finding]:
     """What would answer under this profile, and what stands in its way."""
     settings = loaded.settings.model
     name = f"profile {loaded.profile}"
-    if settings.backend != "local":
+    if settings.backend not in {"local", "hf"}:
         yield Finding(name, Status.OK, f"backend {settings.backend}: no model is loaded here")
         return
     wanted = settings.name
-    if reason := missing_gpu(loaded):
+    if settings.fallback is None and (reason := missing_extra(loaded)):
+        yield Finding(name, Status.MISSING, reason, INSTALL)
+        return
+    if reason := missing_gpu(loaded) or missing_extra(loaded):
         if settings.fallback is None:
             yield Finding(name, Status.MISSING, reason, "vortex chat --profile default runs on this machine")
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.options import JsonOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, JsonOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.cli.checkup import Finding
@@ -25,6 +25,7 @@ def doctor(
     *,
     profile: ProfileOption = None,
     model: ModelOption = None,
+    backend: BackendOption = None,
     deep: Annotated[bool, typer.Option("--deep", help="Also load the model, check its arithmetic, measure.")] = False,
     mock: Annotated[bool, typer.Option("--mock", help="With a model without weights: nothing is fetched.")] = False,
     as_json: JsonOption = False,
@@ -39,7 +40,7 @@ def doctor(
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import print_json
 
-    backend = "hash" if mock else None
+    backend = "hash" if mock else backend
     loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     findings = []
     for finding in look_around(loaded):

@@ -180,8 +180,13 @@ def _print_calibration(result: Calibration) -> None:
     signals = Table("signal", "AUROC (ANALITICO turns wrong into right)")
     for name, area in result.auroc.items():
         signals.add_row(name, "undefined" if area is None else f"{area:.3f}")
-    output().print(policies)
-    output().print(signals)
+    kinds = Table("kind of task", "tasks", "right, FLUIDO", "right, ANALITICO", "tokens, FLUIDO", "tokens, ANALITICO")
+    for kind in result.kinds:
+        plain, careful = kind.fluido, kind.analitico
+        right = [f"{plain.accuracy:.3f}", f"{careful.accuracy:.3f}"]
+        kinds.add_row(kind.name, str(kind.tasks), *right, f"{plain.tokens:.1f}", f"{careful.tokens:.1f}")
+    for table in (kinds, policies, signals):
+        output().print(table)
     verdict = "differ" if result.modes_differ else "cannot be told apart"
     output().print(
         f"{result.trials} tasks, half to fit and half to report; the modes {verdict}, p = {result.p_value:.3g}"
@@ -189,8 +194,13 @@ def _print_calibration(result: Calibration) -> None:
 
 
 def _figures(result: Calibration) -> dict[str, Any]:
+    kinds = {
+        kind.name: {"tasks": kind.tasks, "fluido": kind.fluido.accuracy, "analitico": kind.analitico.accuracy}
+        for kind in result.kinds
+    }
     return {
         "trials": result.trials,
+        "kinds": kinds,
         "p_value": result.p_value,
         "modes_differ": result.modes_differ,
         "auroc": result.auroc,

@@ -14,7 +14,8 @@ ModelOption = Annotated[
     typer.Option("--model", help="Model: a known name, a Hugging Face repo, a GGUF file or a safetensors folder."),
 ]
 BackendOption = Annotated[
-    str | None, typer.Option("--backend", help="Where the model runs: local, or http for a running server.")
+    str | None,
+    typer.Option("--backend", help="What runs the model: local, hf (transformers), or http for a running server."),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -16,9 +16,9 @@ import orjson
 from vortex.gateway.admission import Admission
 from vortex.gateway.booking import Books
 from vortex.gateway.chat import ChatService
+from vortex.gateway.client_connection import Refusal
 from vortex.gateway.controller import MIN_CONCURRENCY, Homeostat
 from vortex.gateway.dispatch import Dispatcher
-from vortex.gateway.front import Refusal
 from vortex.gateway.guard import Guard
 from vortex.gateway.ledger import Ledger
 from vortex.gateway.metrics import Metrics
@@ -69,7 +69,7 @@ class Gateway:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self.settings.controller.tick_s)
-            seen = self.homeostat.measure(asyncio.get_running_loop().time(), self.admission.queued)
+            seen = self.homeostat.measure(time.monotonic(), self.admission.queued)
             before = self.homeostat.state
             after = self.homeostat.tick(seen)
             if after != before:
@@ -84,7 +84,7 @@ class Gateway:
 
     async def serve(self, request: Request, reply: Reply) -> None:
         try:
-            if request.path.startswith("/v1/") and request.path != "/v1/models":
+            if _goes_on(request.path):
                 await self._forward(request, reply)
             else:
                 await self._own(request, reply)
@@ -157,6 +157,11 @@ class Gateway:
             "least_limit": max(1, round(self.settings.admission.max_in_flight * MIN_CONCURRENCY)),
             "policy": self.settings.decision,
         }
+
+
+def _goes_on(path: str) -> bool:
+    """Whether a path is the engine's: below /v1/, without a way out of it."""
+    return path.startswith("/v1/") and path != "/v1/models" and ".." not in path.split("/")
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from vortex.gateway.wire import Request
 
 @dataclass(slots=True)
 class Booking:
-    """What became of a request. Times are seconds of the event loop's clock."""
+    """What became of a request. Times are of `time.monotonic`: uvloop's own clock has steps of a millisecond."""
 
     request: Request
     facts: Facts
@@ -53,18 +53,18 @@ class Books:
 
     def sent(self, booking: Booking) -> None:
         if not booking.sent_at:
-            booking.sent_at = _now()
+            booking.sent_at = time.monotonic()
             self.metrics.added.add(booking.sent_at - booking.request.arrived)
 
     def decided(self, booking: Booking, decision: Decision) -> None:
         self.metrics.count_decision(decision.mode.value, decision.reason)
         if not booking.facts.exempt:
-            self.homeostat.saw_decision(_now(), analytic=decision.mode.value == "ANALITICO")
+            self.homeostat.saw_decision(time.monotonic(), analytic=decision.mode.value == "ANALITICO")
             self.sessions.remember(booking.conversation, decision.mode.value)
 
     def first_token(self, booking: Booking) -> None:
         if not booking.first_token_at:
-            booking.first_token_at = _now()
+            booking.first_token_at = time.monotonic()
             ttft_s = booking.first_token_at - booking.sent_at
             self.metrics.ttft.add(ttft_s)
             if booking.facts.stream:
@@ -74,7 +74,7 @@ class Books:
         self.metrics.outcomes[booking.outcome] += 1
         self.metrics.escalations += booking.escalated
         if booking.outcome in {"ok", "failed"}:
-            self.homeostat.saw_end(_now(), failed=booking.outcome == "failed")
+            self.homeostat.saw_end(time.monotonic(), failed=booking.outcome == "failed")
         self.ledger.request(evidence, decision, (booking.conversation, booking.facts.text), self._outcome(booking))
 
     def _outcome(self, booking: Booking) -> dict[str, Any]:
@@ -92,14 +92,10 @@ class Books:
             "tokens": progress.tokens if progress else booking.tokens,
             "finish_reason": progress.finish_reason if progress else "",
             "ttft_ms": round((booking.first_token_at - booking.sent_at) * 1000, 3) if booking.first_token_at else None,
-            "total_ms": round((_now() - arrived) * 1000, 3),
+            "total_ms": round((time.monotonic() - arrived) * 1000, 3),
             "controller": {
                 "threshold_offset": state.threshold_offset,
                 "budget_factor": state.budget_factor,
                 "concurrency_factor": state.concurrency_factor,
             },
         }
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

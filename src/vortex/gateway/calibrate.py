@@ -32,11 +32,22 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of task went in both modes: shares of right answers, mean tokens."""
+
+    name: str
+    tasks: int
+    fluido: Scored
+    analitico: Scored
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """auroc: signal to area under the ROC curve for "ANALITICO would turn a wrong answer right" (None: undefined)."""
 
     trials: int
     policies: tuple[Scored, ...]
+    kinds: tuple[Kind, ...]
     auroc: dict[str, float | None]
     fitted: DecisionSettings
     p_value: float
@@ -70,6 +81,7 @@ def calibrate(trials: Sequence[Trial], base: DecisionSettings, token_price: floa
     return Calibration(
         trials=len(trials),
         policies=tuple(scored(name, report, chooses) for name, chooses in choosers.items()),
+        kinds=by_kind(trials),
         auroc=aurocs(report),
         fitted=max((fitted_rules, combined), key=lambda policy: value(fit, chooser(policy), token_price)),
         p_value=sign_test(trials),
@@ -93,6 +105,22 @@ def scored(name: str, trials: Sequence[Trial], chooses: Chooses) -> Scored:
     tokens = [t.tokens_analitico if pick else t.tokens_fluido for t, pick in zip(trials, picks, strict=True)]
     count = max(len(trials), 1)
     return Scored(name, sum(right) / count, sum(tokens) / count, sum(picks) / count)
+
+
+def by_kind(trials: Sequence[Trial]) -> tuple[Kind, ...]:
+    """Of all trials, in the order in which the kinds appear."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.task.kind, []).append(trial)
+    return tuple(
+        Kind(
+            name,
+            len(group),
+            scored(Mode.FLUIDO.value, group, lambda trial: False),
+            scored(Mode.ANALITICO.value, group, lambda trial: True),
+        )
+        for name, group in groups.items()
+    )
 
 
 def value(trials: Sequence[Trial], chooses: Chooses, token_price: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -23,11 +23,12 @@ from vortex.gateway.dispatch import Call, Dispatcher, EngineAway, Exchange
 from vortex.gateway.entropy import entropies_of, settled
 from vortex.gateway.examine import Facts, examine
 from vortex.gateway.http_client import UpstreamFailure
+from vortex.gateway.job import Job
 from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.sse import DONE, error_event
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
-from vortex.gateway.wire import EVENT_STREAM, Comfort, Headers, KeepAlive, Reply, Request
+from vortex.gateway.wire import EVENT_STREAM, JSON, KeepAlive, Reply, Request
 
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 HOP_HEADERS = frozenset(
@@ -42,30 +43,6 @@ HOP_HEADERS = frozenset(
         b"upgrade",
     )
 )
-
-
-@dataclass(slots=True)
-class Job:
-    """One request on its way. `parsed` is None where the body is not JSON (not for chat)."""
-
-    request: Request
-    reply: Reply
-    parsed: dict[str, Any] | None
-    facts: Facts
-    evidence: Evidence
-    total_at: float
-    booking: Booking
-    comfort: Comfort
-    decision: Decision | None = None
-
-    def label(self) -> Headers:
-        """The headers that tell the mode and why."""
-        decision = self.decision
-        mode = decision.mode.value if decision else "PENDING"
-        headers = [(b"x-lkn-mode", mode.encode()), (b"x-lkn-request-id", self.request.id.encode())]
-        if decision:
-            headers.append((b"x-lkn-reason", decision.reason.encode("latin-1", "replace")))
-        return headers
 
 
 class ChatService:
@@ -280,9 +257,8 @@ class ChatService:
         left = job.total_at - now
         head_s = min(self._times.first_token_timeout_s, left) if job.facts.stream else left
         self._books.sent(job.booking)
-        path = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
-        content_type = request.headers.get(b"content-type", b"application/json")
-        call = Call(request.method.encode(), path, content_type, body, head_s, job.comfort)
+        content_type = JSON[1] if job.parsed is not None else request.headers.get(b"content-type", JSON[1])
+        call = Call(request.method.encode(), request.target, content_type, body, head_s, job.comfort)
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
         return exchange

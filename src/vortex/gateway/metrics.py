@@ -1,7 +1,7 @@
 """What `/metrics` tells: decisions by mode and reason, controller state, upstream health, added latency.
 
-Counted in plain numbers on the way of a request (the client library's own counters take a lock and a look-up each:
-25 µs a request), put into Prometheus' form when somebody asks.
+Counted in plain numbers on the way of a request (the client library's own counters take a lock and a look-up
+each), put into Prometheus' form when somebody asks.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 Each sign that is found has a weight; the score is 1 - Π(1 - weight): one strong sign or two middling ones are
 enough. Rules see the user's last turn, at most WINDOW_CHARS from either end, so a 10 MB prompt costs what a page costs.
-A text is cut into words once; a pattern is searched only where one of its words is there. (As plain patterns, searched
-one after the other, a page cost 3 ms; they are kept as the oracle of tests/gateway/test_rules.py.) Does not do:
-understand.
+A text is cut into words once; a pattern is searched only where one of its words is there. Plain patterns, searched one
+after the other, cost many times as much; they are the oracle of tests/gateway/test_rules.py. Does not do: understand.
 """
 
 from __future__ import annotations

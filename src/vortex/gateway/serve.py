@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator
 from vortex.backends.addresses import environment_and_file
 from vortex.errors import ConfigError, VortexError
 from vortex.gateway.app import Gateway
-from vortex.gateway.front import BACKLOG, Front, Limits
+from vortex.gateway.client_connection import Limits
+from vortex.gateway.front import BACKLOG, Front
 from vortex.gateway.settings import GatewaySettings, read_settings
 
 SHUTDOWN_S = 5

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from vortex.gateway.breaker import Breaker, BreakerState
-from vortex.gateway.http_client import Header, HttpClient, UpstreamFailure
+from vortex.gateway.engine_connection import Header
+from vortex.gateway.http_client import HttpClient, UpstreamFailure
 from vortex.gateway.settings import GatewaySettings
 
 MODELS_TIMEOUT_S = 2.0

@@ -158,22 +158,30 @@ class CoreNetwork(nn.Module):
         return tuple(layer.new_state(batch) for layer in self.layers)
 
     def forward(
-        self, token_ids_BT: torch.Tensor, state: CoreState | None = None, *, with_mtp: bool = True, paths: bool = False
+        self,
+        token_ids_BT: torch.Tensor,
+        state: CoreState | None = None,
+        *,
+        with_mtp: bool = True,
+        with_logits: bool = True,
+        paths: bool = False,
     ) -> CoreOutput:
         """Without a state: the exact form, from the beginning of each sequence. With one (`new_state`): the bounded
-        memory, and the next state. `paths` fills path_use."""
+        memory, and the next state. `paths` fills path_use. `with_logits` False: logits [B, T, 0], for a trainer
+        that wants few rows of them (`logits_of`)."""
         if state is not None and self.config.depth_gating and len(token_ids_BT) > 1:
             return self._one_by_one(token_ids_BT, state, with_mtp)
         notes = Notes(measures_paths=paths)
         x, next_state = self._sweep(token_ids_BT, state, notes)
         hidden = self.norm(x)
         mtp = tuple(self.logits_of(head(hidden)) for head in self.mtp) if with_mtp else ()
-        return CoreOutput(hidden, self.logits_of(hidden), mtp, notes.losses, next_state, notes.path_use)
+        logits = self.logits_of(hidden) if with_logits else hidden[..., :0]
+        return CoreOutput(hidden, logits, mtp, notes.losses, next_state, notes.path_use)
 
     def logits_of(self, hidden: torch.Tensor) -> torch.Tensor:
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
-    def parameter_groups(self, learning_rate: float, weight_decay: float, gate_factor: float = 10.0) -> list[dict]:  # type: ignore[type-arg]
+    def parameter_groups(self, learning_rate: float, weight_decay: float, gate_factor: float = 3.0) -> list[dict]:  # type: ignore[type-arg]
         """For an optimiser: matrices decay; vectors do not; gates neither, and learn `gate_factor` times faster."""
         named = list(self.named_parameters())
         gates = [p for name, p in named if name.rsplit(".", 1)[-1] in GATES or ".gate." in name]
@@ -219,7 +227,9 @@ class CoreNetwork(nn.Module):
         assert layer.gate is not None, "a gated layer has a gate"
         assert state.gate_open is not None, "and its state a trigger"
         is_open, probability = layer.gate(x, state.gate_open)
-        keep = is_open & (depth < self.config.depth_max) if self.config.depth_max else is_open
+        keep = torch.ones_like(is_open) if layer.index < self.config.depth_min else is_open
+        if self.config.depth_max:
+            keep = keep & (depth < self.config.depth_max)
         if not bool(keep.any()):
             next_state = LayerState(state.local, state.delta, state.lava, is_open[:, -1])
             return x, next_state, keep, probability
@@ -251,7 +261,7 @@ class CoreNetwork(nn.Module):
             std = parameter.shape[1] ** -0.5
             if name.endswith("out_proj.weight"):
                 std *= (2 * self.config.num_layers) ** -0.5
-            nn.init.normal_(parameter, std=0.02 if "embedding" in name else std)
+            nn.init.normal_(parameter, std=std)
 
     def num_parameters(self, *, with_embeddings: bool = True) -> int:
         names = self.named_parameters()

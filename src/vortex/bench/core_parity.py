@@ -1,0 +1,185 @@
+"""One core, four forms, every flag on and off: how far apart their logits and gradients are.
+
+exact      torch, training: chunked delta rule, attention over all pairs that were written
+in pieces  torch, through the slots, at odd cuts
+step       torch, token by token, the delta rule's definition
+numpy      the LanguageModel: one sweep against another cut and a partial commit, which must be the same bits
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from vortex.bench.measurement import CheckFailed
+from vortex.bench.report import Report
+from vortex.blocks.gated_delta import GatedDelta
+from vortex.models.core_checkpoint import CoreCheckpoint
+from vortex.models.core_config import CoreConfig
+from vortex.models.core_network import CoreNetwork, weights_of
+from vortex.models.core_weights import CoreWeights, MemorySource
+from vortex.models.vortex_core import VortexCore
+from vortex.types import Span, Want
+
+NUM_TOKENS = 101  # odd
+CUTS = ((0, 1), (1, 38), (38, 40), (40, 101))
+LIMIT = 1e-4
+BASE = CoreConfig(
+    vocab_size=127,
+    width=48,
+    num_layers=4,
+    key_dim=12,
+    value_dim=16,
+    mlp_width=96,
+    lava_period=2,
+    lava_key_dim=12,
+    lava_value_dim=16,
+    lava_write_every=7,
+    lava_writes=4,
+    lava_merge_cosine=2.0,  # no merges: in the exact form there are none
+)
+FLAGS: dict[str, dict[str, Any]] = {
+    "all off": {},
+    "core.mtp_k = 2": {"mtp_k": 2},
+    "lava_read_every = 3": {"lava_read_every": 3},
+    "lava_write_every = 13": {"lava_write_every": 13},
+    "lava_write_on_surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 0.6},
+    "lava_clusters = 8": {"lava_clusters": 8, "lava_cluster_top": 8},
+    "depth_gating": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.05},
+    "depth_gating.max = 2": {"depth_gating": True, "gated_from": 0, "depth_min": 0, "depth_max": 2},
+    "window of 8": {"local_window": 8},
+    "everything": {
+        "mtp_k": 2,
+        "lava_read_every": 2,
+        "lava_write_on_surprise": True,
+        "lava_surprise_threshold": 0.3,
+        "depth_gating": True,
+        "depth_min": 1,
+        "local_window": 8,
+        "lava_clusters": 8,
+        "lava_cluster_top": 8,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Distances:
+    """Largest differences of logits from the exact form, of gradients (relative); whether the sweeps' bits agree."""
+
+    in_pieces: float
+    steps: float
+    numpy: float
+    gradient: float
+    same_bits: bool
+
+    @property
+    def hold(self) -> bool:
+        return max(self.in_pieces, self.steps, self.numpy) <= LIMIT and self.gradient <= 1e-3 and self.same_bits
+
+
+class ParityMeasurement:
+    def check(self) -> None:
+        """A form with another weight must be noticed."""
+        network, ids = _network(BASE), _ids()
+        with torch.no_grad():
+            exact = network(ids).logits
+            network.layers[-1].lava.log_gamma += 0.5
+            if float((network(ids).logits - exact).abs().max()) < LIMIT:
+                raise CheckFailed("the comparison would not notice a wrong gamma in LAVA")
+
+    def measure(self) -> Report:
+        found = {name: distances(dataclasses.replace(BASE, **changes)) for name, changes in FLAGS.items()}
+        rows = [
+            [name, f"{d.in_pieces:.1e}", f"{d.steps:.1e}", f"{d.numpy:.1e}", f"{d.gradient:.1e}", str(d.same_bits)]
+            for name, d in found.items()
+        ]
+        return Report(
+            name="core parity",
+            title=f"Largest difference from the exact form over {NUM_TOKENS} tokens (limit {LIMIT:g})",
+            columns=["flag", "in pieces", "step by step", "numpy", "gradient", "sweeps' bits equal"],
+            rows=rows,
+            figures={
+                "holds": all(d.hold for d in found.values()),
+                "distances": {name: dataclasses.asdict(d) for name, d in found.items()},
+            },
+        )
+
+
+def distances(config: CoreConfig) -> Distances:
+    network, ids = _network(config), _ids()
+    with torch.no_grad():
+        exact = network(ids).logits
+        pieces = _in_pieces(network, ids, CUTS)
+        rules = [module for module in network.modules() if isinstance(module, GatedDelta)]
+        for rule in rules:
+            rule.chunked = False
+        steps = _in_pieces(network, ids, tuple((at, at + 1) for at in range(NUM_TOKENS)))
+        for rule in rules:
+            rule.chunked = True
+    rows, same_bits = _numpy_rows(network, ids)
+    return Distances(
+        in_pieces=float((pieces - exact).abs().max()),
+        steps=float((steps - exact).abs().max()),
+        numpy=float(np.abs(rows - exact[0].numpy()).max()),
+        gradient=_gradient_distance(network, ids),
+        same_bits=same_bits,
+    )
+
+
+def _network(config: CoreConfig) -> CoreNetwork:
+    """Gates that really open and close, a memory that is read."""
+    torch.manual_seed(4)
+    network = CoreNetwork(config).eval()
+    for layer in network.layers:
+        if layer.gate is not None:
+            torch.nn.init.normal_(layer.gate.weight, std=0.3)
+            torch.nn.init.zeros_(layer.gate.bias)
+    return network
+
+
+def _ids() -> torch.Tensor:
+    return torch.randint(0, BASE.vocab_size, (1, NUM_TOKENS), generator=torch.Generator().manual_seed(6))
+
+
+def _in_pieces(network: CoreNetwork, ids: torch.Tensor, cuts: tuple[tuple[int, int], ...]) -> torch.Tensor:
+    def pieces() -> Iterator[torch.Tensor]:
+        state = network.new_state(1)
+        for start, stop in cuts:
+            output = network(ids[:, start:stop], state, with_mtp=False)
+            state = output.state
+            yield output.logits
+
+    return torch.cat(list(pieces()), 1)
+
+
+def _gradient_distance(network: CoreNetwork, ids: torch.Tensor) -> float:
+    """Between the exact form and two pieces with the state carried, relative to the largest of each tensor."""
+    found = []
+    for form in (lambda: network(ids, with_mtp=False).logits, lambda: _in_pieces(network, ids, ((0, 38), (38, 101)))):
+        network.zero_grad()
+        logits: torch.Tensor = form()  # type: ignore[no-untyped-call]
+        logits.log_softmax(-1)[..., 5].mean().backward()
+        found.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
+    network.zero_grad()
+    exact, pieces = found
+    return max(float((pieces[n] - g).abs().max() / g.abs().max().clamp(min=1e-6)) for n, g in exact.items())
+
+
+def _numpy_rows(network: CoreNetwork, ids: torch.Tensor) -> tuple[np.ndarray, bool]:
+    """(logits of one sweep, whether other cuts, company and rejected drafts give the same bits)."""
+    checkpoint = CoreCheckpoint(network.config, weights_of(network))
+    model = VortexCore(network.config, CoreWeights(MemorySource(checkpoint)))
+    tokens = ids[0].tolist()
+    rows = model.sweep([Span(model.new_state(), tokens, Want.ALL_LOGITS)]).logits
+    state, other, cut_rows = model.new_state(), model.new_state(), []
+    for start, stop in CUTS:
+        draft = [*tokens[start:stop], 3, 1, 2]
+        output = model.sweep([Span(other, tokens[:9], Want.NOTHING), Span(state, draft, Want.ALL_LOGITS)])
+        cut_rows.append(output.logits[: stop - start])
+        state.commit(stop - start)
+        other.commit(0)
+    return rows, bool(np.array_equal(np.concatenate(cut_rows), rows))

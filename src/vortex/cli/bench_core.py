@@ -1,0 +1,105 @@
+"""`vortex bench core`: what the V-Blocks core promises, part by part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vortex.bench.core_recall import RecallTask
+    from vortex.bench.measurement import Measurement
+
+JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
+RECALL_PARTS = ("mqar", "filler", "passkey")
+
+
+def register(group: typer.Typer) -> None:
+    group.command("core")(core)
+
+
+def core(
+    part: Annotated[
+        str, typer.Argument(help="parity, flat, clusters; mqar, filler, passkey: these train small cores first.")
+    ] = "parity",
+    *,
+    size: Annotated[str, typer.Option("--size", help="What is trained: small (two cores) or large (a GPU).")] = "small",
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Of a training run; repeatable.")] = None,
+    variant: Annotated[str | None, typer.Option("--variant", help="Train this one alone; needs --results.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="Of each training run.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where it is trained: cpu or cuda.")] = "cpu",
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Folder of training results: written with --variant, else read.")
+    ] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """The V-Blocks core: parity of its forms, flat cost at any length, recall against a state without a memory.
+
+    Examples:
+
+      vortex bench core flat
+
+      vortex bench core mqar --seed 0 --seconds 150
+    """
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.bench import present
+    from vortex.errors import RequestError
+
+    seeds = seed or [0, 1, 2]
+    changes: dict[str, object] = {"device": device} | ({"seconds": seconds} if seconds else {})
+    if part in RECALL_PARTS:
+        from vortex.bench.core_recall import recall_task
+
+        task = recall_task(part, size)
+        if variant is not None:
+            _train_alone(task, variant, seeds, results, changes)
+            return
+        measurement = _recall(task, seeds, results, changes)
+    elif part == "parity":
+        from vortex.bench.core_parity import ParityMeasurement
+
+        measurement = ParityMeasurement()
+    elif part == "flat":
+        from vortex.bench.core_flat import FlatMeasurement
+
+        measurement = FlatMeasurement()
+    elif part == "clusters":
+        from vortex.bench.core_clusters import ClustersMeasurement
+
+        measurement = ClustersMeasurement()
+    else:
+        raise RequestError(f"no part '{part}'; there are parity, flat, clusters, {', '.join(RECALL_PARTS)}")
+    present(run_measurement(measurement), json_out, plot)
+
+
+def _recall(task: RecallTask, seeds: list[int], results: Path | None, changes: dict[str, object]) -> Measurement:
+    from vortex.bench.core_recall import RecallMeasurement
+    from vortex.cli.terminal import notice
+
+    return RecallMeasurement(task, seeds=seeds, say=notice, kept=results, **changes)
+
+
+def _train_alone(
+    task: RecallTask, variant: str, seeds: list[int], results: Path | None, changes: dict[str, object]
+) -> None:
+    """One file per seed, for a report later: runs may be spread over processes and machines."""
+    import json
+    import re
+
+    from vortex.bench.core_recall import run_one
+    from vortex.cli.terminal import notice
+    from vortex.errors import RequestError
+    from vortex.records.atomic import atomic_write
+
+    if results is None:
+        raise RequestError("--variant trains for a report later: say where to with --results FOLDER")
+    for seed in seeds:
+        result = run_one(task, variant, seed, notice, **changes)
+        slug = re.sub(r"\W+", "-", variant).strip("-")
+        text = json.dumps(result.as_json())
+        with atomic_write(results / f"{task.name}-{slug}-{seed}.json") as file:
+            file.write((text + "\n").encode())
+        typer.echo(text)
