@@ -25,9 +25,11 @@ from vortex.learn.network_evaluation import NetworkEvaluation
 from vortex.learn.schedule import Schedule, learning_rate_factor
 from vortex.learn.student import mixer_parameters
 from vortex.learn.teacher import Teacher
+from vortex.learn.training import explained_memory
 from vortex.models.core_network import CoreNetwork, Notes
 
 LONGER = 4
+LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at once
 SHARES = (("align", 0.4), ("logits", 0.5), ("length", 0.1))  # of all steps
 
 
@@ -73,10 +75,11 @@ class Distillation:
         *,
         on_step: Callable[[str, int, int, float], None] | None = None,
         on_curve: Callable[[DistillationCurve], None] | None = None,
+        on_stage: Callable[[DistillationCurve], None] | None = None,
     ) -> None:
         self._teacher, self._student = teacher, student.to(teacher.device)
         self._make_batches, self._held_out, self._options = make_batches, held_out, options
-        self._on_step, self._on_curve = on_step, on_curve
+        self._on_step, self._on_curve, self._on_stage = on_step, on_curve, on_stage
         self.curve = DistillationCurve()
 
     def run(self) -> DistillationCurve:
@@ -87,6 +90,8 @@ class Distillation:
             longer = LONGER if name == "length" else 1
             window, batch = options.window * longer, max(1, options.batch // longer)
             self._stage(name, share, self._make_batches(window, batch))
+            if self._on_stage:
+                self._on_stage(self.curve)
         return self.curve
 
     def _stage(self, name: str, share: float, batches: Batches) -> None:
@@ -105,7 +110,8 @@ class Distillation:
             optimizer.param_groups[0]["lr"] = peak * factor
             ids = torch.from_numpy(batches.batch(step)[:, :-1]).to(device)
             optimizer.zero_grad(set_to_none=True)
-            loss = self._aligned(ids) if aligns else self._matched(ids)
+            with explained_memory(step, *ids.shape):
+                loss = self._aligned(ids) if aligns else self._matched(ids)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             if not math.isfinite(loss + norm):
                 raise TrainingStopped(
@@ -135,12 +141,17 @@ class Distillation:
         return total / len(self._student.layers)
 
     def _matched(self, ids_BT: torch.Tensor) -> float:
-        wanted = self._teacher.forward(ids_BT).logits_BTV
-        with _autocast(ids_BT.device):
-            found = self._student(ids_BT, with_mtp=False).logits
-        loss = divergence(wanted, found)
-        torch.autograd.backward(loss)
-        return float(loss.detach())
+        """A few rows at a time, so that the logits of all do not have to fit into memory together."""
+        rows = max(1, LOGITS_TOGETHER // (ids_BT.shape[1] * self._student.config.vocab_size))
+        total = 0.0
+        for part in ids_BT.split(rows):
+            wanted = self._teacher.forward(part).logits_BTV
+            with _autocast(part.device):
+                found = self._student(part, with_mtp=False).logits
+            loss = divergence(wanted, found) * (len(part) / len(ids_BT))
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _evaluate(self) -> None:
