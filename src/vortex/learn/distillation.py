@@ -71,10 +71,11 @@ class Distillation:
         options: DistillationOptions,
         *,
         on_step: Callable[[str, int, int, float], None] | None = None,
+        on_curve: Callable[[DistillationCurve], None] | None = None,
     ) -> None:
         self._teacher, self._student = teacher, student.to(teacher.device)
         self._make_batches, self._held_out, self._options = make_batches, held_out, options
-        self._on_step = on_step
+        self._on_step, self._on_curve = on_step, on_curve
         self.curve = DistillationCurve()
 
     def run(self) -> DistillationCurve:
@@ -152,6 +153,8 @@ class Distillation:
             count += ids.numel()
         self.curve.held_out.append((self.curve.tokens, nats / max(1, count)))
         self._student.train()
+        if self._on_curve:
+            self._on_curve(self.curve)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def compare(self) -> dict[str, float]:
