@@ -1,9 +1,9 @@
 """`vortex bench attach`: seconds per token of a transformers model under a budget, beside accelerate's disk offload.
 
 Both run the same safetensors folder in the same dtype with the same budget for weights, each in a process of its own
-inside a memory limit (page cache included) of the budget and 200 MB beside the started process, and take turns. The bound is
-missing bytes / the disk's direct rate, measured in the same rounds. Without a folder, a Llama-shaped model with random
-weights is written for the run. Check: both give the same logits, bit for bit.
+inside a memory limit (page cache included) of the budget and 200 MB beside the started process, and take turns. The
+bound is missing bytes / the disk's direct rate, measured in the same rounds. Without a folder, a Llama-shaped model
+with random weights is written for the run. Check: both give the same logits, bit for bit.
 """
 
 from __future__ import annotations
