@@ -11,7 +11,9 @@ from vortex.bench.report import Report
 from vortex.errors import VortexError
 
 MEASUREMENTS = {
-    "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "generate": "vortex.bench.blocks:BlocksMeasurement",
+    "generate --equality": "vortex.bench.equality:EqualityMeasurement",
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",

@@ -13,6 +13,7 @@ from vortex.cli import (
     bench_core,
     bench_core_quality,
     bench_gateway,
+    bench_generate,
     bench_kernels,
     bench_paging,
     bench_quality,
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
+    bench_generate.register(group)
     bench_paging.register(group)
     bench_core.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)

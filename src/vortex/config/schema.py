@@ -80,6 +80,12 @@ class DecodeSettings(Section):
         default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
     )
     repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+    exact_copy_mode: Literal["off", "quotes"] = Field(
+        default="off", description="quotes: what an answer quotes is copied from the prompt, byte by byte."
+    )
+    escape_restrict: bool = Field(
+        default=False, description="Single bytes (Vortex-Tok's ESC) only where the answer stays valid UTF-8."
+    )
 
 
 class BadSettings(Section):
@@ -89,6 +95,9 @@ class BadSettings(Section):
     max_block: int = Field(default=32, ge=1, le=64, description="Most tokens of one answer in a sweep; 1: no guesses.")
     history_tokens: int = Field(
         default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
+    )
+    draft_model: str | None = Field(
+        default=None, description="A small model of the same family that guesses too; none: lookups alone."
     )
     any_rounding: bool = Field(
         default=False,

@@ -95,6 +95,8 @@ def bootstrap(
         held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS),
         options,
         on_step=on_step,
+        on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
+        on_curve=lambda curve: _save_curve(run, curve, {"teacher": teacher.name}),
     )
     begun = time.monotonic()
     curve = distillation.run()
@@ -176,6 +178,10 @@ def _save(
     notes = {**run.notes, "teacher": teacher.name, **figures}
     checkpoint = CoreCheckpoint(student.config, weights_of(student), "", notes)
     save_core(run.out, checkpoint, tokenizer_files=folder, dtype=run.dtype)
+    _save_curve(run, curve, notes)
+
+
+def _save_curve(run: Bootstrap, curve: DistillationCurve, notes: dict[str, Any]) -> None:
     with atomic_write(run.out / "bootstrap.json") as file:
         values = {"losses": curve.losses, "held_out_kl_nats": curve.held_out, **notes}
         file.write((json.dumps(values) + "\n").encode())
