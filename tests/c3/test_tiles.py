@@ -62,6 +62,7 @@ def test_exponents_everywhere_go_to_the_slower_codec() -> None:
 @pytest.mark.parametrize("name", dispatch.choices()[:-1])
 def test_the_native_decoder_is_its_numpy_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VORTEX_KERNELS", name)
+    dispatch.load()
     scaled = (RNG.standard_normal(640) * 2.0 ** RNG.integers(-3, 3, 640)).astype(np.float32)
     tile = (scaled.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
     stored = np.frombuffer(encode_planes(tile), np.uint8)

@@ -27,6 +27,7 @@ from vortex.kernels.formats import Format
 from vortex.kernels.packed import PackedMatrix, pack
 
 DTYPES = ("bf16", "fp32")
+CODECS = ("raw", "lossless")
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Prepare = Callable[[np.ndarray], np.ndarray]
 
@@ -71,19 +72,20 @@ class PagedLinearMeasurement:
                     raise CheckFailed("paged and resident products differ")
 
     def measure(self) -> Report:
+        """Raw and lossless take turns, sweep by sweep: a disk that others use slows both."""
         rows, figures = [], {}
         with tempfile.TemporaryDirectory() as folder:
-            for codec, compress in (("raw", False), ("lossless", True)):
-                packed = self._packed(Path(folder) / f"{codec}.c3", compress)
-                stored = sum(entry.stored_bytes for entry in packed.entries.values())
-                pager = self._pager(packed)
-                self._sweep(pager)
-                seconds = []
-                for _ in range(self.runs):
+            packed = {codec: self._packed(Path(folder) / f"{codec}.c3", codec == "lossless") for codec in CODECS}
+            pagers = {codec: self._pager(packed[codec]) for codec in CODECS}
+            seconds: dict[str, list[float]] = {codec: [] for codec in CODECS}
+            for _ in range(1 + self.runs):
+                for codec, pager in pagers.items():
                     started = time.perf_counter()
                     self._sweep(pager)
-                    seconds.append(time.perf_counter() - started)
-                counters, median = pager.counters(), statistics.median(seconds)
+                    seconds[codec].append(time.perf_counter() - started)
+            for codec, pager in pagers.items():
+                stored = sum(entry.stored_bytes for entry in packed[codec].entries.values())
+                counters, median = pager.counters(), statistics.median(seconds[codec][1:])
                 pager.close()
                 ratio = stored / (self.num_linears * self.linear_bytes)
                 rate = self.num_linears * self.linear_bytes / median
