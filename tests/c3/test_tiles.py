@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from vortex.c3.bf16_planes import CODE_BYTES, GROUP, HEADER, _native_decode, decode_e3, encode_planes
 from vortex.c3.calibration import disk_profile
-from vortex.c3.codecs import BF16, BF16_E3, CODECS, RAW, ZSTD, CodecError, _encoded, decode, encode
+from vortex.c3.codecs import BF16, BF16_E3, CODECS, RAW, ZSTD, CodecError, decode, encode, encoded
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.folder import INDEX, TILE_BYTES, C3Folder, C3Writer, aligned
 from vortex.c3.ring import Ring, anonymous_bytes
@@ -40,7 +40,7 @@ def bf16(count: int) -> np.ndarray:
 )
 def test_every_codec_gives_back_every_byte(tile: np.ndarray, codec: str) -> None:
     out = np.empty_like(tile)
-    decode(codec, memoryview(_encoded(codec, tile)), out)
+    decode(codec, memoryview(encoded(codec, tile)), out)
     np.testing.assert_array_equal(out, tile)
 
 
