@@ -170,8 +170,9 @@ def _peers(names: Sequence[str], python: str | None) -> list[Peer]:
 
 
 def _budget_mb(budget: str | None, loaded: LoadedSettings) -> int | None:
-    """Megabytes of a size, or of a share of the model's packed weights."""
+    """Megabytes of a size, or of a share of what a sweep reads of the model's weights."""
     from vortex.c3.sizes import parse_bytes
+    from vortex.c3.sources import units_of
     from vortex.cli.composition import load_options, resolve_model
     from vortex.errors import RequestError
     from vortex.models.loading import packed_folder
@@ -185,4 +186,6 @@ def _budget_mb(budget: str | None, loaded: LoadedSettings) -> int | None:
     except ValueError:
         raise RequestError(f"--budget {budget}: write a size like 2GB, or a share like 50%") from None
     resolved = resolve_model(loaded)
-    return max(round(share * packed_folder(resolved.path, load_options(resolved, loaded)).num_bytes / 10**6), 1)
+    units = units_of(packed_folder(resolved.path, load_options(resolved, loaded)).entries)
+    sweep_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
+    return max(round(share * sweep_bytes / 10**6), 1)
