@@ -80,6 +80,7 @@ def test_the_divergence_falls_and_the_result_goes_on(teacher: Teacher, tmp_path,
     first, last = made.curve.held_out[0][1], made.curve.held_out[-1][1]
     assert last < 0.85 * first
     assert made.figures["last_kl_nats"] == pytest.approx(last, abs=1e-3)
+    assert {"student_cloze", "teacher_cloze", "student_last_word"} <= set(made.figures)
     assert list(made.curve.losses) == ["align", "logits", "length"]
     assert json.loads((tmp_path / "core" / "bootstrap.json").read_text())["teacher"] == "tiny"
     kept = read_core(tmp_path / "core")

@@ -59,6 +59,7 @@ def bootstrap(
     where = choose_device(loaded.settings.runtime.device, loaded.settings.runtime.threads)
     from vortex.learn.bootstrap import Bootstrap
     from vortex.learn.bootstrap import bootstrap as run_bootstrap
+    from vortex.learn.curve import draw_distillation
     from vortex.models.core_checkpoint import is_core, read_core
 
     target = out or (checkpoint_folder(checkpoint) if checkpoint else DEFAULT_OUT)
@@ -77,6 +78,7 @@ def bootstrap(
         seed=seed,
     )
     made = run_bootstrap(run, opened, say=notice, on_step=StageTicker())
+    draw_distillation(target / "bootstrap.png", made.curve.losses, made.curve.held_out)
     figures = made.figures
     typer.echo(
         f"{target}: {figures['tokens']:,} tokens; KL to {opened.name} on held-out text "

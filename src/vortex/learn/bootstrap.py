@@ -95,6 +95,7 @@ def bootstrap(
         held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS),
         options,
         on_step=on_step,
+        on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
         on_curve=lambda curve: _save_curve(run, curve, {"teacher": teacher.name}),
     )
     begun = time.monotonic()

@@ -21,12 +21,15 @@ import torch.nn.functional as F
 from vortex.blocks.ragged import ALL_ROWS
 from vortex.errors import TrainingStopped
 from vortex.learn.batches import Batches
+from vortex.learn.network_evaluation import NetworkEvaluation
 from vortex.learn.schedule import Schedule, learning_rate_factor
 from vortex.learn.student import mixer_parameters
 from vortex.learn.teacher import Teacher
+from vortex.learn.training import explained_memory
 from vortex.models.core_network import CoreNetwork, Notes
 
 LONGER = 4
+LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at once
 SHARES = (("align", 0.4), ("logits", 0.5), ("length", 0.1))  # of all steps
 
 
@@ -72,10 +75,11 @@ class Distillation:
         *,
         on_step: Callable[[str, int, int, float], None] | None = None,
         on_curve: Callable[[DistillationCurve], None] | None = None,
+        on_stage: Callable[[DistillationCurve], None] | None = None,
     ) -> None:
         self._teacher, self._student = teacher, student.to(teacher.device)
         self._make_batches, self._held_out, self._options = make_batches, held_out, options
-        self._on_step, self._on_curve = on_step, on_curve
+        self._on_step, self._on_curve, self._on_stage = on_step, on_curve, on_stage
         self.curve = DistillationCurve()
 
     def run(self) -> DistillationCurve:
@@ -86,6 +90,8 @@ class Distillation:
             longer = LONGER if name == "length" else 1
             window, batch = options.window * longer, max(1, options.batch // longer)
             self._stage(name, share, self._make_batches(window, batch))
+            if self._on_stage:
+                self._on_stage(self.curve)
         return self.curve
 
     def _stage(self, name: str, share: float, batches: Batches) -> None:
@@ -104,7 +110,8 @@ class Distillation:
             optimizer.param_groups[0]["lr"] = peak * factor
             ids = torch.from_numpy(batches.batch(step)[:, :-1]).to(device)
             optimizer.zero_grad(set_to_none=True)
-            loss = self._aligned(ids) if aligns else self._matched(ids)
+            with explained_memory(step, *ids.shape):
+                loss = self._aligned(ids) if aligns else self._matched(ids)
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
             if not math.isfinite(loss + norm):
                 raise TrainingStopped(
@@ -134,12 +141,17 @@ class Distillation:
         return total / len(self._student.layers)
 
     def _matched(self, ids_BT: torch.Tensor) -> float:
-        wanted = self._teacher.forward(ids_BT).logits_BTV
-        with _autocast(ids_BT.device):
-            found = self._student(ids_BT, with_mtp=False).logits
-        loss = divergence(wanted, found)
-        torch.autograd.backward(loss)
-        return float(loss.detach())
+        """A few rows at a time, so that the logits of all do not have to fit into memory together."""
+        rows = max(1, LOGITS_TOGETHER // (ids_BT.shape[1] * self._student.config.vocab_size))
+        total = 0.0
+        for part in ids_BT.split(rows):
+            wanted = self._teacher.forward(part).logits_BTV
+            with _autocast(part.device):
+                found = self._student(part, with_mtp=False).logits
+            loss = divergence(wanted, found) * (len(part) / len(ids_BT))
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _evaluate(self) -> None:
@@ -170,12 +182,26 @@ class Distillation:
                 nats[at] += float(F.cross_entropy(logits, ids[0, 1:], reduction="sum"))
             agreed += int((found.argmax(-1) == wanted.argmax(-1)).sum())
             count += ids.shape[1] - 1
+        tests = self._tests()
         ours, theirs = (math.exp(total / max(1, count)) for total in nats)
         return {
             "perplexity": round(ours, 3),
             "teacher_perplexity": round(theirs, 3),
             "top1_agreement": round(agreed / max(1, count), 4),
+            **{f"student_{name}": value for name, value in tests[0].items()},
+            **{f"teacher_{name}": value for name, value in tests[1].items()},
         }
+
+    def _tests(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Cloze and last words of student and teacher."""
+
+        def student(ids: torch.Tensor) -> torch.Tensor:
+            with _autocast(ids.device):
+                return self._student(ids, with_mtp=False).logits
+
+        tokenizer, device = self._teacher.tokenizer, self._teacher.device
+        ours = NetworkEvaluation(student, tokenizer, device).figures()
+        return ours, NetworkEvaluation(lambda ids: self._teacher.forward(ids).logits_BTV, tokenizer, device).figures()
 
 
 def divergence(wanted_BTV: torch.Tensor, found_BTV: torch.Tensor) -> torch.Tensor:
