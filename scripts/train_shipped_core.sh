@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make the core that ships with Vortex: dialogues by SmolLM2-135M, then its training. Usage: bash scripts/train_shipped_core.sh [FOLDER]
-# On one H100 four minutes of training; on two CPU cores give MINUTES=600 and go to bed. OUT of it: FOLDER/core.
+# Five minutes of training on an H100; MINUTES and DIALOGUE_SECONDS give a slower machine more. The result: FOLDER/core.
 set -euo pipefail
 folder=${1:-data/shipped-core}
 minutes=${MINUTES:-5}

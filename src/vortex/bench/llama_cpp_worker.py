@@ -3,7 +3,7 @@
 One request a line on stdin, one answer a line on stdout; ends when stdin does.
     {"operation": "version"}                                     -> {"version"}
     {"operation": "load", "file", "context", "threads"}          -> {"vocab_size"}
-    {"operation": "time", "prompt": ids, "new_tokens": n}        -> {"prefill_s", "decode_s", "top"}
+    {"operation": "time", "prompt": ids, "new_tokens": n}        -> {"prefill_s", "decode_s", "top", ...}
     {"operation": "answer", "prompt": ids, "new_tokens", "penalty", "lookup": bool} -> {"tokens", "decode_s", "decoded"}
     {"operation": "logits", "tokens": ids, "file": npy path}     -> {}   float32 [tokens, vocab]
 """
@@ -58,11 +58,16 @@ class Worker:
         prefilled = time.perf_counter()
         logits = numpy.ctypeslib.as_array(self.model._ctx.get_logits(), shape=(self.model.n_vocab(),))
         top = int(numpy.argmax(logits))
-        started_decode = time.perf_counter()
+        read_before, started_decode = _bytes_read(), time.perf_counter()
         for _ in range(new_tokens):
             self.model.eval([prompt[-1]])
         ended = time.perf_counter()
-        return {"prefill_s": prefilled - started, "decode_s": ended - started_decode, "top": top}
+        return {
+            "prefill_s": prefilled - started,
+            "decode_s": ended - started_decode,
+            "top": top,
+            "decode_read_bytes": _bytes_read() - read_before,
+        }
 
     def answer(self, prompt: list[int], new_tokens: int, penalty: float, lookup: bool) -> dict[str, Any]:
         """Greedy, `new_tokens` tokens whatever they are. decode_s: from the first token to the last."""
@@ -91,6 +96,15 @@ class Worker:
         self.model.eval(tokens)
         numpy.save(file, self.model.scores[: len(tokens)])
         return {}
+
+
+def _bytes_read() -> int:
+    """By this process from disks so far, mapped files included; 0 where the system does not say."""
+    try:
+        with open("/proc/self/io", encoding="ascii") as counters:  # noqa: PTH123
+            return next(int(line.split()[1]) for line in counters if line.startswith("read_bytes"))
+    except OSError:
+        return 0
 
 
 def _without_repacking(library: Any) -> None:

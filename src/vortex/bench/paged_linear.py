@@ -1,7 +1,8 @@
 """`vortex bench paged-linear`: one stack of linears larger than its budget, streamed through the pager.
 
 Random bfloat16 weights in a temporary `.c3` folder, stored raw and lossless; half of them fit the budget. Check: the
-paged products equal the resident ones bit for bit. `accum_fp32` multiplies in float32; else in the weights' own type.
+paged products equal the resident ones bit for bit. `accum_fp32` adds in float32, in the native core where it is there
+(its float weights meet float32 activations); else torch multiplies in the weights' own type.
 """
 
 from __future__ import annotations
@@ -21,9 +22,25 @@ from vortex.c3.folder import C3Folder, C3Writer
 from vortex.c3.pager import Pager, PagerOptions
 from vortex.c3.sizes import spell_bytes
 from vortex.c3.sources import ResidentSource, WeightSource
+from vortex.kernels import dispatch
+from vortex.kernels.formats import Format
+from vortex.kernels.packed import PackedMatrix, pack
 
 DTYPES = ("bf16", "fp32")
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Prepare = Callable[[np.ndarray], np.ndarray]
+
+
+def native_product(dtype: str) -> tuple[Product | None, Prepare | None]:
+    """Of the native core, with what packs a square weight into its tiles; neither where it is not in use."""
+    if not dispatch.usable():
+        return None, None
+    kind = Format.BF16 if dtype == "bf16" else Format.F32
+
+    def product(x: np.ndarray, tiles: np.ndarray) -> np.ndarray:
+        return PackedMatrix(kind, tiles, (x.shape[1], x.shape[1]))(x)
+
+    return product, lambda weight: pack(kind, weight, *weight.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +48,7 @@ class PagedLinearMeasurement:
     """product: x float32 [T, columns] and a weight's bytes to y float32 [T, rows] (handed in: torch stays outside)."""
 
     product: Product
+    prepare: Prepare | None = None  # a weight's rows to the bytes that `product` takes
     dtype: str = "bf16"
     width: int = 2048
     num_linears: int = 24
@@ -90,7 +108,8 @@ class PagedLinearMeasurement:
             for index in range(self.num_linears):
                 weight = (rng.standard_normal((self.width, self.width)) * 0.02).astype(np.float32)
                 data = (weight.view(np.uint32) >> 16).astype(np.uint16) if self.dtype == "bf16" else weight
-                writer.add(f"linear.{index}.0", self.dtype, weight.shape, data)
+                packed = self.prepare(data) if self.prepare else data
+                writer.add(f"linear.{index}.0", self.dtype, weight.shape, packed)
         return C3Folder(path)
 
     def _pager(self, packed: C3Folder) -> Pager:

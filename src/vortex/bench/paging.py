@@ -36,6 +36,7 @@ class LimitResult:
     one_row_s: list[float] = field(default_factory=list)
     block_s: list[float] = field(default_factory=list)
     peer_s: list[float] = field(default_factory=list)
+    peer_read_bytes: list[float] = field(default_factory=list)  # per token
     bound_s: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
     disk_rate: list[float] = field(default_factory=list)
@@ -119,7 +120,9 @@ class PagingMeasurement:
         result.shares.append(bound / statistics.mean(sweeps))
         result.block_s += ours.ask("time", rows=BLOCK_ROWS, sweeps=2)["sweep_s"]
         if peer is not None:
-            result.peer_s.append(peer.ask("time", prompt=[5], new_tokens=2)["decode_s"] / 2)
+            answer = peer.ask("time", prompt=[5], new_tokens=2)
+            result.peer_s.append(answer["decode_s"] / 2)
+            result.peer_read_bytes.append(answer["decode_read_bytes"] / 2)
 
     def _report(self, results: Sequence[LimitResult]) -> Report:
         rows: list[list[str]] = []
@@ -148,6 +151,7 @@ class PagingMeasurement:
                 "seconds_per_sweep": ours, "seconds_per_sweep_8_rows": block, "bound_s": bound,
                 "share_of_bound": statistics.median(result.shares), "shares": result.shares,
                 "peer_seconds_per_token": peer, "peer_ratio": peer / ours if peer else None,
+                "peer_read_bytes_per_token": statistics.median(result.peer_read_bytes) if peer else None,
                 "resident_bytes": resident, "missing_bytes": missing,
                 "limit_peak_bytes": result.peak_bytes, "counters": result.counters,
             }  # fmt: skip

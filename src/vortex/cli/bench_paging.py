@@ -109,15 +109,19 @@ def paged_linear(
 ) -> None:
     """A stack of linears twice the size of its budget, streamed: raw against lossless tiles."""
     from vortex.bench.measurement import run_measurement
-    from vortex.bench.paged_linear import DTYPES, PagedLinearMeasurement
+    from vortex.bench.paged_linear import DTYPES, PagedLinearMeasurement, native_product
     from vortex.cli.bench import present
     from vortex.errors import RequestError
-    from vortex.models.torch_linear import dense_product
 
     if dtype not in DTYPES:
         raise RequestError(f"no dtype '{dtype}'; choose {' or '.join(DTYPES)}")
+    product, prepare = native_product(dtype) if accum_fp32 else (None, None)
+    if product is None:
+        from vortex.models.torch_linear import dense_product
+
+        product = dense_product(dtype, accum_fp32=accum_fp32)
     measurement = PagedLinearMeasurement(
-        product=dense_product(dtype, accum_fp32=accum_fp32), dtype=dtype, width=width, num_linears=linears, rows=rows
+        product=product, prepare=prepare, dtype=dtype, width=width, num_linears=linears, rows=rows
     )
     present(run_measurement(measurement), json_out, None)
 
