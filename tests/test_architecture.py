@@ -21,7 +21,7 @@ LEVELS = {
 SAME_LEVEL = {
     ("types", "protocols"), ("protocols", "types"),
     ("blocks", "kernels"), ("tokenizer", "kernels"),
-    ("c3", "records"), ("tokenizer", "records"), ("backends", "records"),
+    ("c3", "records"), ("c3", "kernels"), ("tokenizer", "records"), ("backends", "records"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "blocks", "learn", "c3", "bench"}
 MAX_LINES = 500

@@ -68,6 +68,16 @@ int64_t multiply_registers(int64_t rounds) {
   return done;
 }
 
+// One tile of codec `bf16e3` (lossless.h), on the calling thread; the number of escapes that its codes ask for.
+int64_t decode_bf16e3(Bytes rest, Bytes codes, int top, Bytes escapes, MutableBytes out) {
+  const int64_t n = (int64_t)rest.size();
+  require(n % 64 == 0 && (int64_t)codes.size() == n / 64 * 24 && (int64_t)out.size() == 2 * n, "planes of other lengths");
+  require((uintptr_t)out.data() % 2 == 0, "bfloat16 at an odd address");
+  nb::gil_scoped_release released;
+  return kernels().decode_bf16e3(rest.data(), codes.data(), (uint8_t)top, escapes.data(), (int64_t)escapes.size(), n,
+                                 (uint16_t*)out.data());
+}
+
 // Rows of a matrix as floats (an embedding's lookup), multiplied by `scale`.
 void gather(const PyMatrix& m, Ids ids, float scale, MutableTable out) {
   require(out.shape(0) == ids.size() && (int64_t)out.shape(1) == m.matrix.columns, "out is not [ids, columns]");
@@ -110,6 +120,7 @@ void register_kernels(nb::module_& module) {
   module.def("pack", &pack);
   module.def("product", &product);
   module.def("read_all", &read_all);
+  module.def("decode_bf16e3", &decode_bf16e3);
   module.def("multiply_registers", &multiply_registers);
   module.def("gather", &gather);
   module.def("rms_norm", &rms_norm);

@@ -97,6 +97,8 @@ struct Kernels {
   void (*finish)(const Partial&, const float* sink, int head_width, float* out);
   uint8_t (*read)(const uint8_t* p, int64_t n);  // n >= 256; see peak.h
   int64_t (*dots)(int64_t rounds);  // see peak.h
+  int64_t (*decode_bf16e3)(const uint8_t* rest, const uint8_t* codes, uint8_t top, const uint8_t* escapes,
+                           int64_t num_escapes, int64_t n, uint16_t* out);  // see lossless.h
 };
 
 extern const Kernels scalar_kernels;

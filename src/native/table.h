@@ -10,6 +10,7 @@
 #endif
 #include "attention.h"
 #include "peak.h"
+#include "lossless.h"
 
 #define VORTEX_STRING_(x) #x
 #define VORTEX_STRING(x) VORTEX_STRING_(x)
@@ -20,6 +21,6 @@ namespace vortex {
 const Kernels VORTEX_TABLE(VORTEX_ISA) = {
     VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
     VORTEX_ISA::scale, VORTEX_ISA::add_scaled, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
-    VORTEX_ISA::merge, VORTEX_ISA::finish, VORTEX_ISA::read, VORTEX_ISA::dots,
+    VORTEX_ISA::merge, VORTEX_ISA::finish, VORTEX_ISA::read, VORTEX_ISA::dots, VORTEX_ISA::decode_bf16e3,
 };
 }  // namespace vortex

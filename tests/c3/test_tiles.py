@@ -14,14 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from vortex.c3.bf16_planes import CODE_BYTES, GROUP, HEADER, _native_decode, decode_e3, encode_planes
 from vortex.c3.calibration import disk_profile
-from vortex.c3.codecs import BF16, CODECS, RAW, ZSTD, CodecError, _encoded, decode, encode
+from vortex.c3.codecs import BF16, BF16_E3, CODECS, RAW, ZSTD, CodecError, decode, encode, encoded
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.folder import INDEX, TILE_BYTES, C3Folder, C3Writer, aligned
 from vortex.c3.ring import Ring, anonymous_bytes
 from vortex.c3.sources import ResidentSource, units_of
 from vortex.c3.tile_reader import ReadShape, TileReader
 from vortex.errors import ModelFileError
+from vortex.kernels import dispatch
 
 RNG = np.random.default_rng(1)
 
@@ -32,20 +34,51 @@ def bf16(count: int) -> np.ndarray:
 
 
 @settings(max_examples=40, deadline=None)
-@given(tile=arrays.arrays(np.uint8, st.integers(0, 3000).map(lambda n: 2 * n)), codec=st.sampled_from([ZSTD, BF16]))
+@given(
+    tile=arrays.arrays(np.uint8, st.integers(0, 3000).map(lambda n: 2 * n)),
+    codec=st.sampled_from([ZSTD, BF16, BF16_E3]),
+)
 def test_every_codec_gives_back_every_byte(tile: np.ndarray, codec: str) -> None:
     out = np.empty_like(tile)
-    decode(codec, memoryview(_encoded(codec, tile)), out)
+    decode(codec, memoryview(encoded(codec, tile)), out)
     np.testing.assert_array_equal(out, tile)
 
 
 def test_bf16_shrinks_to_seven_tenths_and_noise_stays_raw() -> None:
     codec, stored = encode(bf16(1 << 20), is_bf16=True)
-    assert codec == BF16
+    assert codec == BF16_E3
     assert len(stored) <= 0.72 * (2 << 20)
     noise = RNG.integers(0, 256, 2 << 20, dtype=np.uint8)
     assert encode(noise, is_bf16=False)[0] == encode(noise, is_bf16=True)[0] == RAW
     assert encode(np.zeros(9, np.uint8), is_bf16=True)[0] == RAW  # nothing to gain on so few
+
+
+def test_exponents_everywhere_go_to_the_slower_codec() -> None:
+    wide = (RNG.standard_normal(1 << 19) * 2.0 ** RNG.integers(-12, 12, 1 << 19)).astype(np.float32)
+    assert encode((wide.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8), is_bf16=True)[0] == BF16
+
+
+@pytest.mark.skipif(not dispatch.usable(), reason="the native core was not built here")
+@pytest.mark.parametrize("name", dispatch.choices()[:-1])
+def test_the_native_decoder_is_its_numpy_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VORTEX_KERNELS", name)
+    dispatch.load()
+    scaled = (RNG.standard_normal(640) * 2.0 ** RNG.integers(-3, 3, 640)).astype(np.float32)
+    tile = (scaled.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+    stored = np.frombuffer(encode_planes(tile), np.uint8)
+    top, num_escapes = HEADER.unpack_from(stored)
+    codes_end = HEADER.size + 640 + 640 // GROUP * CODE_BYTES
+    parts = (stored[HEADER.size : HEADER.size + 640], stored[HEADER.size + 640 : codes_end], top)
+    assert num_escapes > 20
+    for kept in (
+        num_escapes,
+        num_escapes - 7,
+    ):  # a list that ends too early: the count tells, nothing is read behind it
+        ours, twin = np.empty_like(tile), np.empty_like(tile)
+        escapes = stored[codes_end : codes_end + kept].copy()
+        assert _native_decode(*parts, escapes, ours) == decode_e3(*parts, escapes, twin) == num_escapes
+        np.testing.assert_array_equal(ours, twin)
+    assert not np.array_equal(ours, tile)
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.decode.acceptance import Acceptance, entropy_bucket
+from vortex.decode.acceptance import ALONE, Acceptance, surroundings_of
 from vortex.decode.adjacency_drafter import AdjacencyDrafter
 from vortex.decode.bad import MARGIN, BlockDecoding, Guess, choose_blocks
 from vortex.decode.draft_counts import DraftCounts
@@ -82,15 +82,15 @@ def run(blocks, text, prompt=2, price=lambda n: 1 + 0.1 * n, **sampling):
     return sweeps
 
 
-def test_a_copied_passage_takes_few_sweeps_and_noise_about_as_many_as_tokens():
+def test_a_copied_passage_takes_few_sweeps_and_noise_costs_nothing():
     source = np.random.default_rng(1)
     passage = source.integers(0, VOCAB, 200).tolist()
     assert run(BlockDecoding([SuffixDrafter()], VOCAB), [*passage, *passage], prompt=200) < 40
     noise = source.integers(0, 3, 400).tolist()
     blocks = BlockDecoding([SuffixDrafter()], VOCAB)
-    run(blocks, noise, price=lambda n: 1 + 0.5 * n)
-    counters = blocks.counters()
-    assert counters["num_accepted_draft_tokens"] >= 0.3 * counters["num_draft_tokens"]
+    sweeps = run(blocks, noise, price=lambda n: 1 + 0.5 * n)
+    paid = sweeps + 0.5 * blocks.counters()["num_draft_tokens"]
+    assert paid < 1.05 * (len(noise) - 2)  # what plain decoding would have paid
 
 
 def test_an_earlier_answer_is_remembered_and_the_memory_is_bounded():
@@ -120,7 +120,7 @@ def test_the_adjacency_table_learns_what_follows_and_stays_small():
 
 def test_acceptance_is_learned_from_proposals_that_were_never_swept():
     acceptance = Acceptance([(0.5,)])
-    entropy = entropy_bucket(None)
+    entropy = surroundings_of(None, ALONE)
     answer = acceptance.of_answer(penalised=False, sampled=False)
     for _ in range(40):
         answer.watch(0, Proposal([1, 2], [3, 3]), entropy)
@@ -209,10 +209,8 @@ def test_counts_have_the_conventional_names():
         "tokens_per_sweep": 7 / 3,
         "draft_acceptance_rate": 4 / 6,
         "mean_acceptance_length": 3.0,
-        "acceptance_histogram_1": 1.0,
-        "acceptance_histogram_2": 1.0,
-        "acceptance_histogram_3": 0.0,
-        "acceptance_histogram_4": 0.0,
+        "acceptance_histogram_1": 2.0,
+        "acceptance_histogram_2": 2.0,
     }
 
 

@@ -59,6 +59,10 @@ def test_the_fast_pipeline_chooses_what_the_reference_chooses(logits, options, s
     assume(math.isfinite(max(scores)))
     assume(not near_the_edge_of_the_nucleus(scores, options))
     mask = None if allowed is None else np.isin(np.arange(len(row)), list(allowed))
+    if forbidden := data.draw(st.sets(st.integers(0, len(logits) - 1), max_size=3)):
+        allowed = (set(range(len(logits))) if allowed is None else allowed) - forbidden
+        assume(math.isfinite(max(adjusted(row.tolist(), options, seen, allowed))))
+        assume(not near_the_edge_of_the_nucleus(adjusted(row.tolist(), options, seen, allowed), options))
     chosen = choose_token(
         row,
         options,
@@ -66,6 +70,7 @@ def test_the_fast_pipeline_chooses_what_the_reference_chooses(logits, options, s
         seen_counts=np.array(list(seen.values()), dtype=np.float64),
         allowed=mask,
         key=noise.noise_key(seed, 1, 7),
+        forbidden=np.array(sorted(forbidden), dtype=np.int64),
     )
     assert chosen == choose_token_reference(row.tolist(), options, seen, allowed, (seed, 1, 7))
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from tests.engine.conftest import Answer
-from tests.engine.drafters import Failing, Liar, Oracle
+from tests.engine.conftest import Answer, Bench
+from tests.engine.drafters import Failing
+from vortex.bench.probe_drafters import Liar, Oracle
 from vortex.decode.adjacency_drafter import AdjacencyDrafter
+from vortex.decode.head_drafter import HeadDrafter
+from vortex.decode.model_drafter import ModelDrafter
 from vortex.decode.structured import StructuredDecoding
 from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
+from vortex.engine.backend import LocalBackend
 from vortex.engine.options import EngineOptions
-from vortex.models.hash_model import HashModelOptions
-from vortex.tokenizer.byte_tokenizer import ByteTokenizer
-from vortex.types import SamplingOptions
+from vortex.models.hash_model import HashModel, HashModelOptions, _hash_of
+from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
+from vortex.types import ModelCard, SamplingOptions
 
 GREEDY = SamplingOptions()
 SAMPLED = SamplingOptions(
@@ -136,3 +142,53 @@ async def test_a_model_whose_rounding_shows_widths_is_not_drafted_for(bench):
         async with bench(model, options) as one:
             await one.ask(prompt=PROMPTS[0], max_tokens=30, ignore_eos=True)
             assert ("num_drafts" in await one.counters()) == always
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+async def test_a_model_drafts_with_the_same_noise_so_its_twin_is_always_right(bench, sampling):
+    model = HashModelOptions(row_share=0.01, context_length=200)
+    fields = {"sampling": sampling, "ignore_eos": True}
+    plain, _ = await answers_of(bench, fields, model=model)
+    twin = HashModel(model)
+    drafted, counters = await answers_of(bench, fields, (SuffixDrafter(), ModelDrafter(twin)), model=model)
+    assert facts(drafted) == facts(plain)
+    assert counters["drafter_failures"] == 0
+    assert counters["num_accepted_draft_tokens"] > 0.5 * counters["num_draft_tokens"] > 0
+    assert twin.open_states == 0
+
+
+class ModelWithHeads(HashModel):
+    """Beside its logits it gives those that would follow if the likeliest tokens did."""
+
+    def sweep(self, spans):
+        output = super().sweep(spans)
+        ahead = []
+        for span, rows in zip(spans, output.logits_rows, strict=True):
+            first = len(span.token_ids) - (rows.stop - rows.start)
+            for offset in range(rows.stop - rows.start):
+                last = span.token_ids[first + offset]
+                ahead.append(self._heads(last))
+        return replace(output, draft_logits=np.array(ahead, dtype=np.float32))
+
+    def _heads(self, last):
+        heads = []
+        for _ in range(3):
+            last = int(self.logits_of(_hash_of(0, (last,))).argmax())
+            heads.append(20 * self.logits_of(_hash_of(0, (last,))))
+        return heads
+
+
+async def test_further_heads_of_the_model_draft():
+    model = ModelWithHeads(HashModelOptions(looks_back=1, row_share=0.01))
+    answers = []
+    for drafters in ((), (HeadDrafter(),)):
+        backend = LocalBackend(
+            model, ByteTokenizer(), ByteChatFormat(), ModelCard(name="heads"), EngineOptions(drafters=drafters)
+        )
+        answer = await Bench(model, backend).ask(prompt=PROMPTS[1], max_tokens=41, ignore_eos=True)
+        answers.append(answer)
+        await backend.close()
+    assert facts(answers[:1]) == facts(answers[1:])
+    told = answers[1].completed.timings.counters
+    assert told["num_accepted_draft_tokens"] == told["num_draft_tokens"] > 0
+    assert told["decode_sweeps"] <= 14

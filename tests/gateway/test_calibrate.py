@@ -81,6 +81,9 @@ def test_tasks_repeat_and_check_themselves() -> None:
     assert Task("arithmetic", "", "1234", 0).right("so 1,234.")
     assert not Task("arithmetic", "", "84", 0).right("84 or rather 85")
     assert not Task("logic", "", "Ana", 0).right("Anatole")
+    oldest = Task("logic", "", "Ana", 0, ("Ana", "Ben"))
+    assert oldest.right("Ben is younger, so the oldest is ana.")
+    assert not oldest.right("Ana is older than Ben.\nAna is the ... Ben"), "naming everybody is no answer"
 
 
 async def test_an_engine_that_fails_ends_the_calibration_with_one_line() -> None:

@@ -358,3 +358,13 @@ async def test_what_was_read_as_json_is_handed_on_as_json() -> None:
         body = {"messages": [{"role": "user", "content": "hi"}]}
         assert (await running.post("/v1/chat/completions", body, form)).status == 200
         assert fake.observed.headers[-1]["content-type"] == "application/json"
+
+
+async def test_an_engine_that_comes_or_goes_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "vortex.gateway")
+    async with engine() as fake, gateway_before(fake.url, "http://127.0.0.1:9") as running:
+        for _ in range(3):
+            await running.gateway.upstreams.fetch_models()
+        said = sorted(record.getMessage() for record in caplog.records if "engine-" in record.getMessage())
+        assert said == [f"engine-0 at {fake.url} answers", said[1]]
+        assert said[1].startswith("engine-1 at http://127.0.0.1:9 does not answer (no connection")

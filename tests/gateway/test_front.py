@@ -177,6 +177,20 @@ async def test_an_upgrade_is_not_made() -> None:
         assert bodies(await say(port, raw)) == [(200, b"")]
 
 
+async def test_a_path_is_handed_on_as_it_came_and_never_out_of_v1() -> None:
+    async with both() as (fake, running):
+        hidden = post(b"{}", "/v1/embeddings%20HTTP/1.1%0d%0ax-hidden:%20yes%0d%0a?a=%0d%0ax-hidden:%20yes")
+        assert (await say(_port(running), hidden)).startswith(b"HTTP/1.1 404 ")
+        usual = post(b'{"input": "x"}', "/v1/%65mbeddings?a=b%20c")
+        assert (await say(_port(running), usual)).startswith(b"HTTP/1.1 200 ")
+        assert len(fake.observed.headers) >= 1
+        assert not any("x-hidden" in headers for headers in fake.observed.headers)
+        seen = fake.observed.counts["requests"]
+        for way_out in ("/v1/../v1/embeddings", "/v1/%2e%2e/v1/embeddings", "/v1/x/..%2f../embeddings"):
+            assert (await say(_port(running), post(b"{}", way_out))).startswith(b"HTTP/1.1 404 ")
+        assert fake.observed.counts["requests"] == seen
+
+
 async def test_two_hosts_are_none() -> None:
     async with both() as (_, running):
         raw = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: %b\r\nconnection: close\r\n\r\n"

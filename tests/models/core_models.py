@@ -13,11 +13,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "window": {"local_window": 5},
     "duty": {"lava_read_every": 3, "lava_write_every": 6, "lava_writes": 6},
-    "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 0.9},
+    "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 1.15},
     "untied": {"tie_embeddings": False, "mtp_k": 0, "lava_rank": "random"},
     "no_lava": {"lava_period": 0},
     "gated": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.03, "local_window": 4},
-    "gated_max": {"depth_gating": True, "depth_min": 0, "depth_max": 2},
+    "gated_max": {"depth_gating": True, "gated_from": 0, "depth_min": 0, "depth_max": 2},
 }
 BOUNDED: dict[str, dict[str, Any]] = {  # where the exact form and the slots differ by design
     "evicting": {"lava_slots": 9},

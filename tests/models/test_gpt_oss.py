@@ -50,6 +50,7 @@ def test_gguf_and_safetensors_are_the_same_model(checkpoint: SafetensorsCheckpoi
         np.testing.assert_array_equal(ours.data, other.data)
 
 
+@pytest.mark.long
 def test_packed_experts_stay_mxfp4_and_agree_with_the_oracle(checkpoint: SafetensorsCheckpoint, tmp_path: Path) -> None:
     model = torch_decoder(checkpoint, tmp_path / "tiny.c3")
     entries = model.compute.source.entries  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from vortex.models.hf_rows import TILE, Mode, Rows
 from vortex.types import Exactness, Span, Want
 
 NEW_TOKENS = 10
+CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
 __all__ = ["one_thread"]
 JOINED = sorted(CONFIGS.keys() - {"bloom"})
@@ -26,7 +27,7 @@ def prompts_of(*lengths: int) -> list[list[int]]:
 
 
 def generated(model: torch.nn.Module, prompt: Sequence[int]) -> list[int]:
-    ids = torch.tensor([prompt])
+    ids = torch.tensor([prompt], device=model.device)
     out = model.generate(ids, max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0, eos_token_id=VOCAB_SIZE)
     return out[0, len(prompt) :].tolist()
 
@@ -45,8 +46,8 @@ def swept(model: HfModel, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     return answers
 
 
-def check_generates_alike(name: str, dtype: torch.dtype) -> HfModel:
-    library = tiny_model(name, dtype)
+def check_generates_alike(name: str, dtype: torch.dtype, device: torch.device = CPU) -> HfModel:
+    library = tiny_model(name, dtype).to(device)
     prompts = prompts_of(7, 40, 1, 23)
     wanted = [generated(library, prompt) for prompt in prompts]
     model = HfModel(library)

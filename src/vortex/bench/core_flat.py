@@ -7,25 +7,27 @@ takes as long over any keys. Lengths and models take turns token by token, so th
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Curves, Report
+from vortex.c3.folder import C3Folder, C3Writer
+from vortex.c3.sources import ResidentSource
 from vortex.models.core_checkpoint import CoreCheckpoint
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_layout import tensor_shapes
 from vortex.models.core_weights import CoreWeights, MemorySource
-from vortex.models.decoder import DecoderState
-from vortex.models.loading import LoadOptions, load_model
+from vortex.models.decoder import Decoder, DecoderState
+from vortex.models.decoder_config import from_hf
+from vortex.models.native_compute import NativeCompute
+from vortex.models.native_pack import pack
+from vortex.models.random_checkpoint import RandomCheckpoint
 from vortex.models.vortex_core import VortexCore
 from vortex.protocols import LanguageModel, SequenceState
 from vortex.types import Span, Want
@@ -46,6 +48,7 @@ SHAPE = CoreConfig(
     lava_slots=256,
     local_window=0,
 )
+FORM = "bf16"  # of both models' weights
 HEADS = 4  # of the Transformer beside, width 64 each
 
 
@@ -75,7 +78,7 @@ def random_checkpoint(config: CoreConfig, seed: int = 0) -> CoreCheckpoint:
 
 
 def random_core(config: CoreConfig, seed: int = 0) -> VortexCore:
-    return VortexCore(config, CoreWeights(MemorySource(random_checkpoint(config, seed))))
+    return VortexCore(config, CoreWeights(MemorySource(random_checkpoint(config, seed), FORM)))
 
 
 class FlatMeasurement:
@@ -164,51 +167,23 @@ def _one_token(model: LanguageModel, state: SequenceState) -> float:
 
 
 def random_transformer(core: CoreConfig, folder: Path, context_length: int) -> LanguageModel:
-    """A Llama of the core's width, depth and MLP width, float weights as the core's, on the native core."""
-    width, inner = core.width, core.mlp_width
-    head_width = width // HEADS
+    """A Llama of the core's width, depth and MLP width, weights in the same form, on the native core."""
     values = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
-        "hidden_size": width,
-        "intermediate_size": inner,
+        "hidden_size": core.width,
+        "intermediate_size": core.mlp_width,
         "num_hidden_layers": core.num_layers,
         "num_attention_heads": HEADS,
         "num_key_value_heads": HEADS,
-        "head_dim": head_width,
+        "head_dim": core.width // HEADS,
         "vocab_size": core.vocab_size,
         "max_position_embeddings": context_length,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
         "tie_word_embeddings": True,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
     }
-    (folder / "config.json").write_text(json.dumps(values))
-    random: Callable[..., np.ndarray] = np.random.default_rng(3).standard_normal
-    tensors = {"model.embed_tokens.weight": random((core.vocab_size, width), np.float32) * 0.02}
-    tensors["model.norm.weight"] = np.ones(width, np.float32)
-    shapes = {
-        **{f"self_attn.{name}_proj": (width, width) for name in "qkvo"},
-        "mlp.gate_proj": (inner, width),
-        "mlp.up_proj": (inner, width),
-        "mlp.down_proj": (width, inner),
-    }
-    for layer in range(core.num_layers):
-        prefix = f"model.layers.{layer}."
-        for name, shape in shapes.items():
-            tensors[f"{prefix}{name}.weight"] = random(shape, np.float32) * shape[1] ** -0.5
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            tensors[f"{prefix}{name}.weight"] = np.ones(width, np.float32)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    write_word_tokenizer(folder, core.vocab_size)
-    return load_model(folder, LoadOptions(packed_root=folder / "packed", form="bf16", device="cpu")).model
-
-
-def write_word_tokenizer(folder: Path, vocab_size: int) -> None:
-    """The smallest tokenizer.json that a model folder needs; nothing is ever written with it."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-
-    words = {f"w{index}": index for index in range(vocab_size)}
-    Tokenizer(WordLevel(words)).save(str(folder / "tokenizer.json"))
+    config = from_hf(values, "the Transformer beside")
+    with C3Writer(folder / "transformer.c3", {}) as writer:
+        pack(RandomCheckpoint(config), writer, FORM)
+    return Decoder(config, NativeCompute(config, ResidentSource(C3Folder(folder / "transformer.c3")), threads=0))

@@ -11,7 +11,9 @@ from vortex.bench.report import Report
 from vortex.errors import VortexError
 
 MEASUREMENTS = {
-    "generate": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "": "vortex.bench.generate:GenerateMeasurement",  # bare `vortex bench`
+    "generate": "vortex.bench.blocks:BlocksMeasurement",
+    "generate --equality": "vortex.bench.equality:EqualityMeasurement",
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
@@ -19,6 +21,7 @@ MEASUREMENTS = {
     "kernels --attention": "vortex.bench.attention:AttentionMeasurement",
     "routes": "vortex.bench.routes:RoutesMeasurement",
     "c3": "vortex.bench.paging:PagingMeasurement",
+    "attach": "vortex.bench.attach:AttachMeasurement",
     "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
     "device-tier": "vortex.bench.device_tier:DeviceTierMeasurement",
     "core parity": "vortex.bench.core_parity:ParityMeasurement",
@@ -29,6 +32,7 @@ MEASUREMENTS = {
     "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
     "gateway": "vortex.bench.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
+    "core-quality": "vortex.bench.core_quality:CoreQualityMeasurement",
     "serve": "vortex.bench.serve:ServeMeasurement",
     "structured": "vortex.bench.structured:StructuredMeasurement",
 }

@@ -2,7 +2,9 @@
 
 For every limit, two processes, each in a control group of that size (page cache included): ours with a budget a little
 below the limit, the peer with mmap. Sweeps alternate between them, and so do measurements of what the disk and memory
-give. bound = max(missing bytes / disk, all bytes / memory). Check: the logits of every budget are the same bits.
+give: before and after every group of sweeps, elsewhere in the file each time, since a disk that others use changes by
+the minute. bound = max(missing bytes / disk, all bytes / memory); the share of it is taken round by round.
+Check: the logits of every budget are the same bits.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class LimitResult:
     one_row_s: list[float] = field(default_factory=list)
     block_s: list[float] = field(default_factory=list)
     peer_s: list[float] = field(default_factory=list)
+    peer_read_bytes: list[float] = field(default_factory=list)  # per token
     bound_s: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
     disk_rate: list[float] = field(default_factory=list)
     counters: dict[str, float] = field(default_factory=dict)
     peak_bytes: int = 0
@@ -98,20 +102,27 @@ class PagingMeasurement:
         limit = stack.enter_context(memory_limit(limit_bytes))
         peer = stack.enter_context(Peer("llama.cpp", self.peer_python))
         limit.add(peer.process_id)
-        peer.ask("load", file=str(self.model_file), context=CONTEXT_TOKENS, threads=self.threads)
+        # Repacking would copy all weights into memory of its own: the limit would end it before its first token.
+        peer.ask("load", file=str(self.model_file), context=CONTEXT_TOKENS, threads=self.threads, repack=False)
         peer.ask("time", prompt=[5], new_tokens=1)
         return peer
 
     def _one_round(self, result: LimitResult, ours: Peer, peer: Peer | None) -> None:
-        rates = ours.ask("rates")
         missing, total = (float(str(result.loaded[key])) for key in ("fetch_bytes", "weight_bytes"))
-        result.bound_s.append(max(missing / rates["disk"], total / rates["memory"]))
-        result.disk_rate.append(rates["disk"])
-        ours.ask("time", rows=1, sweeps=1)  # the ring is full of the next sweep again
-        result.one_row_s += ours.ask("time", rows=1, sweeps=3)["sweep_s"]
+        before = ours.ask("rates")
+        sweeps = ours.ask("time", rows=1, sweeps=2)["sweep_s"]
+        after = ours.ask("rates")
+        disk, memory = (statistics.harmonic_mean([before[key], after[key]]) for key in ("disk", "memory"))
+        bound = max(missing / disk, total / memory)
+        result.bound_s.append(bound)
+        result.disk_rate.append(disk)
+        result.one_row_s += sweeps
+        result.shares.append(bound / statistics.mean(sweeps))
         result.block_s += ours.ask("time", rows=BLOCK_ROWS, sweeps=2)["sweep_s"]
         if peer is not None:
-            result.peer_s.append(peer.ask("time", prompt=[5], new_tokens=2)["decode_s"] / 2)
+            answer = peer.ask("time", prompt=[5], new_tokens=2)
+            result.peer_s.append(answer["decode_s"] / 2)
+            result.peer_read_bytes.append(answer["decode_read_bytes"] / 2)
 
     def _report(self, results: Sequence[LimitResult]) -> Report:
         rows: list[list[str]] = []
@@ -131,15 +142,17 @@ class PagingMeasurement:
                         spell_bytes(missing),
                         f"{disk_rate / 1e9:.2f}",
                     ),
-                    *(f"{bound:.3f}", f"{ours:.3f}", f"{100 * bound / ours:.0f}%", f"{block:.3f}"),
+                    *(f"{bound:.3f}", f"{ours:.3f}", f"{100 * statistics.median(result.shares):.0f}%", f"{block:.3f}"),
                     *((f"{peer:.3f}", f"{peer / ours:.2f}x") if peer else ("-", "-")),
                     spell_bytes(result.peak_bytes),
                 ]
             )
             figures[limit] = {
                 "seconds_per_sweep": ours, "seconds_per_sweep_8_rows": block, "bound_s": bound,
-                "share_of_bound": bound / ours, "peer_seconds_per_token": peer,
-                "peer_ratio": peer / ours if peer else None, "resident_bytes": resident, "missing_bytes": missing,
+                "share_of_bound": statistics.median(result.shares), "shares": result.shares,
+                "peer_seconds_per_token": peer, "peer_ratio": peer / ours if peer else None,
+                "peer_read_bytes_per_token": statistics.median(result.peer_read_bytes) if peer else None,
+                "resident_bytes": resident, "missing_bytes": missing,
                 "limit_peak_bytes": result.peak_bytes, "counters": result.counters,
             }  # fmt: skip
             bars |= {f"{limit}: bound": bound, f"{limit}: vortex": ours}

@@ -17,7 +17,12 @@ from typing import Any
 from vortex.errors import BackendError, MissingCapability
 
 PEERS = {"llama.cpp": "llama_cpp_worker.py"}
-WORKERS = {**PEERS, "vortex": "paged_worker.py"}
+WORKERS = {
+    **PEERS,
+    "vortex": "paged_worker.py",
+    "transformers": "transformers_worker.py",
+    "transformers lookup": "transformers_lookup_worker.py",
+}
 
 
 def peer_python(chosen: str | None) -> str:

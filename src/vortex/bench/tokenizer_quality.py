@@ -63,13 +63,15 @@ class QualityMeasurement:
     minutes: float = 8.0
     judged_bytes: int = 250_000
     say: Callable[[str], None] = print
+    training: list[bytes] = field(init=False, default_factory=list)
     held_out: list[bytes] = field(init=False, default_factory=list)
 
     def check(self) -> None:
         """Equal compute needs vocabularies of one size. Raises CheckFailed, ModelNotFound."""
         documents = load_documents(self.folder)
+        self.training = documents.training
         self.held_out = sample_of(documents.text, DOCUMENT_BYTES, self.judged_bytes)
-        if not self.held_out or not documents.training:
+        if not self.held_out or not self.training:
             raise CheckFailed("no documents to learn from, or none held out")
         sizes = {name: load_variant(self.folder, name).vocab_size for name in self.variants}
         if max(sizes.values()) - min(sizes.values()) > 0.02 * max(sizes.values()):
@@ -90,12 +92,11 @@ class QualityMeasurement:
     def _lesson(self, name: str) -> Lesson:
         """Documents in an order drawn by the seed."""
         self.say(f"encoding with {name}")
-        documents = load_documents(self.folder).training
         begin = np.array([self.shape.vocab_size - 1], np.int32)
-        encoded = encode_texts(self.folder, name, [*documents, *self.held_out])
-        order = np.random.default_rng(self.shape.seed).permutation(len(documents))
+        encoded = encode_texts(self.folder, name, [*self.training, *self.held_out])
+        order = np.random.default_rng(self.shape.seed).permutation(len(self.training))
         training = np.concatenate([part for at in order for part in (begin, encoded[at])])
-        return Lesson(training, encoded[len(documents) :], sum(map(len, documents)))
+        return Lesson(training, encoded[len(self.training) :], sum(map(len, self.training)))
 
     def _judge(self, name: str, lesson: Lesson, steps: int) -> Judged:
         started_s = time.monotonic()
@@ -119,7 +120,7 @@ class QualityMeasurement:
     def _key(self) -> str:
         """Changes with the texts, the model's shape and where it runs."""
         digest = hashlib.sha256(repr((RECIPE, asdict(self.shape), self.steps, self.minutes)).encode())
-        for text in (*load_documents(self.folder).training, b"held out", *self.held_out):
+        for text in (*self.training, b"held out", *self.held_out):
             digest.update(len(text).to_bytes(8, "little") + text)
         return digest.hexdigest()
 

@@ -1,7 +1,8 @@
 """Where every gigabyte of a model would go under a budget, and the tokens per second that the bound allows.
 
 Arithmetic on published shapes: no file is read, nothing is measured. Time per token, fully overlapped:
-max(missing bytes / disk rate, bytes read from memory / memory rate). A mixture of experts needs a hit rate: it comes
+max(missing bytes / disk rate, bytes read from memory / memory rate); and the sum of the two, where nothing overlaps (an
+expert is known only once its layer's router has spoken). A mixture of experts needs a hit rate: it comes
 from a replay of a public trace, handed in as a function of the cache's bytes.
 """
 
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from vortex.c3.sizes import spell_bytes
 from vortex.errors import ConfigError
 
-INT8_BYTES = 1.125  # per weight: 8-bit codes, bfloat16 scale and offset per 32
+INT8_BYTES = 34 / 32  # per weight, Q8_0: 32 8-bit codes and a float16 scale
 MXFP4_BYTES = 17 / 32  # 32 4-bit codes and one exponent byte
-INT4_BYTES = 0.625  # 4-bit codes, bfloat16 scale and offset per 32
+INT4_BYTES = 20 / 32  # Q4_1: 32 4-bit codes, a float16 scale and minimum
 STAGING_BYTES = 256 << 20
 PROCESS_BYTES = 700 * 10**6
 CONTEXT_TOKENS = 8192
@@ -57,7 +58,7 @@ class ModelShape:
 
     @property
     def kv_bytes(self) -> int:
-        return self.layers * 2 * self.kv_heads * self.head_width * 4 * CONTEXT_TOKENS
+        return self.layers * 2 * self.kv_heads * self.head_width * 2 * CONTEXT_TOKENS
 
 
 SHAPES = {
@@ -90,6 +91,7 @@ class Speed:
     hit_rate: float
     disk_bytes_per_token: float
     seconds_per_token: float
+    seconds_in_turn: float  # disk, then memory: nothing overlaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def make_plan(name: str, machine: Machine, hit_rate: HitRate | None = None) -> P
     trunk = "attention, router and head" if shape.experts else "weights, the pinned share of every sweep"
     parts = [
         ("process", PROCESS_BYTES, "interpreter, libraries, activations"),
-        ("KV cache", shape.kv_bytes, f"float32, {CONTEXT_TOKENS} tokens, every layer full"),
+        ("KV cache", shape.kv_bytes, f"float16, {CONTEXT_TOKENS} tokens, every layer full"),
         ("read buffers", STAGING_BYTES, "direct reads land here"),
         ("pinned trunk", pinned, f"{trunk}, {shape.trunk_weight_bytes:g} bytes per weight"),
         ("expert cache", cache, f"{cache / max(1, shape.expert_bytes):.0f} of {shape.layers * shape.experts} experts"),
@@ -152,5 +154,5 @@ def _speeds(shape: ModelShape, machine: Machine, pinned: int, cache: int, hit_ra
 def _speed(basis: str, hits: float, swept_bytes: int, shape: ModelShape, machine: Machine) -> Speed:
     missing = swept_bytes * (1 - hits)
     read = swept_bytes + (shape.trunk_bytes if shape.experts else 0)
-    seconds = max(missing / machine.disk_bytes_per_s, read / machine.memory_bytes_per_s)
-    return Speed(basis, hits, missing, seconds)
+    from_disk, from_memory = missing / machine.disk_bytes_per_s, read / machine.memory_bytes_per_s
+    return Speed(basis, hits, missing, max(from_disk, from_memory), from_disk + from_memory)

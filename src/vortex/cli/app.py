@@ -14,7 +14,21 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import bench, c3, chat, config, doctor, gateway, models, serve, stack, tokenizer, train_core
+from vortex.cli import (
+    bench,
+    bootstrap,
+    c3,
+    chat,
+    config,
+    doctor,
+    evaluate,
+    gateway,
+    models,
+    serve,
+    stack,
+    tokenizer,
+    train_core,
+)
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -51,7 +65,21 @@ def welcome(
         typer.echo(WELCOME, nl=False)
 
 
-for group in (chat, serve, gateway, stack, models, doctor, c3, bench, tokenizer, train_core, config):
+for group in (
+    chat,
+    serve,
+    gateway,
+    stack,
+    models,
+    doctor,
+    c3,
+    bench,
+    tokenizer,
+    train_core,
+    bootstrap,
+    evaluate,
+    config,
+):
     group.register(app)
 
 

@@ -11,7 +11,9 @@ import typer
 
 from vortex.cli import (
     bench_core,
+    bench_core_quality,
     bench_gateway,
+    bench_generate,
     bench_kernels,
     bench_paging,
     bench_quality,
@@ -47,12 +49,14 @@ def register(app: typer.Typer) -> None:
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
+    bench_generate.register(group)
     bench_paging.register(group)
     bench_core.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli.options import ModelOption, SetOption
+from vortex.cli.options import BudgetOption, ModelOption, SetOption
 
 JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
 PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
@@ -17,6 +17,7 @@ def register(group: typer.Typer) -> None:
     group.command("c3")(c3)
     group.command("routes")(routes)
     group.command("paged-linear")(paged_linear)
+    group.command("attach")(attach)
     group.command("device-tier")(device_tier)
 
 
@@ -74,6 +75,29 @@ def routes(
     present(run_measurement(RoutesMeasurement(budgets_mib=tuple(budget_mib or (3000,)))), json_out, plot)
 
 
+def attach(
+    *,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="A safetensors folder; without one, a random 1 GB model.")
+    ] = None,
+    budget: BudgetOption = None,
+    peer: Annotated[bool, typer.Option("--peer/--no-peer", help="Beside accelerate's disk offload.")] = True,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Rounds; medians count.")] = 3,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """Seconds per token of a transformers model paged by vortex.c3.attach, beside accelerate. Needs root."""
+    from vortex.bench.attach import AttachMeasurement
+    from vortex.bench.machine import usable_cores
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.bench import present
+
+    measurement = AttachMeasurement(
+        budget_bytes=(budget or 500) * 10**6, folder=folder, runs=runs, threads=usable_cores(), with_peer=peer
+    )
+    present(run_measurement(measurement), json_out, plot)
+
+
 def paged_linear(
     *,
     dtype: Annotated[str, typer.Option("--dtype", help="bf16 or fp32.")] = "bf16",
@@ -85,15 +109,19 @@ def paged_linear(
 ) -> None:
     """A stack of linears twice the size of its budget, streamed: raw against lossless tiles."""
     from vortex.bench.measurement import run_measurement
-    from vortex.bench.paged_linear import DTYPES, PagedLinearMeasurement
+    from vortex.bench.paged_linear import DTYPES, PagedLinearMeasurement, native_product
     from vortex.cli.bench import present
     from vortex.errors import RequestError
-    from vortex.models.torch_linear import dense_product
 
     if dtype not in DTYPES:
         raise RequestError(f"no dtype '{dtype}'; choose {' or '.join(DTYPES)}")
+    product, prepare = native_product(dtype) if accum_fp32 else (None, None)
+    if product is None:
+        from vortex.models.torch_linear import dense_product
+
+        product = dense_product(dtype, accum_fp32=accum_fp32)
     measurement = PagedLinearMeasurement(
-        product=dense_product(dtype, accum_fp32=accum_fp32), dtype=dtype, width=width, num_linears=linears, rows=rows
+        product=product, prepare=prepare, dtype=dtype, width=width, num_linears=linears, rows=rows
     )
     present(run_measurement(measurement), json_out, None)
 

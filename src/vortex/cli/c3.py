@@ -113,11 +113,12 @@ def plan(
             f"{100 * speed.hit_rate:.1f}%",
             spell_bytes(round(speed.disk_bytes_per_token)),
             f"{1 / speed.seconds_per_token:.2f}",
+            f"{1 / speed.seconds_in_turn:.2f}",
         ]
         for speed in made.speeds
     ]
     title = f"bound at {disk} from disk and {memory} from memory, one token per sweep"
-    output().print(_table(title, ["hit rate from", "hits", "read per token", "tokens/s"], rows))
+    output().print(_table(title, ["hit rate from", "hits", "read per token", "tokens/s", "nothing overlapped"], rows))
 
 
 def _replayed_hit_rate(model: str) -> HitRate | None:

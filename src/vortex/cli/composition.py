@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vortex.config import LoadedSettings, SettingsSources, load_settings
-from vortex.errors import DownloadError, ModelNotFound
+from vortex.errors import DownloadError, ModelNotFound, RequestError
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 
 if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafter import Drafter
+    from vortex.engine.intake import RestrictionFactory
+    from vortex.models.core_loading import CoreOptions
     from vortex.models.decoder import Decoder
     from vortex.models.loading import LoadOptions
     from vortex.models.model_cache import ResolvedModel
@@ -161,7 +163,7 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         context_tokens=settings.kv.window_size,
         entropy_top_k=settings.bad.entropy_top_k,
         max_block=settings.bad.max_block,
-        drafters=drafters_for(settings),
+        drafters=drafters_for(loaded, opened),
         drafts_always=settings.bad.any_rounding,
     )
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
@@ -174,18 +176,59 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         options,
         constrain=structured.constrain,
         read_answer=structured.read_answer,
+        restrict=_restrictions(settings, opened.tokenizer),
     )
 
 
-def drafters_for(settings: Settings) -> tuple[Drafter, ...]:
-    """Who guesses ahead, as the settings ask."""
+def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactory | None:
+    """Rules about bytes that the settings put on every answer."""
+    from vortex.decode.byte_rules import Both, ByteVocabulary, ExactQuotes, WholeCharacters
+
+    vocabulary = ByteVocabulary(tokenizer)
+    whole, exact = settings.decode.escape_restrict, settings.decode.exact_copy_mode == "quotes"
+    if whole and exact:
+        return lambda prompt_ids: Both(WholeCharacters(vocabulary), ExactQuotes(vocabulary, prompt_ids))
+    if whole:
+        return lambda _: WholeCharacters(vocabulary)
+    if exact:
+        return lambda prompt_ids: ExactQuotes(vocabulary, prompt_ids)
+    return None
+
+
+def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, ...]:
+    """Who guesses ahead, as the settings ask: the model's further heads where it has some, lookups, a small model."""
     from vortex.decode.adjacency_drafter import AdjacencyDrafter
+    from vortex.decode.head_drafter import HeadDrafter
     from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
 
-    if not settings.bad.enabled:
+    bad = loaded.settings.bad
+    if not bad.enabled:
         return ()
-    history = (HistoryDrafter(settings.bad.history_tokens),) if settings.bad.history_tokens else ()
-    return (SuffixDrafter(), *history, AdjacencyDrafter())
+    heads = (HeadDrafter(),) if getattr(getattr(opened.model, "config", None), "mtp_k", 0) else ()
+    history = (HistoryDrafter(bad.history_tokens),) if bad.history_tokens else ()
+    small = (_draft_model(bad.draft_model, loaded, opened),) if bad.draft_model else ()
+    return (*heads, SuffixDrafter(), *history, AdjacencyDrafter(), *small)
+
+
+def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Drafter:
+    """Another model, all in memory, that guesses. Raises RequestError where its tokens are not the model's."""
+    from dataclasses import replace
+
+    from vortex.decode.model_drafter import ModelDrafter
+
+    settings = loaded.settings
+    changes = {
+        "model": settings.model.model_copy(update={"name": name}),
+        "runtime": settings.runtime.model_copy(update={"cache_vram_budget_mb": 0}),
+    }
+    small = open_model(replace(loaded, settings=settings.model_copy(update=changes)))
+    size = opened.tokenizer.vocab_size
+    samples = range(0, size, max(size // 64, 1))
+    if small.tokenizer.vocab_size != size or any(
+        small.tokenizer.token_bytes(i) != opened.tokenizer.token_bytes(i) for i in samples
+    ):
+        raise RequestError(f"bad.draft_model {name} has other tokens than {opened.name}; choose one of the same family")
+    return ModelDrafter(small.model)
 
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:
@@ -211,10 +254,13 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     from vortex.cli.terminal import warn
     from vortex.kernels import dispatch
+    from vortex.models.core_checkpoint import is_core
     from vortex.models.loading import load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
 
     options = load_options(resolved, loaded)
+    if is_core(resolved.path):
+        return _load_core(resolved, loaded)
     if options.device != "cuda" and not dispatch.usable():
         warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
     found = load_model(resolved.path, options)
@@ -231,13 +277,45 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     )
 
 
+def _load_core(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+    from vortex.models.core_loading import load_core
+
+    found = load_core(resolved.path, load_options(resolved, loaded), core_options(loaded.settings))
+    return OpenedModel(
+        name=resolved.name,
+        path=resolved.path,
+        model=found.model,
+        tokenizer=found.tokenizer,
+        chat_format=found.chat_format,
+        licence=found.notes.get("licence") or resolved.licence,
+        origin=resolved.origin,
+    )
+
+
+def core_options(settings: Settings) -> CoreOptions:
+    """What the settings change in a core as it was trained."""
+    from vortex.models.core_loading import CoreOptions
+
+    lava = settings.vortex_model.model_dump(exclude={"lava_state_path"})
+    depth = {f"depth_{name}": value for name, value in settings.depth_gating.model_dump().items()}
+    changes = {"mtp_k": settings.core.mtp_k, **lava, **depth}
+    state_path = settings.vortex_model.lava_state_path
+    return CoreOptions(
+        changes={name: value for name, value in changes.items() if value is not None},
+        state_path=Path(state_path).expanduser() if state_path else None,
+    )
+
+
 def _load_hf(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     from vortex.c3.sizes import spell_bytes
     from vortex.cli.terminal import notice
     from vortex.models.hf_loading import load_hf
     from vortex.tokenizer.chat_format import TemplateChatFormat
+    from vortex.types import Exactness
 
     found = load_hf(resolved.path, load_options(resolved, loaded))
+    if found.model.exactness is Exactness.DISTRIBUTION:
+        notice(f"{resolved.name}: an answer may depend, by rounding, on what else is being served")
     if attachment := found.model.attachment:
         notice(
             f"weights: {spell_bytes(int(attachment.counters()['resident_bytes']))} in memory, "

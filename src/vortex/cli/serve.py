@@ -89,7 +89,11 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
-    backend = open_backend(loaded)
+    try:
+        backend = open_backend(loaded)
+    except BaseException:
+        listener.close()
+        raise
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
     app = create_app(backend, options, _checkups(loaded))

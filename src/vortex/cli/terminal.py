@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -49,14 +49,15 @@ def errors() -> Console:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """A line that moves on a terminal while the block runs, and is gone after it. Silent elsewhere."""
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """A line that moves on a terminal while the block runs, and is gone after it; what is yielded writes another text
+    into it. Silent elsewhere."""
     console = errors()
     if not console.is_terminal:
-        yield
+        yield lambda _: None
         return
-    with console.status(_escaped(text)):
-        yield
+    with console.status(_escaped(text)) as status:
+        yield lambda now: status.update(_escaped(now))
 
 
 def print_json(value: Any) -> None:

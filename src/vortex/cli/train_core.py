@@ -10,7 +10,7 @@ import typer
 from vortex.cli.options import ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.config.schema import TrainCoreSettings
+    from vortex.config.schema import Settings, TrainCoreSettings
     from vortex.learn.tokenizers import ChosenTokenizer
     from vortex.learn.training import Tick, TrainingOptions
 
@@ -71,7 +71,7 @@ def train_core(
     from vortex.learn.core_sizes import core_of_size
 
     chosen = _tokenizer(tokenizer, data, out, settings.vortex_tok.vocab_size, settings.vortex_tok.parse)
-    config = core_of_size(wanted.size, chosen.encoder.vocab_size, mtp_k=wanted.mtp_k, depth_gating=wanted.depth_gating)
+    config = core_of_size(wanted.size, chosen.encoder.vocab_size, **changes_of(settings))
     run = CoreRun(
         data=data,
         out=out,
@@ -96,6 +96,21 @@ def train_core(
         raise typer.Exit(130) from None
     bits = f", {progress.held_out[-1][1]:.4f} bits per byte held out" if progress.held_out else ""
     typer.echo(f"{out}: {progress.step:,} steps, {progress.tokens:,} tokens in {progress.spent_s:.0f} s{bits}")
+
+
+def changes_of(settings: Settings) -> dict[str, object]:
+    """What the settings say about the core to train, beyond its size."""
+    depth = settings.depth_gating
+    changes = {
+        "mtp_k": settings.core.mtp_k if settings.core.mtp_k is not None else settings.train_core.mtp_k,
+        "depth_gating": settings.train_core.depth_gating,
+        "depth_min": depth.min,
+        "depth_max": depth.max,
+        "depth_hysteresis": depth.hysteresis,
+        "compile_step": settings.core.compile_step,
+        "compile_local_mixer_step": settings.core.compile_local_mixer_step,
+    }
+    return {name: value for name, value in changes.items() if value is not None}
 
 
 def options_of(wanted: TrainCoreSettings, *, steps: int, minutes: float, seed: int, on_gpu: bool) -> TrainingOptions:

@@ -34,7 +34,7 @@ class ModelSettings(Section):
         default="local",
         description="local: in this process; hf: here, by transformers; http: a running server; hash, fake: for tests.",
     )
-    compute: Literal["auto", "int4", "int8", "bf16", "float32"] = Field(
+    compute: Literal["auto", "int4", "int8", "mxfp4", "bf16", "float32"] = Field(
         default="auto",
         description="Form weights take in memory; auto keeps each tensor as close to its file as is fast.",
     )
@@ -80,6 +80,12 @@ class DecodeSettings(Section):
         default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
     )
     repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+    exact_copy_mode: Literal["off", "quotes"] = Field(
+        default="off", description="quotes: what an answer quotes is copied from the prompt, byte by byte."
+    )
+    escape_restrict: bool = Field(
+        default=False, description="Single bytes (Vortex-Tok's ESC) only where the answer stays valid UTF-8."
+    )
 
 
 class BadSettings(Section):
@@ -89,6 +95,9 @@ class BadSettings(Section):
     max_block: int = Field(default=32, ge=1, le=64, description="Most tokens of one answer in a sweep; 1: no guesses.")
     history_tokens: int = Field(
         default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
+    )
+    draft_model: str | None = Field(
+        default=None, description="A small model of the same family that guesses too; none: lookups alone."
     )
     any_rounding: bool = Field(
         default=False,
@@ -137,7 +146,7 @@ class VortexTokSettings(Section):
 
     vocab_size: int = Field(default=16384, ge=327, le=1 << 20, description="All ids: bytes, pieces, special tokens.")
     parse: Literal["fewest", "unigram", "greedy"] = Field(
-        default="fewest", description="How text is cut: the fewest codes, the likeliest ones, or the longest first."
+        default="unigram", description="How text is cut: the fewest codes, the likeliest ones, or the longest first."
     )
 
 
@@ -147,7 +156,7 @@ class TrainCoreSettings(Section):
     size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
     window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
     batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
-    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn ten times faster.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn three times faster.")
     weight_decay: float = Field(default=0.1, ge=0, description="Of matrices; gates and norms have none.")
     schedule: Literal["cosine", "wsd"] = Field(
         default="cosine", description="cosine: falls all the way; wsd: stays, and falls in the last fifth."
@@ -158,6 +167,42 @@ class TrainCoreSettings(Section):
     save_every: int = Field(default=200, ge=1, description="Steps between two states that a kill leaves whole.")
     mtp_k: int = Field(default=2, ge=0, le=8, description="Heads that predict tokens beyond the next.")
     depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
+
+
+class CoreSettings(Section):
+    """A V-Blocks core's extras. An empty value means: as the core was trained."""
+
+    mtp_k: int | None = Field(default=None, ge=0, le=8, description="Heads that guess ahead; 0: none.")
+    compile_step: bool = Field(default=False, description="torch.compile of every layer, in training (experimental).")
+    compile_local_mixer_step: bool = Field(
+        default=False, description="torch.compile of the local mixers alone, in training (experimental)."
+    )
+
+
+class VortexModelSettings(Section):
+    """LAVA, a core's bounded memory. An empty value means: as the core was trained."""
+
+    lava_clusters: int | None = Field(default=None, ge=0, description="Clusters of slots, coarse to fine; 0: exact.")
+    lava_cluster_top: int | None = Field(default=None, ge=1, description="Clusters that a read looks into.")
+    lava_top_k: int | None = Field(default=None, ge=0, description="Slots of a read; 0: all.")
+    lava_read_every: int | None = Field(default=None, ge=1, description="Tokens per read; between, the last is kept.")
+    lava_write_every: int | None = Field(default=None, ge=1, description="Tokens of a chunk, after which is written.")
+    lava_write_on_surprise: bool | None = Field(
+        default=None, description="Write only what surprises more than the core's threshold."
+    )
+    lava_state_path: Annotated[str, LoosensSecurity()] = Field(
+        default="", description="File that keeps the memory between sessions; empty: none."
+    )
+
+
+class DepthGatingSettings(Section):
+    """Layers that tokens may skip, in cores with a depth gate. An empty value means: as the core was trained."""
+
+    min: int | None = Field(default=None, ge=0, description="First layers that every token takes.")
+    max: int | None = Field(default=None, ge=0, description="Most layers of a token; 0: no limit.")
+    hysteresis: float | None = Field(
+        default=None, ge=0, lt=0.5, description="How far a score must pass the middle to turn the gate."
+    )
 
 
 class Settings(Section):
@@ -173,6 +218,9 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
     train_core: TrainCoreSettings = TrainCoreSettings()
+    core: CoreSettings = CoreSettings()
+    vortex_model: VortexModelSettings = VortexModelSettings()
+    depth_gating: DepthGatingSettings = DepthGatingSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})

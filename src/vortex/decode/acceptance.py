@@ -1,8 +1,9 @@
-"""How likely a guess stands, learned while answers come: by source, evidence, depth in the block, and entropy.
+"""How likely a guess stands, learned while answers come: by source, evidence, depth in the block, entropy, and whether
+another source names the same token.
 
 Every proposal is judged by what was sampled later, whether it was swept or not, so a source that is not used keeps
-being learned about for nothing. Three levels lean on each other where counts are few: a cell (evidence, depth,
-entropy), the source's evidence alone, and a prior; and on top what this very answer has shown. Kinds of sampling
+being learned about for nothing. Three levels lean on each other where counts are few: a cell (all of the above), the
+source's evidence alone, and a prior; and on top what this very answer has shown. Kinds of sampling
 (penalised or not, at a temperature or greedy) are learned apart.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from vortex.decode.drafter import MAX_EVIDENCE, Proposal, bucket
+from vortex.decode.drafter import MAX_EVIDENCE, Proposal
 
 DEPTH_BUCKETS = 6
 ENTROPY_EDGES_NATS = (0.3, 1.2)
@@ -21,7 +22,9 @@ PRIOR_STRENGTH = 6.0
 PARENT_STRENGTH = 8.0
 ANSWER_STRENGTH = 6.0
 FORGET_ABOVE = 512.0  # trials, after which both counts are halved
-_CELLS = DEPTH_BUCKETS * ENTROPY_BUCKETS  # of a parent
+ALONE, SECONDED, DISPUTED = range(3)  # what other sources say of a proposal's first token
+_CELLS = DEPTH_BUCKETS * ENTROPY_BUCKETS * 3  # of a parent
+_DEPTH_BUCKET = [min(depth.bit_length(), DEPTH_BUCKETS - 1) for depth in range(256)]
 
 
 class Acceptance:
@@ -57,17 +60,18 @@ class AnswerAcceptance:
         self._own: dict[int, list[float]] = {}  # by parent: stood, judged
         self._open: dict[int, _Open] = {}
 
-    def probability(self, source: int, evidence: int, depth: int, entropy: int) -> float:
-        """That a guess stands if all before it in the block do. depth: its place among the guesses, from 0."""
-        parent = self._parent(source, evidence)
-        share = self._shared.probability(parent, _cell(depth, entropy))
+    def probability(self, source: int, evidence: int, depth: int, surroundings: int) -> float:
+        """That a guess stands if all before it in the block do. depth: its place among the guesses, from 0.
+        surroundings: of `surroundings_of`."""
+        parent = (self._first_source + source) * (MAX_EVIDENCE + 1) + evidence
+        share = self._shared.probability(parent, _DEPTH_BUCKET[depth] + surroundings)
         own = self._own.get(parent)
         return share if own is None else (own[0] + ANSWER_STRENGTH * share) / (own[1] + ANSWER_STRENGTH)
 
-    def watch(self, source: int, proposal: Proposal, entropy: int) -> None:
+    def watch(self, source: int, proposal: Proposal, surroundings: int) -> None:
         """Judge this proposal by what comes, unless an earlier one of the source is not settled yet."""
         if source not in self._open:
-            self._open[source] = _Open(proposal, entropy)
+            self._open[source] = _Open(proposal, surroundings)
 
     def judge(self, token_ids: Sequence[int]) -> None:
         """These tokens came."""
@@ -76,14 +80,12 @@ class AnswerAcceptance:
             for token_id in token_ids:
                 depth = watched.depth
                 stood = proposal.token_ids[depth] == token_id
-                self._learn(self._parent(source, proposal.evidence[depth]), _cell(depth, watched.entropy), stood)
+                parent = (self._first_source + source) * (MAX_EVIDENCE + 1) + proposal.evidence[depth]
+                self._learn(parent, _DEPTH_BUCKET[depth] + watched.surroundings, stood)
                 watched.depth += 1
                 if not stood or watched.depth == len(proposal.token_ids):
                     del self._open[source]
                     break
-
-    def _parent(self, source: int, evidence: int) -> int:
-        return (self._first_source + source) * (MAX_EVIDENCE + 1) + evidence
 
     def _learn(self, parent: int, cell: int, stood: bool) -> None:
         self._shared.learn(parent, cell, stood)
@@ -98,10 +100,10 @@ class AnswerAcceptance:
 class _Open:
     """A proposal of which `depth` tokens have come as guessed."""
 
-    __slots__ = ("depth", "entropy", "proposal")
+    __slots__ = ("depth", "proposal", "surroundings")
 
-    def __init__(self, proposal: Proposal, entropy: int) -> None:
-        self.proposal, self.entropy, self.depth = proposal, entropy, 0
+    def __init__(self, proposal: Proposal, surroundings: int) -> None:
+        self.proposal, self.surroundings, self.depth = proposal, surroundings, 0
 
 
 class _Counts:
@@ -120,11 +122,7 @@ class _Counts:
             self._judged[index] /= 2
 
 
-def entropy_bucket(entropy_nats: float | None) -> int:
-    if entropy_nats is None:
-        return ENTROPY_BUCKETS - 1
-    return sum(entropy_nats >= edge for edge in ENTROPY_EDGES_NATS)
-
-
-def _cell(depth: int, entropy: int) -> int:
-    return min(bucket(depth), DEPTH_BUCKETS - 1) * ENTROPY_BUCKETS + entropy
+def surroundings_of(entropy_nats: float | None, opinion: int) -> int:
+    """What is known beside a proposal: the entropy behind the newest token (None: not measured), and `opinion`."""
+    bucket = ENTROPY_BUCKETS - 1 if entropy_nats is None else sum(entropy_nats >= edge for edge in ENTROPY_EDGES_NATS)
+    return (3 * bucket + opinion) * DEPTH_BUCKETS

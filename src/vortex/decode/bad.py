@@ -15,19 +15,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vortex.decode.acceptance import Acceptance, AnswerAcceptance, entropy_bucket
+from vortex.decode.acceptance import ALONE, DISPUTED, SECONDED, Acceptance, AnswerAcceptance, surroundings_of
 from vortex.decode.draft_counts import DraftCounts
 from vortex.decode.draft_sources import Source, WatchedPath
 from vortex.decode.drafter import AnswerSoFar, Drafter, Proposal
 
-MARGIN = 1.02  # a block must promise this much more than plain decoding: estimates err, and chat must not pay for it
+MARGIN = 1.1  # a block must promise this much more than plain decoding: of many guesses the luckiest estimate is bought
+HOPELESS = 0.8  # of the best rate, where looking further down the list ends
 LEAST_REACH = 0.02  # guesses less likely than this to be reached are not even priced
 MAX_HOPS = 4  # chains of how many drafters are put one behind the other
-DEFAULT_PRIOR = (0.05, 0.2, 0.3, 0.45, 0.6, 0.75, 0.85)
+DEFAULT_PRIOR = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PRIORS: Mapping[str, Sequence[float]] = {
-    "suffix": (0.05, 0.2, 0.35, 0.55, 0.75, 0.88, 0.94),
-    "history": (0.05, 0.15, 0.25, 0.4, 0.6, 0.8, 0.9),
-    "adjacency": (0.05, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4),
+    "suffix": (0.05, 0.2, 0.4, 0.6, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95),
+    "history": (0.05, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9),
+    "adjacency": (0.05, 0.2, 0.5, 0.6, 0.7, 0.8),
 }
 
 Price = Callable[[int], float]
@@ -60,6 +61,8 @@ def choose_blocks(answers: Sequence[AnswerDrafts], limits: Sequence[int], price:
         rate = expected_tokens / price(num_guesses)
         if rate > best_rate:
             best_rate, bought = rate, widths
+        elif rate < HOPELESS * best_rate:
+            break  # what follows is less likely still
     return [guess.cut(width) for guess, width in zip(guesses, bought, strict=True)]
 
 
@@ -76,6 +79,7 @@ class BlockDecoding:
         self.acceptance = Acceptance([PRIORS.get(drafter.name, DEFAULT_PRIOR) for drafter in drafters] or [(0.0,)])
         self.counts = DraftCounts()
         self.draft_s = 0.0
+        self.least_reach = LEAST_REACH
 
     def begin(self, answer: AnswerSoFar) -> AnswerDrafts:
         """answer: prompt and first token. Costs some microseconds a token."""
@@ -88,6 +92,10 @@ class BlockDecoding:
     def choose_blocks(self, answers: Sequence[AnswerDrafts], limits: Sequence[int], price: Price) -> list[Guess]:
         started = time.perf_counter()
         guesses = choose_blocks(answers, limits, price)
+        if any(
+            guess.token_ids for guess in guesses
+        ):  # prices are known now: half a row's worth is the least to look at
+            self.least_reach = max(LEAST_REACH, 0.5 * (price(1) / price(0) - 1) * len(answers))
         self.draft_s += time.perf_counter() - started
         return guesses
 
@@ -108,22 +116,21 @@ class AnswerDrafts:
         self._blocks = blocks
         self._paths = paths
         self._acceptance = acceptance
-        self._entropy = entropy_bucket(None)
+        self._surroundings = _surroundings(None)
         self._on_board = Guess()
 
     def guess(self, limit: int) -> Guess:
         """The best chain the drafters give together: the likeliest next token's drafter leads until it ends."""
         guess = Guess()
-        reach = 1.0
+        probability_of, reach, least_reach = self._acceptance.probability, 1.0, self._blocks.least_reach
         for hop in range(MAX_HOPS):
-            best = self._best(guess.token_ids, limit - len(guess.token_ids), is_first=hop == 0)
-            if best is None:
+            lead = self._lead(guess.token_ids, limit - len(guess.token_ids), is_first=hop == 0)
+            if lead is None:
                 break
-            source, proposal = best
+            source, proposal, surroundings = lead
             for token_id, evidence in zip(proposal.token_ids, proposal.evidence, strict=True):
-                depth = len(guess.token_ids)
-                reach *= self._acceptance.probability(source, evidence, depth, self._entropy)
-                if reach < LEAST_REACH:
+                reach *= probability_of(source, evidence, len(guess.token_ids), surroundings)
+                if reach < least_reach:
                     return guess
                 guess.token_ids.append(token_id)
                 guess.reach.append(reach)
@@ -149,7 +156,7 @@ class AnswerDrafts:
             stood = guess.sources[:num_stood].count(path.source.number)
             path.source.swept(sweep_s, stood * plain_s)
             path.extend(sampled)
-        self._entropy = entropy_bucket(entropy_nats)
+        self._surroundings = _surroundings(entropy_nats)
 
     def receive_heads(self, head_logits: np.ndarray) -> None:
         """Logits of the model's further heads at the newest token's row, float32 [heads, vocab]."""
@@ -160,20 +167,41 @@ class AnswerDrafts:
         for path in self._paths:
             path.close()
 
-    def _best(self, ahead: Sequence[int], limit: int, *, is_first: bool) -> tuple[int, Proposal] | None:
-        """The proposal whose first token is likeliest; dear drafters are asked where no cheap one has any."""
-        best: tuple[int, Proposal] | None = None
+    def _lead(self, ahead: Sequence[int], limit: int, *, is_first: bool) -> tuple[int, Proposal, int] | None:
+        """(source, proposal, surroundings) of the proposal whose first token is likeliest."""
+        proposals = self._proposals(ahead, limit)
+        lead: tuple[int, Proposal, int] | None = None
         best_probability = 0.0
+        for number, proposal in proposals:
+            surroundings = self._surroundings[_opinion(number, proposal, proposals)]
+            if is_first:
+                self._acceptance.watch(number, proposal, surroundings)
+            probability = self._acceptance.probability(number, proposal.evidence[0], len(ahead), surroundings)
+            if probability > best_probability:
+                lead, best_probability = (number, proposal, surroundings), probability
+        return lead
+
+    def _proposals(self, ahead: Sequence[int], limit: int) -> list[tuple[int, Proposal]]:
+        """By source. Dear drafters are asked where no cheap one has anything."""
+        proposals: list[tuple[int, Proposal]] = []
         for path in self._paths if limit > 0 else ():
-            if path.source.drafter.is_dear and best is not None:
+            if path.source.drafter.is_dear and proposals:
                 continue
             proposal = path.propose(ahead, limit, self._blocks.vocab_size)
-            if proposal is None:
-                continue
-            number = path.source.number
-            if is_first:
-                self._acceptance.watch(number, proposal, self._entropy)
-            probability = self._acceptance.probability(number, proposal.evidence[0], len(ahead), self._entropy)
-            if probability > best_probability:
-                best, best_probability = (number, proposal), probability
-        return best
+            if proposal is not None:
+                proposals.append((path.source.number, proposal))
+        return proposals
+
+
+def _surroundings(entropy_nats: float | None) -> list[int]:
+    """By opinion."""
+    return [surroundings_of(entropy_nats, opinion) for opinion in (ALONE, SECONDED, DISPUTED)]
+
+
+def _opinion(number: int, proposal: Proposal, proposals: Sequence[tuple[int, Proposal]]) -> int:
+    """What the others say of its first token."""
+    if len(proposals) == 1:
+        return ALONE
+    token_id = proposal.token_ids[0]
+    seconded = any(other.token_ids[0] == token_id for source, other in proposals if source != number)
+    return SECONDED if seconded else DISPUTED

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 class DraftCounts:
     """num_blocks: sweeps of an answer that carried guesses; num_plain: those that carried none.
 
-    offered_at, accepted_at: by place behind the newest token, from 1, how many guesses were swept and how many stood.
+    num_offered, num_accepted: guesses that were swept, and those that stood. accepted: in how many blocks so many
+    stood.
     """
 
     num_blocks: int = 0
     num_plain: int = 0
     num_tokens: int = 0
-    offered_at: Counter[int] = field(default_factory=Counter)
-    accepted_at: Counter[int] = field(default_factory=Counter)
+    num_offered: int = 0
+    num_accepted: int = 0
+    accepted: Counter[int] = field(default_factory=Counter)
 
     def add(self, num_guesses: int, num_stood: int) -> None:
         self.num_tokens += num_stood + 1
@@ -25,22 +27,24 @@ class DraftCounts:
             self.num_plain += 1
             return
         self.num_blocks += 1
-        self.offered_at.update(range(1, num_guesses + 1))
-        self.accepted_at.update(range(1, num_stood + 1))
+        self.num_offered += num_guesses
+        self.num_accepted += num_stood
+        self.accepted[num_stood] += 1
 
     def __add__(self, other: DraftCounts) -> DraftCounts:
         return DraftCounts(
             self.num_blocks + other.num_blocks,
             self.num_plain + other.num_plain,
             self.num_tokens + other.num_tokens,
-            self.offered_at + other.offered_at,
-            self.accepted_at + other.accepted_at,
+            self.num_offered + other.num_offered,
+            self.num_accepted + other.num_accepted,
+            self.accepted + other.accepted,
         )
 
     def counters(self) -> dict[str, float]:
-        """mean_acceptance_length: tokens per sweep that carried a draft. acceptance_histogram_N: the share of drafts at
-        place N that stood. tokens_per_sweep: of all sweeps of the answers."""
-        offered, accepted = self.offered_at.total(), self.accepted_at.total()
+        """mean_acceptance_length: tokens per sweep that carried a draft. acceptance_histogram_N: how many drafts
+        stood up to place N. tokens_per_sweep: of all sweeps of the answers."""
+        offered, accepted = self.num_offered, self.num_accepted
         counters: dict[str, float] = {
             "num_drafts": self.num_blocks,
             "num_draft_tokens": offered,
@@ -51,6 +55,8 @@ class DraftCounts:
         if offered:
             counters["draft_acceptance_rate"] = accepted / offered
             counters["mean_acceptance_length"] = 1 + accepted / self.num_blocks
-        for place in sorted(self.offered_at):
-            counters[f"acceptance_histogram_{place}"] = self.accepted_at[place] / self.offered_at[place]
+        stood_to = 0
+        for place in range(max(self.accepted, default=0), 0, -1):
+            stood_to += self.accepted[place]
+            counters[f"acceptance_histogram_{place}"] = stood_to
         return {name: float(value) for name, value in counters.items()}

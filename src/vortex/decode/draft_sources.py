@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -21,7 +21,6 @@ SLACK_SHARE = 0.05  # ... and of the time of all sweeps
 FIRST_REST_SWEEPS = 64
 
 _log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class Source:
@@ -46,8 +45,11 @@ class Source:
     def begin(self, answer: AnswerSoFar) -> WatchedPath | None:
         if self.is_off:
             return None
-        path = self.guarded(lambda: self.drafter.begin(answer))
-        return WatchedPath(self, path) if path is not None else None
+        try:
+            return WatchedPath(self, self.drafter.begin(answer))
+        except Exception:
+            self.failed()
+            return None
 
     def swept(self, seconds: float, saved_s: float) -> None:
         """A sweep took that long, and the source's guesses that stood saved that much."""
@@ -60,20 +62,12 @@ class Source:
             self.rests += 1
             self._spent_s = self._earned_s = self._sweeps_s = 0.0
 
-    def guarded(self, call: Callable[[], Result]) -> Result | None:
-        """What `call` gives; None where it raises."""
-        try:
-            return call()
-        except Exception:
-            self.failures += 1
-            _log.debug("drafter %s failed", self.drafter.name, exc_info=True)
-            return None
+    def failed(self) -> None:
+        self.failures += 1
+        _log.debug("drafter %s failed", self.drafter.name, exc_info=True)
 
-    def timed(self, call: Callable[[], Result]) -> Result | None:
-        started = time.perf_counter()
-        result = self.guarded(call)
-        self._spent_s += time.perf_counter() - started
-        return result
+    def spent(self, seconds: float) -> None:
+        self._spent_s += seconds
 
 
 class WatchedPath:
@@ -84,15 +78,28 @@ class WatchedPath:
         self._path: DraftPath | None = path
 
     def extend(self, token_ids: Sequence[int]) -> None:
-        path = self._path
-        if path is not None:
-            self._call(lambda: path.extend(token_ids))
+        if self._path is None:
+            return
+        started = time.perf_counter()
+        try:
+            self._path.extend(token_ids)
+        except Exception:
+            self._path = None
+            self.source.failed()
+        self.source.spent(time.perf_counter() - started)
 
     def propose(self, ahead: Sequence[int], limit: int, vocab_size: int) -> Proposal | None:
-        path = self._path
-        if path is None or self.source.is_resting:
+        if self._path is None or self.source.is_resting:
             return None
-        proposal = self._call(lambda: path.propose(ahead, limit))
+        started = time.perf_counter()
+        try:
+            proposal = self._path.propose(ahead, limit)
+        except Exception:
+            self._path = None
+            self.source.failed()
+            return None
+        finally:
+            self.source.spent(time.perf_counter() - started)
         if proposal is None or not len(proposal.token_ids):
             return None
         if not _is_sound(proposal, limit, vocab_size):
@@ -104,19 +111,25 @@ class WatchedPath:
     def receive_heads(self, head_logits: np.ndarray) -> None:
         receive = getattr(self._path, "receive_heads", None)
         if receive is not None:
-            self._call(lambda: receive(head_logits))
+            with self._watched():
+                receive(head_logits)
 
     def close(self) -> None:
-        path, self._path = self._path, None
-        if path is not None:
-            self.source.guarded(path.close)
+        if self._path is not None:
+            with self._watched():
+                self._path.close()
+        self._path = None
 
-    def _call(self, call: Callable[[], Result]) -> Result | None:
-        failures = self.source.failures
-        result = self.source.timed(call)
-        if self.source.failures > failures:
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception:
             self._path = None
-        return result
+            self.source.failed()
+        finally:
+            self.source.spent(time.perf_counter() - started)
 
 
 def _is_sound(proposal: Proposal, limit: int, vocab_size: int) -> bool:

@@ -71,6 +71,9 @@ class ReadsHeads(Protocol):
         ...
 
 
-def bucket(count: int) -> int:
-    """0, 1, 2-3, 4-7, 8-15, ... to 0, 1, 2, 3, 4, ...: evidence from a length."""
-    return min(count.bit_length(), MAX_EVIDENCE)
+def evidence_of(length: int) -> int:
+    """Evidence from the length of a match: exact up to 6, then coarser."""
+    return _EVIDENCE[length] if length < len(_EVIDENCE) else MAX_EVIDENCE
+
+
+_EVIDENCE = [*range(7), 7, 7, *[8] * 4, *[9] * 4, *[10] * 8, *[11] * 8, *[12] * 16, *[13] * 16, *[14] * 32]

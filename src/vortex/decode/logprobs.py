@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-ENTROPY_GROUPS = 1024
+ENTROPY_GROUPS = 512
+LEAST_DEPTH = -80.0  # below the likeliest: less than a float32 can tell
 
 
 def chosen_and_top(logits: np.ndarray, token_id: int, num_top: int) -> tuple[float, list[tuple[int, float]]]:
@@ -39,7 +42,11 @@ def rough_entropy_nats(logits: np.ndarray, top_k: int) -> float:
     peaks = logits[: len(logits) - rest].reshape(-1, ENTROPY_GROUPS).max(axis=0)
     if rest:
         peaks[:rest] = np.maximum(peaks[:rest], logits[-rest:])
-    return entropy_nats(peaks, top_k)
+    peaks.sort()
+    depths = np.maximum(peaks[-top_k:] - peaks[-1], LEAST_DEPTH)
+    weights = np.exp(depths)
+    total = float(weights.sum())
+    return math.log(total) - float(weights @ depths) / total
 
 
 def likeliest(scores: np.ndarray, count: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vortex.decode.constraint import TokenConstraint, allowed_tokens
 from vortex.decode.noise import noise_key
-from vortex.decode.sampling import choose_token
+from vortex.decode.sampling import NO_IDS, choose_token
 from vortex.types import SamplingOptions
 
 
@@ -73,7 +73,7 @@ class SamplerState:
         self.constraint = constraint
         self._draw = (seed, choice)
         self._min_tokens = min_tokens if constraint is None else 0
-        self._end_ids = sorted(end_ids)
+        self._end_ids = np.array(sorted(end_ids), dtype=np.int64)
         penalised = (options.repetition_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
         self._window = PenaltyWindow(options.penalty_window, prompt_ids) if penalised else None
 
@@ -91,6 +91,7 @@ class SamplerState:
             seen_counts=seen_counts,
             allowed=self._allowed(len(logits)),
             key=noise_key(*self._draw, self.num_tokens) if self.options.temperature else 0,
+            forbidden=self._end_ids if self.num_tokens < self._min_tokens else NO_IDS,
         )
         return self.constraint.settle(token_id) if self.constraint is not None else token_id
 
@@ -112,8 +113,4 @@ class SamplerState:
 
     def _allowed(self, vocab_size: int) -> np.ndarray | None:
         mask = self.constraint.mask() if self.constraint is not None else None
-        allowed = allowed_tokens(mask, vocab_size) if mask is not None else None
-        if self.num_tokens < self._min_tokens:
-            allowed = np.ones(vocab_size, dtype=np.bool_) if allowed is None else allowed.copy()
-            allowed[self._end_ids] = False
-        return allowed
+        return allowed_tokens(mask, vocab_size) if mask is not None else None

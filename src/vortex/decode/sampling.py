@@ -21,6 +21,7 @@ from vortex.decode.noise import gumbel_argmax
 from vortex.errors import BackendError
 from vortex.types import SamplingOptions
 
+NO_IDS = np.empty(0, dtype=np.int64)
 _NUCLEUS_DEPTHS = (-4.0, -7.0, -10.0, -13.0, -math.inf)  # log-weights under the best
 
 
@@ -32,12 +33,21 @@ def choose_token(
     seen_counts: np.ndarray,
     allowed: np.ndarray | None,
     key: int,
+    forbidden: np.ndarray = NO_IDS,
 ) -> int:
     """One token id.
 
     logits: [vocab] float32. seen_ids, seen_counts: [distinct tokens of the penalty window]. allowed: [vocab] bool, or
-    None for all. key: `noise.noise_key` of this output. BackendError where no token has a finite score.
+    None for all. forbidden: ids that may not come, whatever `allowed` says. key: `noise.noise_key` of this output.
+    BackendError where no token has a finite score.
     """
+    if options.temperature == 0 and allowed is None and not options.logit_bias and len(seen_ids) + len(forbidden):
+        best = _best_of_few_changes(logits, options, seen_ids, seen_counts, forbidden)
+        if best is not None:
+            return best
+    if len(forbidden):
+        allowed = np.ones(len(logits), dtype=np.bool_) if allowed is None else allowed.copy()
+        allowed[forbidden] = False
     scores = adjust_scores(logits, options, seen_ids, seen_counts, allowed)
     best = int(scores.argmax())  # the first NaN, where there is one
     if not math.isfinite(scores[best]):
@@ -66,12 +76,39 @@ def adjust_scores(
     if options.logit_bias:
         scores[list(options.logit_bias)] += list(options.logit_bias.values())
     if len(seen_ids):
-        seen = scores[seen_ids]
-        seen = np.where(seen > 0, seen / options.repetition_penalty, seen * options.repetition_penalty)
-        scores[seen_ids] = seen - options.presence_penalty - options.frequency_penalty * seen_counts
+        scores[seen_ids] = _penalised(scores[seen_ids], options, seen_counts)
     if allowed is not None:
         scores[~allowed] = -np.inf
     return scores
+
+
+def _penalised(seen: np.ndarray, options: SamplingOptions, seen_counts: np.ndarray) -> np.ndarray:
+    """[seen] float64 scores to penalised ones."""
+    seen = np.where(seen > 0, seen / options.repetition_penalty, seen * options.repetition_penalty)
+    penalised: np.ndarray = seen - options.presence_penalty - options.frequency_penalty * seen_counts
+    return penalised
+
+
+def _best_of_few_changes(
+    logits: np.ndarray, options: SamplingOptions, seen_ids: np.ndarray, seen_counts: np.ndarray, forbidden: np.ndarray
+) -> int | None:
+    """The greedy choice where penalties change a few scores: the best of the changed ones against the best of the
+    others, without a whole row in double precision. None where a score is not a number: the long way says why."""
+    others = logits.copy()
+    others[seen_ids] = -np.inf
+    others[forbidden] = -np.inf
+    best = int(others.argmax())
+    best_score = float(others[best])
+    changed = _penalised(logits[seen_ids].astype(np.float64), options, seen_counts)
+    if len(forbidden):
+        changed[np.isin(seen_ids, forbidden)] = -np.inf
+    best_changed = float(changed.max()) if len(changed) else -math.inf
+    if math.isnan(best_score) or math.isnan(best_changed) or not math.isfinite(max(best_score, best_changed)):
+        return None
+    if best_changed < best_score:
+        return best
+    changed_id = int(seen_ids[changed == best_changed].min())
+    return min(best, changed_id) if best_changed == best_score else changed_id
 
 
 def keep_candidates(scores: np.ndarray, best: float, options: SamplingOptions) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vortex.decode.drafter import AnswerSoFar, Proposal, bucket
+from vortex.decode.drafter import AnswerSoFar, Proposal, evidence_of
 from vortex.decode.suffix_automaton import ROOT, SuffixAutomaton
 
 LEAST_HISTORY_MATCH = 2
@@ -41,7 +41,7 @@ class SuffixPath:
         if not length:
             return None
         found = self._text.continuation(place, limit, ahead)
-        return Proposal(found, [bucket(length)] * len(found)) if found else None
+        return Proposal(found, [evidence_of(length)] * len(found)) if found else None
 
     def close(self) -> None:
         """Nothing is shared."""
@@ -86,7 +86,7 @@ class HistoryPath:
         if best.length < LEAST_HISTORY_MATCH:
             return None
         found = best.text.continuation(best.text.place(best.state), limit)
-        return Proposal(found, [bucket(best.length)] * len(found)) if found else None
+        return Proposal(found, [evidence_of(best.length)] * len(found)) if found else None
 
     def close(self) -> None:
         self._history.remember(self._text)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
-from vortex.engine.intake import ConstraintFactory, Intake, check_texts, wants_structure
+from vortex.engine.intake import ConstraintFactory, Intake, RestrictionFactory, check_texts, wants_structure
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
 from vortex.errors import UnknownModel
@@ -51,6 +51,7 @@ class LocalBackend:
     """A `vortex.protocols.ChatBackend`. Owns the model and closes it; make it, and close it, once.
 
     constrain: for requests with tools or a schema; without it they are refused. read_answer: None for plain text.
+    restrict: rules for answers without a schema.
     drain_s: how long `close` lets running answers finish.
     """
 
@@ -64,6 +65,7 @@ class LocalBackend:
         *,
         constrain: ConstraintFactory | None = None,
         read_answer: ReaderFactory | None = None,
+        restrict: RestrictionFactory | None = None,
     ) -> None:
         options = options or EngineOptions()
         vocab_size = min(model.vocab_size, tokenizer.vocab_size)
@@ -85,6 +87,7 @@ class LocalBackend:
             vocab_size=vocab_size,
             context_length=context_length,
             constrain=constrain,
+            restrict=restrict,
         )
         self._engine = Engine(model, options, vocab_size)
 

@@ -26,6 +26,9 @@ ConstraintFactory = Callable[[ChatRequest, int], TokenConstraint | None]
 """(request, most tokens of the answer) to what its tokens must obey, or None. Raises RequestError for what it cannot
 read, or where the limit is too small for any valid answer. Called before the first event, copied for every choice."""
 
+RestrictionFactory = Callable[[Sequence[int]], TokenConstraint | None]
+"""A prompt to rules that hold for its answer where the request brings none of its own."""
+
 MAX_TOP_LOGPROBS = 20
 DRAWN_SEED_BITS = 53  # exact in JSON numbers everywhere
 
@@ -59,6 +62,7 @@ class Intake:
         vocab_size: int,
         context_length: int | None,
         constrain: ConstraintFactory | None,
+        restrict: RestrictionFactory | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._chat_format = chat_format
@@ -66,6 +70,7 @@ class Intake:
         self._vocab_size = vocab_size
         self._context_length = context_length
         self._constrain = constrain
+        self._restrict = restrict
 
     def prepare(self, request: ChatRequest) -> Prepared:
         """Raises RequestError or ContextOverflow."""
@@ -79,6 +84,8 @@ class Intake:
                 param="min_tokens",
             )
         constraint = self._constrain(request, max_tokens) if self._constrain and wants_structure(request) else None
+        if constraint is None and self._restrict is not None:
+            constraint = self._restrict(prompt_ids)
         seed = request.sampling.seed
         drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
         return Prepared(request, prompt_ids, max_tokens, drawn, constraint)

@@ -84,7 +84,7 @@ class Gateway:
 
     async def serve(self, request: Request, reply: Reply) -> None:
         try:
-            if request.path.startswith("/v1/") and request.path != "/v1/models":
+            if _goes_on(request.path):
                 await self._forward(request, reply)
             else:
                 await self._own(request, reply)
@@ -157,6 +157,11 @@ class Gateway:
             "least_limit": max(1, round(self.settings.admission.max_in_flight * MIN_CONCURRENCY)),
             "policy": self.settings.decision,
         }
+
+
+def _goes_on(path: str) -> bool:
+    """Whether a path is the engine's: below /v1/, without a way out of it."""
+    return path.startswith("/v1/") and path != "/v1/models" and ".." not in path.split("/")
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from vortex.errors import Overloaded
-from vortex.gateway import intervene
+from vortex.gateway import endings, intervene
 from vortex.gateway.booking import Booking, Books
 from vortex.gateway.decision import Decision, Evidence, Mode, decide, threshold_in_force, wants_entropy
 from vortex.gateway.dispatch import Call, Dispatcher, EngineAway, Exchange
@@ -26,7 +26,6 @@ from vortex.gateway.http_client import UpstreamFailure
 from vortex.gateway.job import Job
 from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
-from vortex.gateway.sse import DONE, error_event
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
 from vortex.gateway.wire import EVENT_STREAM, JSON, KeepAlive, Reply, Request
 
@@ -65,14 +64,13 @@ class ChatService:
                 admission.leave()
         except Overloaded as error:
             job.booking.outcome = "shed"
-            wait = b"%d" % max(1, round(error.retry_after_s))
-            reply.error(429, str(error), "overloaded", [*job.label(), (b"retry-after", wait)])
+            endings.shed(job, error)
         except EngineAway as error:
             job.booking.outcome = "breaker_open"
-            self._say_away(job, error)
+            endings.engine_away(job, error)
         except UpstreamFailure as error:
             job.booking.outcome, job.booking.error = "failed", str(error)
-            self._say_failure(job, error)
+            endings.engine_failed(job, error)
         except asyncio.CancelledError:
             job.booking.outcome = "client_gone"
             raise
@@ -257,9 +255,8 @@ class ChatService:
         left = job.total_at - now
         head_s = min(self._times.first_token_timeout_s, left) if job.facts.stream else left
         self._books.sent(job.booking)
-        path = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
         content_type = JSON[1] if job.parsed is not None else request.headers.get(b"content-type", JSON[1])
-        call = Call(request.method.encode(), path, content_type, body, head_s, job.comfort)
+        call = Call(request.method.encode(), request.target, content_type, body, head_s, job.comfort)
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
         return exchange
@@ -275,26 +272,6 @@ class ChatService:
         else:
             exchange.succeed()
             job.booking.outcome = "ok" if exchange.response.status < 400 else "refused"
-
-    def _say_away(self, job: Job, error: EngineAway) -> None:
-        wait = b"%d" % max(1, round(error.retry_after_s + 0.5))
-        if job.reply.started:
-            _end_badly(job.reply, str(error), "engine_away")
-            return
-        headers = [*job.label(), (b"retry-after", wait), (b"x-should-retry", b"false")]
-        job.reply.error(503, str(error), "engine_away", headers)
-
-    def _say_failure(self, job: Job, error: UpstreamFailure) -> None:
-        if job.reply.started:
-            if not job.reply.ended:
-                _end_badly(job.reply, str(error), error.kind)
-            return
-        status = 504 if error.kind in {"stalled", "connect_timeout"} else 502
-        job.reply.error(status, f"the engine failed: {error}", f"engine_{error.kind}", job.label())
-
-
-def _end_badly(reply: Reply, message: str, code: str) -> None:
-    reply.end(error_event(message, code) + DONE)
 
 
 def _checked(body: bytes, booking: Booking) -> int:

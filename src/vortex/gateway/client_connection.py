@@ -133,12 +133,11 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, front = self._parser, self._front
-        path, _, query = self._url.partition(b"?")
-        text = path.decode("latin-1")
+        text = self._url.partition(b"?")[0].decode("latin-1")
         self._request = request = Request(
             method=parser.get_method().decode("latin-1"),
             path=unquote(text) if "%" in text else text,
-            query=query,
+            target=self._url,
             headers=self._headers,
             id=front.next_id(),
             arrived=time.monotonic(),

@@ -1,7 +1,7 @@
 """A labelled set made by procedure: arithmetic, logic, look-up and small talk whose answers can be checked by program.
 
 The same seed gives the same tasks. `difficulty` (0..1) is how much of a task has to be worked out; small talk has none.
-Does not do: judge style; a task is right when its last line or last number is.
+Does not do: judge style; a task is right when what is said last is.
 """
 
 from __future__ import annotations
@@ -32,15 +32,21 @@ class Task:
     prompt: str
     answer: str  # "": anything said is right
     difficulty: float
+    among: tuple[str, ...] = ()  # words that could be the answer
 
     def right(self, said: str) -> bool:
-        """Whether the answer is there: the last number for numbers, the word anywhere for words."""
+        """Whether what is said last is the answer: the last number, or the last of the words that could be it.
+
+        So an answer that repeats the question's names on its way is not right because it named them all.
+        """
         if not self.answer:
             return bool(said.strip())
         if NUMBER.fullmatch(self.answer):
             numbers = [text.replace(",", "") for text in NUMBER.findall(said)]
             return bool(numbers) and numbers[-1] == self.answer
-        return re.search(rf"\b{re.escape(self.answer)}\b", said, re.IGNORECASE) is not None
+        words = "|".join(re.escape(word) for word in (*self.among, self.answer))
+        named = re.findall(rf"\b(?:{words})\b", said, re.IGNORECASE)
+        return bool(named) and named[-1].lower() == self.answer.lower()
 
 
 def make_tasks(count: int, seed: int = 0) -> list[Task]:
@@ -76,12 +82,13 @@ def _order(draw: random.Random) -> Task:
     first = draw.random() < 0.5
     question = "oldest" if first else "youngest"
     text = f"{' '.join(facts)} Who is the {question}? Answer with the name."
-    return Task("logic", text, people[0] if first else people[-1], 0.5 + 0.1 * len(people))
+    return Task("logic", text, people[0] if first else people[-1], 0.5 + 0.1 * len(people), tuple(people))
 
 
 def _capital(draw: random.Random) -> Task:
     country = draw.choice(sorted(CAPITALS))
-    return Task("look-up", f"What is the capital of {country}? Answer with the city.", CAPITALS[country], 0.1)
+    question = f"What is the capital of {country}? Answer with the city."
+    return Task("look-up", question, CAPITALS[country], 0.1, tuple(CAPITALS.values()))
 
 
 def _talk(draw: random.Random) -> Task:

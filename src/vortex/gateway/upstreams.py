@@ -6,6 +6,7 @@ Least loaded first among those whose breaker lets requests through. Engines are 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from vortex.gateway.engine_connection import Header
 from vortex.gateway.http_client import HttpClient, UpstreamFailure
 from vortex.gateway.settings import GatewaySettings
 
+log = logging.getLogger("vortex.gateway")
 MODELS_TIMEOUT_S = 2.0
 MODELS_LIMIT_BYTES = 4 * 1024 * 1024
 
@@ -108,6 +110,15 @@ class Upstreams:
         return list(cards.values())
 
     async def _look_at(self, upstream: Upstream) -> bool:
+        before = upstream.reachable
+        await self._ask_models(upstream)
+        if upstream.reachable and not before:
+            log.info("%s at %s answers", upstream.name, upstream.url)
+        elif upstream.reachable is False and before is not False:
+            log.warning("%s at %s does not answer (%s)", upstream.name, upstream.url, upstream.last_error)
+        return upstream.reachable is True
+
+    async def _ask_models(self, upstream: Upstream) -> None:
         response = None
         try:
             async with asyncio.timeout(MODELS_TIMEOUT_S):
@@ -123,7 +134,6 @@ class Upstreams:
         finally:
             if response is not None:
                 response.close()
-        return upstream.reachable is True
 
     # --- life ---
 

@@ -29,8 +29,8 @@ class Request:
     """`keep_alive`: the connection may serve another. `chunked`: the client understands a body of unknown length."""
 
     method: str
-    path: str
-    query: bytes
+    path: str  # decoded, to tell what is asked for
+    target: bytes  # path and query as they came, to be handed on: decoding could put a line break into them
     headers: dict[bytes, bytes]
     id: str
     arrived: float  # seconds, time.monotonic

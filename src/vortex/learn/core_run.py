@@ -63,28 +63,42 @@ class CoreRun:
     dtype: str = "float32"
     start_from: CoreCheckpoint | None = None
     draw: bool = False
+    window: int = 0
+    store_folder: Path | None = None
+    keep_states: bool = True
 
 
 def train_core(
     run: CoreRun, *, say: Callable[[str], None] = lambda _: None, on_tick: Callable[[Tick], None] | None = None
 ) -> Progress:
     """Train, save the checkpoint and the curve. Raises VortexError."""
-    files = find_files(run.data)
-    store = open_store(run.out / "training" / "data", files, run.encoder, limit_bytes=run.limit_bytes)
-    say(
-        f"data: {len(files):,} files, {len(store.train.starts):,} documents, {len(store.train.tokens):,} tokens of "
-        f"{store.train.num_bytes / 1e6:.1f} MB; held out: {len(store.held_out.tokens):,} tokens"
-    )
     network = build_network(run)
     say(f"{run.arch}: {sum(p.numel() for p in network.parameters()):,} weights, on {run.device}")
-    training = _training(run, network, store, on_tick)
-    try:
-        progress = training.run()
-    finally:
-        if training.progress.curve:
-            save_curve(run.out, training.progress, recipe_of(run, store), draw=run.draw)
+    progress = run_network(run, network, say=say, on_tick=on_tick)
     save_result(run, network, progress)
     return progress
+
+
+def run_network(
+    run: CoreRun,
+    network: nn.Module,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    on_tick: Callable[[Tick], None] | None = None,
+) -> Progress:
+    """Train this network, and keep its curve; the weights are the network's own afterwards."""
+    folder = run.store_folder or run.out / "training" / "data"
+    store = open_store(folder, find_files(run.data), run.encoder, limit_bytes=run.limit_bytes)
+    say(
+        f"data: {len(store.train.starts):,} documents, {len(store.train.tokens):,} tokens of "
+        f"{store.train.num_bytes / 1e6:.1f} MB; held out: {len(store.held_out.tokens):,} tokens"
+    )
+    training = _training(run, network, store, on_tick)
+    try:
+        return training.run()
+    finally:
+        if training.progress.curve:
+            save_curve(run.out, training.progress, recipe_of(run, store.fingerprint), draw=run.draw)
 
 
 def build_network(run: CoreRun) -> nn.Module:
@@ -96,19 +110,19 @@ def build_network(run: CoreRun) -> nn.Module:
         )
     torch.manual_seed(run.options.seed)
     if run.arch == "transformer":
-        return BaselineTransformer(transformer_like(run.config, window=run.config.local_window))
+        return BaselineTransformer(transformer_like(run.config, window=run.window))
     network = CoreNetwork(run.config)
     if run.start_from is not None:
         network.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in run.start_from.weights.items()})
     return network
 
 
-def recipe_of(run: CoreRun, store: TokenStore) -> dict[str, Any]:
-    """What must be equal for a run to go on."""
+def recipe_of(run: CoreRun, data: str) -> dict[str, Any]:
+    """What must be equal for a run to go on. `data`: the fingerprint of its tokens."""
     options = dataclasses.asdict(run.options)
     for name in ("save_every", "save_every_s", "evaluate_every"):
         options.pop(name)
-    recipe = {"arch": run.arch, "config": run.config.to_json(), "options": options, "data": store.fingerprint}
+    recipe = {"arch": run.arch, "config": run.config.to_json(), "options": options, "window": run.window, "data": data}
     plain: dict[str, Any] = json.loads(json.dumps(recipe))
     return plain
 
@@ -138,8 +152,8 @@ def _training(run: CoreRun, network: nn.Module, store: TokenStore, on_tick: Call
         Batches(store.train, window=options.window, batch=options.batch, seed=options.seed),
         HeldOut(windows, run.bytes_of_id, device=run.device, batch=options.batch),
         options,
-        run.out / "training",
+        run.out / "training" if run.keep_states else None,
         device=run.device,
-        recipe=recipe_of(run, store),
+        recipe=recipe_of(run, store.fingerprint),
         on_tick=on_tick,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vortex.learn.training_state import Progress
 from vortex.records.atomic import atomic_write
+
+Points = Sequence[tuple[int, float]]
 
 
 def save_curve(folder: Path, progress: Progress, recipe: Mapping[str, Any], *, draw: bool) -> list[Path]:
@@ -21,6 +23,31 @@ def save_curve(folder: Path, progress: Progress, recipe: Mapping[str, Any], *, d
         written.append(folder / "curve.png")
         _draw(written[1], progress)
     return written
+
+
+def draw_distillation(path: Path, losses: Mapping[str, Points], held_out: Points) -> bool:
+    """Losses by stage over tokens, and the divergence from the teacher on held-out text. False without matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for name, points in losses.items():
+        if points:
+            axes.plot(*zip(*_smoothed(list(points)), strict=True), linewidth=1, label=f"{name}, training")
+    axes.plot(*zip(*held_out, strict=True), "o-", color="#c2662d", markersize=3, label="KL to the teacher, held out")
+    axes.set_yscale("log")
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("nats per token (align: relative error)")
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+    pyplot.close(figure)
+    return True
 
 
 def _draw(path: Path, progress: Progress) -> None:

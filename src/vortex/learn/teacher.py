@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Teacher:
         self.device = device
         self.tokenizer = HouseTokenizer(files)
         self.chat_format = TemplateChatFormat(self.tokenizer)
+        takes_cache = "cache" in inspect.signature(model.forward).parameters
+        self._cache_name = "cache" if takes_cache else "past_key_values"  # its older name
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def forward(self, token_ids_BT: torch.Tensor) -> TeacherOutput:
@@ -81,10 +84,10 @@ class Teacher:
         cache, written = None, []
         for _ in range(max_tokens):
             out = self.model(
-                ids_BT, attention_mask=mask_BT, position_ids=position_BT, past_key_values=cache, use_cache=True,
-                logits_to_keep=1,
+                ids_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=True, logits_to_keep=1,
+                **{self._cache_name: cache},
             )  # fmt: skip
-            cache = out.past_key_values
+            cache = getattr(out, self._cache_name)
             best = (out.logits[:, -1].float() / temperature).topk(top_k)
             chosen = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
             ids_BT = best.indices.gather(1, chosen)
@@ -119,12 +122,22 @@ def open_teacher(name: str, path: Path, *, device: torch.device, quant: str | No
     return Teacher(name, model.eval().to(device), files, device)
 
 
-def _four_bits(transformers: Any, device: torch.device) -> Any:
+def check_quant(name: str, quant: str | None, device: torch.device) -> None:
+    """Before anything is fetched: a repository's model in 4 bit. Raises MissingCapability."""
+    if quant == "4bit" and "/" in name and not Path(name).exists():
+        _need_four_bits(device)
+
+
+def _need_four_bits(device: torch.device) -> None:
     if device.type != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
         raise MissingCapability(
             "a teacher in 4 bit needs a GPU and bitsandbytes (pip install bitsandbytes); "
             "leave --teacher-quant out, or name a GGUF file that is 4 bit already"
         )
+
+
+def _four_bits(transformers: Any, device: torch.device) -> Any:
+    _need_four_bits(device)
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )

@@ -142,7 +142,7 @@ class Training:
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         weights = mtp_weights(share, self._mtp_heads(), options.mtp_weight)
-        with _explained_memory(step, options):
+        with explained_memory(step, options.batch, options.window):
             ids = torch.from_numpy(self._batches.batch(step)).to(self._device, non_blocking=True)
             with self._autocast():
                 output = self._trainable(ids[:, :-1], with_mtp=any(weights))
@@ -222,14 +222,14 @@ class Training:
 
 
 @contextlib.contextmanager
-def _explained_memory(step: int, options: TrainingOptions) -> Iterator[None]:
-    """Out of memory, in words."""
+def explained_memory(step: int, batch: int, window: int) -> Iterator[None]:
+    """Out of memory becomes TrainingStopped, with a smaller size that may fit."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
         if not isinstance(error, MemoryError) and "out of memory" not in text and "can't allocate" not in text:
             raise
-        tokens = max(options.window, options.batch * options.window // 2)
-        hint = f"--batch-tokens {tokens}" if options.batch > 1 else f"--window {options.window // 2}"
+        tokens = max(window, batch * window // 2)
+        hint = f"--batch-tokens {tokens}" if batch > 1 else f"--window {window // 2}"
         raise TrainingStopped(f"step {step} does not fit into memory; try {hint}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_EMBEDDER = "all-minilm-l6-v2"
@@ -142,4 +143,6 @@ _MINILM = WheelFolder(
 
 EMBEDDERS: Mapping[str, WheelFolder] = {_MINILM.name: _MINILM}
 """Models that make vectors of texts and answer nothing."""
+SHIPPED_CORE = "vortex-core"  # the small V-Blocks core that comes with the program
+SHIPPED: Mapping[str, Path] = {SHIPPED_CORE: Path(__file__).parent / "shipped_core"}
 CATALOGUE: Mapping[str, WheelModel] = {model.name: model for model in (_SMOLLM2, _GEMMA3)}

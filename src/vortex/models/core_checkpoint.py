@@ -27,6 +27,7 @@ from safetensors.numpy import load, save
 
 from vortex.errors import ModelFileError, ModelNotFound, StorageError
 from vortex.models.core_config import CoreConfig
+from vortex.models.core_int8 import packed, unpacked
 from vortex.models.core_layout import tensor_shapes
 from vortex.records.atomic import atomic_write, commit_rename
 
@@ -59,11 +60,13 @@ class CoreCheckpoint:
 def save_core(
     folder: Path, checkpoint: CoreCheckpoint, *, tokenizer_files: Path | None = None, dtype: str = "float32"
 ) -> None:
-    """Write the checkpoint, replacing one that is there. `dtype` float16 halves the file. Raises StorageError.
+    """Write the checkpoint, replacing one that is there. Raises StorageError.
 
-    tokenizer_files: a folder that is copied to tokenizer/.
+    `dtype`: float32, float16, or int8 (core_int8.py). tokenizer_files: a folder that is copied to tokenizer/.
     """
-    tensors = {name: np.ascontiguousarray(value, dtype) for name, value in sorted(checkpoint.weights.items())}
+    weights = dict(sorted(checkpoint.weights.items()))
+    tensors = packed(weights) if dtype == "int8" else {name: value.astype(dtype) for name, value in weights.items()}
+    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -118,8 +121,8 @@ def read_core(path: Path) -> CoreCheckpoint:
     if _digest(tensors) != metadata.get("xxh3"):
         raise ModelFileError(f"{path} fails its checksum: a byte has changed; restore it from a copy")
     config = CoreConfig.from_json(head["core"])
-    _check_shapes(path, config, tensors)
-    weights = {name: value.astype(np.float32, copy=False) for name, value in tensors.items()}
+    weights = unpacked(tensors)
+    _check_shapes(path, config, weights)
     where = path.parent if path.name == WEIGHTS else path
     return CoreCheckpoint(config, weights, head["tokenizer"], head["notes"], where)
 

@@ -25,10 +25,11 @@ class CoreConfig:
 
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
     The other `lava_*` fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
-    depth_gating: layers from `depth_min` on may be skipped, and a token takes at most `depth_max` layers (0: all);
-    `depth_target` is the share of gated layers that training aims at. compile_step: torch.compile of every layer,
-    compile_local_mixer_step: of the local mixers alone. ssm_path_dropout: share of training sequences for which LAVA
-    layers hear nothing of the delta rule; local_dropout: the same for local mixers.
+    depth_gating: layers from `gated_from` on have a gate. A token always takes the first `depth_min` layers and at most
+    `depth_max` in all (0: no limit); `depth_target` is the share of gated layers that training aims at.
+    compile_step: torch.compile of every layer, compile_local_mixer_step: of the local mixers alone.
+    ssm_path_dropout: share of training sequences for which LAVA layers hear nothing of the delta rule; local_dropout:
+    the same for local mixers.
     """
 
     vocab_size: int
@@ -62,6 +63,7 @@ class CoreConfig:
     lava_half_life: float = 256.0
     mtp_k: int = 0
     depth_gating: bool = False
+    gated_from: int = 1
     depth_min: int = 1
     depth_max: int = 0
     depth_hysteresis: float = 0.05
@@ -114,7 +116,7 @@ class CoreConfig:
         return layer % period == period - 1
 
     def is_gated(self, layer: int) -> bool:
-        return self.depth_gating and layer >= self.depth_min
+        return self.depth_gating and layer >= self.gated_from
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -152,7 +152,9 @@ class CoreLayerStep:
             for row in range(span.rows.start, span.rows.stop):
                 is_open = (is_open or scale[row] > half + band) and not scale[row] < half - band
                 opened[row] = is_open
-        kept = opened & (depth_R < self.config.depth_max) if self.config.depth_max else opened
+        kept = np.ones_like(opened) if self.index < self.config.depth_min else opened
+        if self.config.depth_max:
+            kept = kept & (depth_R < self.config.depth_max)
         return kept, scale, [opened[span.rows] for span in spans]
 
     def _blocks(

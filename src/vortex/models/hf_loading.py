@@ -23,6 +23,7 @@ from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from vortex.c3.attachment import Attachment
     from vortex.models.hf import HfModel
 
 INSTALL = "pip install 'vortex[hf]'"
@@ -47,28 +48,37 @@ def load_hf(source: Path, options: LoadOptions) -> LoadedHf:
 
     Raises MissingCapability, ModelNotFound, ModelFileError, UnsupportedModel, ConfigError, StorageError.
     """
+    folder = _folder(source, options)
+    model, attachment = open_transformers(folder, options)
+    from vortex.models.hf import HfModel
+
+    tokenizer = load_tokenizer(folder)
+    return LoadedHf(HfModel(model, attachment=attachment, context_limit=options.context_limit), tokenizer)
+
+
+def _folder(source: Path, options: LoadOptions) -> Path:
     require_transformers()
     if not source.exists():
         raise ModelNotFound(f"there is no model at {source}")
     _be_quiet()
-    folder = source
-    if source.is_file():
-        from vortex.models.hf_folder import folder_of_gguf
+    if not source.is_file():
+        return source
+    from vortex.models.hf_folder import folder_of_gguf
 
-        folder = folder_of_gguf(source, options.packed_root, fingerprint(source))
+    return folder_of_gguf(source, options.packed_root, fingerprint(source))
+
+
+def open_transformers(folder: Path, options: LoadOptions) -> tuple[Any, Attachment | None]:
+    """The library's model of a safetensors folder, resident, or paged under the options' budget."""
+    _be_quiet()
     if missing := missing_files(folder):
         raise ModelFileError(f"the folder {folder} is not a whole model: {', '.join(missing)} missing")
     config = _config_of(folder)
     device = _device(options.device, options.threads)
     dtype = _dtype(options.form, config, device)
-    tokenizer = load_tokenizer(folder)
-    from vortex.models.hf import HfModel
-
     if options.budget_bytes:
-        model, attachment = _load_paged(folder, config, dtype, device, options)
-    else:
-        model, attachment = _load_resident(folder, dtype).to(device), None
-    return LoadedHf(HfModel(model, attachment=attachment, context_limit=options.context_limit), tokenizer)
+        return _load_paged(folder, config, dtype, device, options)
+    return _load_resident(folder, dtype).to(device), None
 
 
 def _be_quiet() -> None:

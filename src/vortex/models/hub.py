@@ -1,12 +1,13 @@
 """From a model's name to files on this machine, fetched if they are not there.
 
-A name is one of the catalogue (`smollm2-135m`), a Hugging Face repository (`Qwen/Qwen3-8B`), the path of a GGUF file,
-or the path of a folder with config.json and *.safetensors. A model that is here is found without a network. Two
-processes that want the same model fetch it once.
+A name is one of the catalogue (`smollm2-135m`), the core that ships with the program (`vortex-core`), a Hugging Face
+repository (`Qwen/Qwen3-8B`), the path of a GGUF file, or the path of a folder with config.json and *.safetensors. A
+model that is here is found without a network. Two processes that want the same model fetch it once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import logging
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vortex.errors import DownloadError, ModelFileError, ModelNotFound
-from vortex.models.catalogue import ALIASES, CATALOGUE, EMBEDDERS, KnownModel, WheelModel
+from vortex.models.catalogue import ALIASES, CATALOGUE, EMBEDDERS, SHIPPED, KnownModel, WheelModel
 from vortex.models.model_cache import LocalModel, ModelCache, ModelKind, ResolvedModel
 from vortex.models.model_folder import missing_files
 from vortex.models.progress import Progress, ProgressSink, no_progress
@@ -40,6 +41,8 @@ def resolve(
     """The model's files. Raises ModelNotFound, DownloadError, ModelFileError or UnsupportedModel, one line each."""
     name = _canonical(name)
     cache = ModelCache()
+    if name in SHIPPED:
+        return dataclasses.replace(_local(name, SHIPPED[name], cache), name=name, origin="ships with vortex")
     path = Path(name).expanduser()
     if name not in catalogue and path.exists():
         return _local(name, path, cache)
@@ -122,7 +125,7 @@ def _looks_like_repository(name: str) -> bool:
 def _unknown(name: str, catalogue: Mapping[str, KnownModel], cache: ModelCache) -> str:
     if name.endswith(".gguf") or name.startswith((".", "/", "~")):
         return f"there is no file or folder {name}"
-    known = sorted({*catalogue, *(model.name for model in cache.list())})
+    known = sorted({*catalogue, *SHIPPED, *(model.name for model in cache.list())})
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}."
     return f"no model is called {name!r}; {hint} A repository (owner/name) or a path works too"

@@ -31,7 +31,7 @@ from vortex.tokenizer.files import TokenizerFiles
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 
 FINGERPRINT_BYTES = 1 << 20
-FORMS = ("auto", "int4", "int8", "bf16", "float32")
+FORMS = ("auto", "int4", "int8", "mxfp4", "bf16", "float32")
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
 PackProgress = Callable[[int, int], None]  # steps done, steps in all
 Pack = Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]

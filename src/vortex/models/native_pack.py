@@ -27,7 +27,13 @@ from vortex.models.formats import dense
 PACKED_TAG = "tiles16"
 LAYER_MATRICES = ("q", "k", "v", "attention_out", "gate", "up", "down")
 NUM_ATTENTION = 4  # of LAYER_MATRICES
-FORM_OF_FLOATS = {"auto": Format.Q8_0, "int8": Format.Q8_0, "int4": Format.Q4_1, "bf16": Format.BF16}
+FORM_OF_FLOATS = {
+    "auto": Format.Q8_0,
+    "int8": Format.Q8_0,
+    "int4": Format.Q4_1,
+    "mxfp4": Format.MXFP4,
+    "bf16": Format.BF16,
+}
 ROWS_AT_A_TIME = 4096
 Progress = Callable[[int, int], None]
 

@@ -238,7 +238,7 @@ class TorchCompute:
             out = attend_with_sinks(q_KGTW * config.query_scale, keys_KSW, values_KSW, mask, sinks_KR1)
         else:
             out = F.scaled_dot_product_attention(q_KGTW, keys_KSW, values_KSW, attn_mask=mask, scale=config.query_scale)
-        return out.view(config.num_heads, num_rows, -1).transpose(0, 1).reshape(num_rows, -1)
+        return out.reshape(config.num_heads, num_rows, -1).transpose(0, 1).reshape(num_rows, -1)
 
     def _mask(self, segment: Segment, first: int, window: int) -> torch.Tensor:
         """Additive float32 [G * T, S]: minus infinity for keys of the future and behind the window."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from gguf.constants import GGMLQuantizationType
+from gguf.quants import quantize
 
 from vortex.c3.folder import C3Writer
 from vortex.models.checkpoint import EXPERT_BIASES, Checkpoint, RawTensor, layer_names
@@ -34,6 +35,7 @@ ROWS_AT_ONCE = 8192  # a multiple of every block height that the converter uses
 FUSED = {"qkv": ("q", "k", "v"), "attention_out": ("attention_out",), "gate_up": ("gate", "up"), "down": ("down",)}
 ATTENTION = ("qkv", "attention_out")
 ROWS_TAG = "rows1"
+FLOATS = (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
 Progress = Callable[[int, int], None]
 
 
@@ -127,6 +129,8 @@ def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: 
         weight = torch.from_numpy(np.concatenate([dense(tensor) for tensor in tensors])).bfloat16()
         writer.add(f"{name}.0", "torch_bf16", tuple(weight.shape), weight.view(torch.uint8).numpy())
         return
+    if wanted.form == "mxfp4":
+        tensors = [_rounded_to_mxfp4(tensor) for tensor in tensors]
     if all(tensor.type == GGMLQuantizationType.MXFP4 for tensor in tensors):
         _add_mxfp4(writer, f"{name}.0", tensors)
         return
@@ -139,6 +143,14 @@ def _add_matrices(checkpoint: Checkpoint, writer: C3Writer, name: str, members: 
             runs.append([codes])
     for number, run in enumerate(runs):
         _add_part(writer, f"{name}.{number}", _joined(run), rows_only=wanted.rows)
+
+
+def _rounded_to_mxfp4(tensor: RawTensor) -> RawTensor:
+    """What is no float, or has no whole blocks, stays as it is."""
+    if tensor.type not in FLOATS or tensor.columns % GROUP:
+        return tensor
+    data = quantize(dense(tensor), GGMLQuantizationType.MXFP4)
+    return RawTensor(GGMLQuantizationType.MXFP4, tensor.rows, tensor.columns, data)
 
 
 def _add_mxfp4(writer: C3Writer, name: str, tensors: list[RawTensor]) -> None:

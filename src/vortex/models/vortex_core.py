@@ -8,6 +8,7 @@ length: the millionth token costs what the thousandth did. models/core_network.p
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from vortex.blocks.step_math import rms_norm, silu
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_layer import CoreLayerStep, LayerRecord, LayerRows, LayerSequence
 from vortex.models.core_weights import CoreWeights
+from vortex.models.sweep_clock import SweepClock
 from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
 
 PREFILL_CHUNK = 64
+ROW_SHARE = 0.5  # of a sweep of one row, what a further row takes until that is learned
 Layers = tuple[LayerSequence, ...]
 
 
@@ -88,6 +91,10 @@ class VortexCore:
         self._mtp_norms = [weights.vector(f"mtp.{index}.norm.weight") for index in range(config.mtp_k)]
         self._memory, self._memory_path = memory, memory_path
         self.last_committed: Layers = ()
+        entries = weights.source.entries.items()
+        self._num_weights = sum(int(np.prod(entry.shape)) for name, entry in entries if name[-1].isdigit())
+        self._weight_bytes = weights.weight_bytes
+        self._clock = SweepClock(ROW_SHARE)
 
     @property
     def vocab_size(self) -> int:
@@ -115,6 +122,7 @@ class VortexCore:
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
         assert spans, "a sweep needs a span"
+        started = time.perf_counter()
         states = [_core_state(span) for span in spans]
         rows, first = [], 0
         for span in spans:
@@ -133,7 +141,9 @@ class VortexCore:
             records.append(layer_records)
         for index, (state, span) in enumerate(zip(states, spans, strict=True)):
             state.swept(len(span.token_ids), tuple(s[index] for s in after), [r[index] for r in records])
-        return self._output(x, spans, rows)
+        output = self._output(x, spans, rows)
+        self._clock.observe(len(ids), time.perf_counter() - started)
+        return output
 
     def replay(self, before: Layers, records: Sequence[LayerRecord], num_tokens: int) -> Layers:
         """Every layer's state after the first `num_tokens` of a recorded span."""
@@ -145,9 +155,12 @@ class VortexCore:
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
         num_rows = sum(len(span.token_ids) for span in spans)
         state_bytes = sum(span.state.resident_bytes for span in spans)
-        weight_bytes = self.weights.weight_bytes
-        num_weights = sum(int(np.prod(e.shape)) for n, e in self.weights.source.entries.items() if n[-1].isdigit())
-        return SweepCost(self.weights.source.bytes_to_fetch, weight_bytes + state_bytes, 2 * num_rows * num_weights)
+        return SweepCost(
+            self.weights.source.bytes_to_fetch,
+            self._weight_bytes + state_bytes,
+            2 * num_rows * self._num_weights,
+            seconds=self._clock.seconds(num_rows),
+        )
 
     def counters(self) -> Mapping[str, float]:
         return self.weights.source.counters()

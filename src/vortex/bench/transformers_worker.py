@@ -1,0 +1,145 @@
+"""A transformers model paged by vortex.c3.attach, or by accelerate's disk offload, behind JSON lines (bench/peer.py).
+
+{"operation": "version"}                                                          -> {"version"}
+{"operation": "pack", "folder", "work", "budget_bytes"}                           -> {}
+{"operation": "load", "kind": "attach" | "accelerate", "folder", "work", "budget_bytes", "threads"}
+                                               -> {"digest", "resident_bytes", "fetch_bytes", "weight_bytes"}
+{"operation": "time", "forwards": n}                                              -> {"seconds": [seconds]}
+{"operation": "disk_rate"}                                                        -> {"disk"}   bytes per second
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # this folder's modules are not top-level ones
+
+import xxhash
+
+from vortex.c3.attachment import Attachment
+from vortex.c3.calibration import read_rate
+from vortex.c3.direct_file import DirectFile
+from vortex.c3.tile_reader import ReadShape
+from vortex.models.hf_loading import open_transformers
+from vortex.models.loading import LoadOptions
+
+PROMPT = (5, 6, 7)
+RATE_SAMPLE_BYTES = 256 << 20
+SMALL_BYTES = 64 << 20
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.attachment: Attachment | None = None
+
+    def version(self) -> dict[str, Any]:
+        import accelerate
+        import transformers
+
+        return {"version": f"transformers {transformers.__version__}, accelerate {accelerate.__version__}"}
+
+    def pack(self, folder: str, work: str, budget_bytes: int) -> dict[str, Any]:
+        _, attachment = open_transformers(Path(folder), _options(work, budget_bytes, 1))
+        assert attachment is not None, "a budget pages"
+        attachment.close()
+        return {}
+
+    def load(self, kind: str, folder: str, work: str, budget_bytes: int, threads: int) -> dict[str, Any]:
+        if kind == "attach":
+            self.model, self.attachment = open_transformers(Path(folder), _options(work, budget_bytes, threads))
+            assert self.attachment is not None, "a budget pages"
+            counters = self.attachment.counters()
+            sizes = {
+                "resident_bytes": counters["resident_bytes"],
+                "fetch_bytes": self.attachment.bytes_to_fetch,
+                "weight_bytes": self.attachment.weight_bytes,
+            }
+        else:
+            self.model = _by_accelerate(Path(folder), Path(work), budget_bytes, threads)
+            sizes = {}
+        return {"digest": self._digest(), **sizes}
+
+    def time(self, forwards: int) -> dict[str, Any]:
+        """Forwards of one token: every weight is used once by each."""
+        import torch
+
+        seconds = []
+        for _ in range(forwards):
+            started = time.perf_counter()
+            with torch.inference_mode():
+                self.model(torch.tensor([[5]]), use_cache=False)
+            seconds.append(time.perf_counter() - started)
+        return {"seconds": seconds}
+
+    def disk_rate(self) -> dict[str, Any]:
+        assert self.attachment is not None, "only ours knows its disk"
+        packed = self.attachment.weights.folder
+        disk = self.attachment.weights.pager.disk
+        with DirectFile(packed.weights_path) as file:
+            shape = disk.shape if disk else ReadShape()
+            if packed.num_bytes < SMALL_BYTES:
+                return {"disk": _whole_read_rate(file, packed.num_bytes)}
+            return {"disk": read_rate(file, 0, min(RATE_SAMPLE_BYTES, packed.num_bytes // 2), shape)}
+
+    def _digest(self) -> str:
+        import torch
+
+        with torch.inference_mode():
+            logits = self.model(torch.tensor([PROMPT]), use_cache=False).logits
+        return xxhash.xxh3_64_hexdigest(logits.float().numpy().tobytes())
+
+
+def _whole_read_rate(file: DirectFile, num_bytes: int) -> float:
+    """Of a file too small for many reads at once."""
+    memory = memoryview(mmap.mmap(-1, num_bytes))
+    started = time.perf_counter()
+    file.read_into(memory, 0)
+    return num_bytes / (time.perf_counter() - started)
+
+
+def _options(work: str, budget_bytes: int, threads: int) -> LoadOptions:
+    return LoadOptions(packed_root=Path(work), budget_bytes=budget_bytes, device="cpu", threads=threads)
+
+
+def _by_accelerate(folder: Path, work: Path, budget_bytes: int, threads: int) -> Any:
+    """The same folder with as many modules in memory as the budget takes and the others on disk."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(threads)
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype="auto",
+        device_map="auto",
+        max_memory={"cpu": budget_bytes},
+        offload_folder=work / "offloaded",
+        use_safetensors=True,
+        local_files_only=True,
+    ).eval()
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries print must not meet the answers
+    worker = Worker()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("operation"))(**request)
+        except Exception as error:  # every failure goes back to who asked
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""`vortex bootstrap` as a whole: a teacher, its text, three stages, a core that keeps the teacher's tokenizer.
+
+OUT/  config.json, model.safetensors, tokenizer/   the core
+      bootstrap.json                               the losses and the divergence from the teacher
+      data/                                        the teacher's answers, and all text as tokens
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vortex.errors import ConfigError
+from vortex.learn.batches import Batches, held_out_windows
+from vortex.learn.dialogues import teacher_prompts
+from vortex.learn.distillation import Distillation, DistillationCurve, DistillationOptions
+from vortex.learn.documents import find_files
+from vortex.learn.encoders import ChatEncoder
+from vortex.learn.student import copy_teacher, student_config
+from vortex.learn.teacher import Teacher
+from vortex.learn.teacher_text import answered, write_dialogues
+from vortex.learn.token_store import TokenStore, open_store
+from vortex.models.core_checkpoint import CoreCheckpoint, save_core
+from vortex.models.core_network import CoreNetwork, network_of, weights_of
+from vortex.records.atomic import atomic_write
+from vortex.tokenizer.files import TOKENIZER_FILE
+
+HELD_OUT_WINDOWS = 8
+ANSWERED_TOGETHER = {"cpu": 8, "cuda": 512}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """data: text to learn from beside the teacher's own answers to `max_prompts` questions (0: none).
+
+    reuse: take the answers that are there already. start_from: a core to go on with, instead of one made of the
+    teacher's weights. batch_tokens: of one step. minutes: ends by time, where it is not 0.
+    """
+
+    out: Path
+    steps: int
+    batch_tokens: int
+    minutes: float = 0.0
+    window: int = 256
+    max_prompts: int = 64
+    data: Sequence[Path] = ()
+    reuse: bool = False
+    start_from: CoreCheckpoint | None = None
+    dtype: str = "float16"
+    seed: int = 0
+    limit_bytes: int = 256 << 20
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The student in memory, for those who measure it, and what it took and keeps."""
+
+    student: CoreNetwork
+    curve: DistillationCurve
+    figures: dict[str, Any]
+
+
+def bootstrap(
+    run: Bootstrap,
+    teacher: Teacher,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[str, int, int, float], None] | None = None,
+) -> Made:
+    """Raises VortexError."""
+    student = make_student(run, teacher)
+    say(f"student: {student.num_parameters():,} weights, {student.config.num_layers} layers, on {teacher.device}")
+    encoder = encoder_of(teacher)
+    store = _store(run, teacher, encoder, say)
+    options = DistillationOptions(
+        steps=run.steps,
+        minutes=run.minutes,
+        window=run.window,
+        batch=max(1, run.batch_tokens // run.window),
+        evaluate_every=50 if run.minutes else max(1, run.steps // 20),
+        seed=run.seed,
+    )
+    distillation = Distillation(
+        teacher,
+        student,
+        lambda window, batch: Batches(store.train, window=window, batch=batch, seed=run.seed),
+        held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS),
+        options,
+        on_step=on_step,
+        on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
+        on_curve=lambda curve: _save_curve(run, curve, {"teacher": teacher.name}),
+    )
+    begun = time.monotonic()
+    curve = distillation.run()
+    figures = {
+        "steps": sum(map(len, curve.losses.values())),
+        "tokens": curve.tokens,
+        "seconds": round(time.monotonic() - begun, 1),
+        "first_kl_nats": round(curve.held_out[0][1], 4),
+        "last_kl_nats": round(curve.held_out[-1][1], 4),
+        **distillation.compare(),
+    }
+    _save(run, teacher, student, curve, figures)
+    return Made(student, curve, figures)
+
+
+def make_student(run: Bootstrap, teacher: Teacher) -> CoreNetwork:
+    """From the teacher's weights, or the core to go on with. Raises ConfigError where they do not belong together."""
+    torch.manual_seed(run.seed)
+    if run.start_from is None:
+        student = CoreNetwork(student_config(teacher.model))
+        copy_teacher(student, teacher.model)
+        return student
+    check_same_tokenizer(run.start_from, teacher)
+    student = network_of(run.start_from)
+    wanted = student_config(teacher.model)
+    if (student.config.width, student.config.num_layers) != (wanted.width, wanted.num_layers):
+        raise ConfigError(
+            f"the checkpoint has {student.config.num_layers} layers of {student.config.width}, {teacher.name} "
+            f"{wanted.num_layers} of {wanted.width}: hidden states cannot be aligned; leave --checkpoint out"
+        )
+    return student
+
+
+def check_same_tokenizer(checkpoint: CoreCheckpoint, teacher: Teacher) -> None:
+    """Distilling distributions needs one vocabulary. Raises ConfigError."""
+    folder = checkpoint.tokenizer_folder
+    theirs = hashlib.sha256(teacher.files.tokenizer_json).hexdigest()
+    file = folder / TOKENIZER_FILE if folder else None
+    ours = hashlib.sha256(file.read_bytes()).hexdigest() if file and file.exists() else None
+    if ours != theirs:
+        raise ConfigError(
+            f"the checkpoint's tokenizer is not that of {teacher.name}, and only one vocabulary can be distilled; "
+            "name the teacher it was made from, or leave --checkpoint out"
+        )
+
+
+def encoder_of(teacher: Teacher) -> ChatEncoder:
+    settings = teacher.tokenizer.settings
+    begin = [settings.bos_id] if settings.add_bos and settings.bos_id is not None else []
+    ends = sorted(teacher.tokenizer.end_ids)
+    end = [settings.eos_id] if settings.eos_id is not None else ends[:1]
+    digest = hashlib.sha256(teacher.files.tokenizer_json).hexdigest()[:16]
+    return ChatEncoder(f"teacher {digest}", teacher.tokenizer, teacher.chat_format, begin, end, end)
+
+
+def _store(run: Bootstrap, teacher: Teacher, encoder: ChatEncoder, say: Callable[[str], None]) -> TokenStore:
+    folder = run.out / "data"
+    paths = list(run.data)
+    if run.max_prompts:
+        answers = folder / "answers.jsonl"
+        if not (run.reuse and answers.exists()):
+            say(f"{teacher.name} answers {run.max_prompts} questions")
+            prompts = teacher_prompts(run.seed, run.max_prompts)
+            batch = ANSWERED_TOGETHER[teacher.device.type]
+            write_dialogues(answers, list(answered(teacher, prompts, batch=batch, seed=run.seed)))
+        paths.append(answers)
+    if not paths:
+        raise ConfigError("there is nothing to learn from: give --max-prompts or --data")
+    store = open_store(folder / "tokens", find_files(paths), encoder, limit_bytes=run.limit_bytes)
+    say(f"data: {len(store.train.tokens):,} tokens, {len(store.held_out.tokens):,} held out")
+    return store
+
+
+def _save(
+    run: Bootstrap, teacher: Teacher, student: CoreNetwork, curve: DistillationCurve, figures: dict[str, Any]
+) -> None:
+    folder = run.out / "data" / "tokenizer"
+    teacher.files.save(folder)
+    notes = {**run.notes, "teacher": teacher.name, **figures}
+    checkpoint = CoreCheckpoint(student.config, weights_of(student), "", notes)
+    save_core(run.out, checkpoint, tokenizer_files=folder, dtype=run.dtype)
+    _save_curve(run, curve, notes)
+
+
+def _save_curve(run: Bootstrap, curve: DistillationCurve, notes: dict[str, Any]) -> None:
+    with atomic_write(run.out / "bootstrap.json") as file:
+        values = {"losses": curve.losses, "held_out_kl_nats": curve.held_out, **notes}
+        file.write((json.dumps(values) + "\n").encode())

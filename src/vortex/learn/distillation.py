@@ -1,0 +1,215 @@
+"""The three stages that turn a Transformer into a core, in the order of RADLADS (arXiv 2505.03005).
+
+1. align: each layer alone gets the teacher's hidden state and learns to give the teacher's next one; mixers only.
+2. logits: the whole core learns the teacher's distribution (KL divergence, teacher to student), all weights.
+3. length: the same on rows four times as long.
+Shapes: B rows, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vortex.blocks.ragged import ALL_ROWS
+from vortex.errors import TrainingStopped
+from vortex.learn.batches import Batches
+from vortex.learn.network_evaluation import NetworkEvaluation
+from vortex.learn.schedule import Schedule, learning_rate_factor
+from vortex.learn.student import mixer_parameters
+from vortex.learn.teacher import Teacher
+from vortex.learn.training import explained_memory
+from vortex.models.core_network import CoreNetwork, Notes
+
+LONGER = 4
+LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at once
+SHARES = (("align", 0.4), ("logits", 0.5), ("length", 0.1))  # of all steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationOptions:
+    """steps: of all stages; minutes: instead, where it is not 0. window, batch: of the first two stages.
+
+    Rates are peaks; each stage has its own wave.
+    """
+
+    steps: int
+    minutes: float = 0.0
+    window: int
+    batch: int
+    align_rate: float = 2e-3
+    logits_rate: float = 5e-4
+    evaluate_every: int = 20
+    seed: int = 0
+
+    def stage_steps(self, share: float) -> int:
+        return max(1, round(self.steps * share))
+
+
+@dataclass(slots=True)
+class DistillationCurve:
+    """Points by stage: (tokens so far, loss). held_out: (tokens so far, KL in nats per token on text nobody learns)."""
+
+    losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    held_out: list[tuple[int, float]] = field(default_factory=list)
+    tokens: int = 0
+
+
+class Distillation:
+    """`make_batches(window, batch)` gives the data; `held_out`: id windows for the curve, [1 + T] each."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        student: CoreNetwork,
+        make_batches: Callable[[int, int], Batches],
+        held_out: list[np.ndarray],
+        options: DistillationOptions,
+        *,
+        on_step: Callable[[str, int, int, float], None] | None = None,
+        on_curve: Callable[[DistillationCurve], None] | None = None,
+        on_stage: Callable[[DistillationCurve], None] | None = None,
+    ) -> None:
+        self._teacher, self._student = teacher, student.to(teacher.device)
+        self._make_batches, self._held_out, self._options = make_batches, held_out, options
+        self._on_step, self._on_curve, self._on_stage = on_step, on_curve, on_stage
+        self.curve = DistillationCurve()
+
+    def run(self) -> DistillationCurve:
+        """All stages. Raises TrainingStopped where a loss is no number."""
+        options = self._options
+        self._evaluate()
+        for name, share in SHARES:
+            longer = LONGER if name == "length" else 1
+            window, batch = options.window * longer, max(1, options.batch // longer)
+            self._stage(name, share, self._make_batches(window, batch))
+            if self._on_stage:
+                self._on_stage(self.curve)
+        return self.curve
+
+    def _stage(self, name: str, share: float, batches: Batches) -> None:
+        options, device = self._options, self._teacher.device
+        steps, begun = options.stage_steps(share), time.monotonic()
+        seconds = 60 * options.minutes * share
+        aligns = name == "align"
+        parameters = mixer_parameters(self._student) if aligns else list(self._student.parameters())
+        peak = options.align_rate if aligns else options.logits_rate
+        optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
+        points = self.curve.losses.setdefault(name, [])
+        self._student.train()
+        done, step = 0.0, 0
+        while done < 1:
+            factor = learning_rate_factor(Schedule.COSINE, done, warmup=0.1)
+            optimizer.param_groups[0]["lr"] = peak * factor
+            ids = torch.from_numpy(batches.batch(step)[:, :-1]).to(device)
+            optimizer.zero_grad(set_to_none=True)
+            with explained_memory(step, *ids.shape):
+                loss = self._aligned(ids) if aligns else self._matched(ids)
+            norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.0))
+            if not math.isfinite(loss + norm):
+                raise TrainingStopped(
+                    f"the loss at step {step} of stage {name} is no number; lower the rate and try again"
+                )
+            optimizer.step()
+            self.curve.tokens += ids.numel()
+            points.append((self.curve.tokens, loss))
+            if self._on_step:
+                self._on_step(name, step + 1, steps, loss)
+            step += 1
+            done = (time.monotonic() - begun) / seconds if seconds else step / steps
+            if step % options.evaluate_every == 0 or done >= 1:
+                self._evaluate()
+
+    def _aligned(self, ids_BT: torch.Tensor) -> float:
+        """Backward layer by layer, so that only one layer's activations are in memory; the mean over layers."""
+        target = self._teacher.forward(ids_BT).hidden
+        total, notes = 0.0, Notes()
+        for at, layer in enumerate(self._student.layers):
+            before, after = target[at].float(), target[at + 1].float()
+            with _autocast(ids_BT.device):
+                found, _ = layer(before, layer.new_state(len(ids_BT)), ALL_ROWS, notes, exact=True)
+            loss = (found.float() - after).square().mean() / (after - before).square().mean()
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total / len(self._student.layers)
+
+    def _matched(self, ids_BT: torch.Tensor) -> float:
+        """A few rows at a time, so that the logits of all do not have to fit into memory together."""
+        rows = max(1, LOGITS_TOGETHER // (ids_BT.shape[1] * self._student.config.vocab_size))
+        total = 0.0
+        for part in ids_BT.split(rows):
+            wanted = self._teacher.forward(part).logits_BTV
+            with _autocast(part.device):
+                found = self._student(part, with_mtp=False).logits
+            loss = divergence(wanted, found) * (len(part) / len(ids_BT))
+            torch.autograd.backward(loss)
+            total += float(loss.detach())
+        return total
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _evaluate(self) -> None:
+        self._student.eval()
+        nats, count = 0.0, 0
+        for window in self._held_out:
+            ids = torch.from_numpy(window[None, :-1]).to(self._teacher.device)
+            with _autocast(ids.device):
+                found = self._student(ids, with_mtp=False).logits
+            nats += float(divergence(self._teacher.forward(ids).logits_BTV, found)) * ids.numel()
+            count += ids.numel()
+        self.curve.held_out.append((self.curve.tokens, nats / max(1, count)))
+        self._student.train()
+        if self._on_curve:
+            self._on_curve(self.curve)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def compare(self) -> dict[str, float]:
+        """Perplexity of teacher and student on the held-out windows, and how often their likeliest tokens agree."""
+        self._student.eval()
+        nats, agreed, count = [0.0, 0.0], 0, 0
+        for window in self._held_out:
+            ids = torch.from_numpy(window[None]).to(self._teacher.device)
+            with _autocast(ids.device):
+                found = self._student(ids[:, :-1], with_mtp=False).logits[0].float()
+            wanted = self._teacher.forward(ids[:, :-1]).logits_BTV[0].float()
+            for at, logits in enumerate((found, wanted)):
+                nats[at] += float(F.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+            agreed += int((found.argmax(-1) == wanted.argmax(-1)).sum())
+            count += ids.shape[1] - 1
+        tests = self._tests()
+        ours, theirs = (math.exp(total / max(1, count)) for total in nats)
+        return {
+            "perplexity": round(ours, 3),
+            "teacher_perplexity": round(theirs, 3),
+            "top1_agreement": round(agreed / max(1, count), 4),
+            **{f"student_{name}": value for name, value in tests[0].items()},
+            **{f"teacher_{name}": value for name, value in tests[1].items()},
+        }
+
+    def _tests(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Cloze and last words of student and teacher."""
+
+        def student(ids: torch.Tensor) -> torch.Tensor:
+            with _autocast(ids.device):
+                return self._student(ids, with_mtp=False).logits
+
+        tokenizer, device = self._teacher.tokenizer, self._teacher.device
+        ours = NetworkEvaluation(student, tokenizer, device).figures()
+        return ours, NetworkEvaluation(lambda ids: self._teacher.forward(ids).logits_BTV, tokenizer, device).figures()
+
+
+def divergence(wanted_BTV: torch.Tensor, found_BTV: torch.Tensor) -> torch.Tensor:
+    """KL(teacher || student), the mean over positions, in nats."""
+    wanted = wanted_BTV.float().log_softmax(-1).flatten(0, 1)
+    found = found_BTV.float().log_softmax(-1).flatten(0, 1)
+    return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
+
+
+def _autocast(device: torch.device) -> Any:
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

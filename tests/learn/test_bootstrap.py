@@ -1,0 +1,110 @@
+"""A tiny random Llama becomes a core: what is kept, what is learnt, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from vortex.errors import ConfigError, MissingCapability, UnsupportedModel
+from vortex.learn.bootstrap import Bootstrap, bootstrap, make_student
+from vortex.learn.student import student_config
+from vortex.learn.teacher import Teacher, check_quant
+from vortex.models.core_checkpoint import CoreCheckpoint, read_core, save_core
+from vortex.models.core_config import CoreConfig
+from vortex.models.core_network import CoreNetwork, weights_of
+from vortex.tokenizer.files import TokenizerFiles, TokenizerSettings
+
+pytestmark = pytest.mark.long  # transformers alone takes seconds to import
+
+
+def byte_level_files() -> TokenizerFiles:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {letter: index for index, letter in enumerate(letters)} | {"<|end|>": 256}
+    tokenizer = Tokenizer(models.BPE(vocab, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|end|>"])
+    settings = TokenizerSettings(eos_id=256, end_ids=(256,))
+    return TokenizerFiles(tokenizer.to_str().encode(), settings)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, tie_word_embeddings=True, initializer_range=0.3,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    model.requires_grad_(False)
+    return Teacher("tiny", model, byte_level_files(), torch.device("cpu"))
+
+
+def test_the_hidden_states_are_those_between_the_layers(teacher: Teacher) -> None:
+    found = teacher.forward(torch.tensor([[1, 2, 3, 4]]))
+    assert len(found.hidden) == 3
+    logits = teacher.model.lm_head(teacher.model.model.norm(found.hidden[-1]))
+    assert torch.allclose(logits, found.logits_BTV, atol=1e-5)
+
+
+def test_an_answer_does_not_depend_on_the_batch(teacher: Teacher) -> None:
+    prompts = [[5, 6, 7, 8, 9], [40, 41], [100, 3, 100]]
+    together = teacher.write(prompts, 6, seed=0, top_k=1)
+    alone = [teacher.write([prompt], 6, seed=0, top_k=1)[0] for prompt in prompts]
+    assert together == alone
+    assert all(len(row) == 6 or row for row in together)
+
+
+def test_a_student_keeps_what_it_shares_with_its_teacher(teacher: Teacher, tmp_path) -> None:
+    student = make_student(Bootstrap(out=tmp_path, steps=1, batch_tokens=32), teacher)
+    layer, theirs = student.layers[1], teacher.model.model.layers[1]
+    assert torch.equal(student.embedding.weight, teacher.model.get_input_embeddings().weight)
+    assert torch.equal(layer.mlp.out_proj.weight, theirs.mlp.down_proj.weight)
+    assert torch.equal(layer.mlp_norm.weight, theirs.post_attention_layernorm.weight)
+    keys = layer.delta.in_proj.weight[32:64].view(4, 8, 32)
+    assert torch.equal(keys[0], keys[1]), "grouped heads are repeated"
+    assert torch.equal(keys[::2].flatten(0, 1), theirs.self_attn.k_proj.weight)
+
+
+def test_the_divergence_falls_and_the_result_goes_on(teacher: Teacher, tmp_path, text_folder) -> None:
+    run = Bootstrap(
+        out=tmp_path / "core", steps=40, batch_tokens=96, window=24, max_prompts=0, data=[text_folder], dtype="float32"
+    )
+    made = bootstrap(run, teacher)
+    first, last = made.curve.held_out[0][1], made.curve.held_out[-1][1]
+    assert last < 0.85 * first
+    assert made.figures["last_kl_nats"] == pytest.approx(last, abs=1e-3)
+    assert {"student_cloze", "teacher_cloze", "student_last_word"} <= set(made.figures)
+    assert list(made.curve.losses) == ["align", "logits", "length"]
+    assert json.loads((tmp_path / "core" / "bootstrap.json").read_text())["teacher"] == "tiny"
+    kept = read_core(tmp_path / "core")
+    assert kept.notes["teacher"] == "tiny"
+    again = bootstrap(dataclasses.replace(run, start_from=kept, steps=2), teacher)
+    assert again.curve.held_out[0][1] == pytest.approx(last, rel=1e-3), "it begins where the first run ended"
+
+
+def test_a_core_with_another_tokenizer_is_refused(teacher: Teacher, tmp_path) -> None:
+    network = CoreNetwork(CoreConfig(vocab_size=257, width=32, num_layers=2))
+    save_core(tmp_path / "own", CoreCheckpoint(network.config, weights_of(network), "bytes"))
+    run = Bootstrap(out=tmp_path / "x", steps=1, batch_tokens=32, start_from=read_core(tmp_path / "own"))
+    with pytest.raises(ConfigError, match="tokenizer is not that of tiny"):
+        make_student(run, teacher)
+
+
+def test_a_teacher_of_another_shape_is_refused() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    with pytest.raises(UnsupportedModel, match="cannot be made of a gpt2 model"):
+        student_config(GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20)))
+
+
+def test_four_bits_want_a_gpu_before_anything_is_fetched() -> None:
+    with pytest.raises(MissingCapability, match="needs a GPU and bitsandbytes"):
+        check_quant("Qwen/Qwen3-8B", "4bit", torch.device("cpu"))
+    check_quant("smollm2-135m", "4bit", torch.device("cpu"))
