@@ -56,7 +56,7 @@ class TokenizerMeasurement:
 
     documents: Documents
     vocab_sizes: Sequence[int] = (8192, 32768)
-    parse: str = "fewest"
+    parse: str = "unigram"
     quality_minutes: float = 5.0
     timed_training: bool = True
     doubling_bytes: int = 500_000

@@ -14,6 +14,7 @@ import typer
 from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
 
 STOP_TIMEOUT_S = 30
+ONE_BY_ONE = "bad.enabled=false"  # how many tokens a sweep gives depends on the text, and would hide what HTTP adds
 
 
 def serve(
@@ -31,7 +32,8 @@ def serve(
 ) -> None:
     """Measure the server beside the bare engine: first token, speed, what HTTP adds.
 
-    `--backend fake` shows the overhead alone: a scripted model costs nothing itself.
+    Tokens come one a sweep (bad.enabled is off unless --set says otherwise), so that answers are alike. `--backend
+    fake` shows the overhead alone: a scripted model costs nothing itself.
     """
     import asyncio
 
@@ -39,7 +41,7 @@ def serve(
     from vortex.bench.serve import STREAMS, ServeMeasurement
     from vortex.cli.bench import present
 
-    told = {"--profile": [profile], "--model": [model], "--backend": [backend], "--set": set_ or ()}
+    told = {"--profile": [profile], "--model": [model], "--backend": [backend], "--set": [ONE_BY_ONE, *(set_ or ())]}
     flags = [part for flag, values in told.items() for value in values if value for part in (flag, value)]
     with engine_process(flags) as address, asyncio.Runner() as runner:
         measurement = ServeMeasurement(address, runner, new_tokens, runs, short_runs, streams or STREAMS)

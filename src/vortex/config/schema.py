@@ -146,7 +146,7 @@ class VortexTokSettings(Section):
 
     vocab_size: int = Field(default=16384, ge=327, le=1 << 20, description="All ids: bytes, pieces, special tokens.")
     parse: Literal["fewest", "unigram", "greedy"] = Field(
-        default="fewest", description="How text is cut: the fewest codes, the likeliest ones, or the longest first."
+        default="unigram", description="How text is cut: the fewest codes, the likeliest ones, or the longest first."
     )
 
 

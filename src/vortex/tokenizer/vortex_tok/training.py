@@ -32,7 +32,7 @@ class TrainingSettings:
     """vocab_size: all ids, single bytes and special tokens included. min_uses: no learnt code is rarer in training."""
 
     vocab_size: int = 16384
-    parse: Parse = Parse.FEWEST
+    parse: Parse = Parse.UNIGRAM
     min_uses: int = 8
     specials: tuple[str, ...] = DEFAULT_SPECIALS
 
