@@ -210,13 +210,13 @@ def _counts(answer: Answer) -> dict[str, int]:
 
 
 def _histogram(tallies: Mapping[Cell, Tally]) -> Curves:
-    """Of a kind's sweeps with a draft, the share in which the guess at each place stood."""
+    """Of a kind's sweeps with a draft, the share in which the guess at each place stood; at the lowest penalty."""
     lines = {}
     for cell, tally in tallies.items():
-        if blocks := tally.counts["blocks"]:
+        if (blocks := tally.counts["blocks"]) and cell.penalty == min(other.penalty for other in tallies):
             places = range(1, HISTOGRAM_PLACES + 1)
             shares = [(place, tally.counts[f"accepted_at_{place}"] / blocks) for place in places]
-            lines[f"{cell.kind}, {cell.penalty:g}"] = shares
+            lines[cell.kind] = shares
     return Curves("place in the block", "share of drafts that stood so far", lines, y_is_linear=True)
 
 

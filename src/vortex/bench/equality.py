@@ -70,16 +70,16 @@ class EqualityMeasurement:
                 raise CheckFailed(f"{subject.name} ({weights}) does not give the same bits for any width of a block")
 
     def measure(self) -> Report:
-        truth = self._truth()
         ways = every_way(tuple(self.subjects)) if self.all_ways else covering_ways(tuple(self.subjects))
+        truth = self._truth(ways)
         rows, num_compared, different = [], 0, 0
         for number, way in enumerate(ways):
-            chosen = range(number % self.stride, len(self.prompts), self.stride)
-            answers, drafted = self._answers(way, [truth[way.sampling][index] for index in chosen], chosen)
+            chosen = self._chosen(number)
+            answers, drafted = self._answers(way, [truth[way.sampling, index] for index in chosen], chosen)
             wrong = [
                 index
                 for index, answer in zip(chosen, answers, strict=True)
-                if answer.token_ids != truth[way.sampling][index].token_ids
+                if answer.token_ids != truth[way.sampling, index].token_ids
             ]
             num_compared += len(answers)
             different += len(wrong)
@@ -87,7 +87,7 @@ class EqualityMeasurement:
             self.progress(f"{number + 1} of {len(ways)} ways, {different} differences")
         figures = {
             "model": self.subjects["resident"].name,
-            "prompts": len(self.prompts),
+            "prompts": len({index for _, index in truth}),
             "new_tokens": self.new_tokens,
             "cells": len(ways),
             "cells_of_the_product": len(every_way(tuple(self.subjects))),
@@ -97,12 +97,19 @@ class EqualityMeasurement:
         columns = ["sampling", "drafter", "width", "weights", "streams", "answers", "tokens/sweep", "different"]
         return Report("equality", f"{different} differences in {num_compared} answers", columns, rows, figures)
 
-    def _truth(self) -> dict[str, list[Answer]]:
-        subject, truth = self.subjects["resident"], {}
+    def _chosen(self, number: int) -> range:
+        """Prompts of a way."""
+        return range(number % self.stride, len(self.prompts), self.stride)
+
+    def _truth(self, ways: Sequence[Way]) -> dict[tuple[str, int], Answer]:
+        """Plain answers that the ways are compared with, by sampling and prompt."""
+        subject = self.subjects["resident"]
+        wanted = dict.fromkeys((way.sampling, i) for number, way in enumerate(ways) for i in self._chosen(number))
+        truth = {}
         with Engine(subject, structured=StructuredDecoding(subject.tokenizer)) as plain:
-            for sampling in SAMPLINGS:
-                truth[sampling] = [plain.ask(self._request(subject, prompt, sampling)) for prompt in self.prompts]
-                self.progress(f"{len(self.prompts)} plain answers, {sampling}")
+            for sampling, index in wanted:
+                truth[sampling, index] = plain.ask(self._request(subject, self.prompts[index], sampling))
+                self.progress(f"{len(truth)} of {len(wanted)} plain answers")
         return truth
 
     def _answers(self, way: Way, known: Sequence[Answer], chosen: Sequence[int]) -> tuple[list[Answer], float]:

@@ -24,6 +24,7 @@ LATEST = Path("bench") / "latest.txt"
 PEERS = ("transformers", "llama.cpp")
 PAGED_SHARE = "80%"  # of the weights, where equality is compared and no budget is named
 ALL_WAYS_PROMPTS = 4
+NUM_COVERING_WAYS = 28  # at least: then no prompt is left out
 
 
 def register(group: typer.Typer) -> None:
@@ -116,8 +117,8 @@ def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequenc
 
 
 def _compare(loaded: LoadedSettings, per_kind: int, *, all_ways: bool) -> Report:
-    """Resident and paged. Every prompt of the set is used, each way takes `per_kind` of a kind; all ways together take
-    four prompts."""
+    """Resident and paged. Every prompt of the set is used; each way takes about `per_kind` of a kind; all ways of the
+    product take the same four prompts."""
     from vortex.bench.equality import EqualityMeasurement
     from vortex.bench.measurement import run_measurement
     from vortex.bench.task_prompts import spread, task_prompts
@@ -136,7 +137,7 @@ def _compare(loaded: LoadedSettings, per_kind: int, *, all_ways: bool) -> Report
         measurement = EqualityMeasurement(
             subjects={weights: _subject(each, loaded) for weights, each in opened.items()},
             prompts=spread(prompts, 1)[:ALL_WAYS_PROMPTS] if all_ways else prompts,
-            stride=1 if all_ways else -(-len(prompts) // (6 * per_kind)),
+            stride=1 if all_ways else min(36 // per_kind, NUM_COVERING_WAYS),
             all_ways=all_ways,
             progress=progress,
         )
@@ -170,8 +171,9 @@ def _peers(names: Sequence[str], python: str | None) -> list[Peer]:
 
 
 def _budget_mb(budget: str | None, loaded: LoadedSettings) -> int | None:
-    """Megabytes of a size, or of a share of the model's packed weights."""
+    """Megabytes of a size, or of a share of what a sweep reads of the model's weights."""
     from vortex.c3.sizes import parse_bytes
+    from vortex.c3.sources import units_of
     from vortex.cli.composition import load_options, resolve_model
     from vortex.errors import RequestError
     from vortex.models.loading import packed_folder
@@ -185,4 +187,6 @@ def _budget_mb(budget: str | None, loaded: LoadedSettings) -> int | None:
     except ValueError:
         raise RequestError(f"--budget {budget}: write a size like 2GB, or a share like 50%") from None
     resolved = resolve_model(loaded)
-    return max(round(share * packed_folder(resolved.path, load_options(resolved, loaded)).num_bytes / 10**6), 1)
+    units = units_of(packed_folder(resolved.path, load_options(resolved, loaded)).entries)
+    sweep_bytes = sum(entry.num_bytes for parts in units.values() for entry in parts)
+    return max(round(share * sweep_bytes / 10**6), 1)

@@ -21,6 +21,7 @@ from vortex.decode.draft_sources import Source, WatchedPath
 from vortex.decode.drafter import AnswerSoFar, Drafter, Proposal
 
 MARGIN = 1.1  # a block must promise this much more than plain decoding: of many guesses the luckiest estimate is bought
+HOPELESS = 0.8  # of the best rate, where looking further down the list ends
 LEAST_REACH = 0.02  # guesses less likely than this to be reached are not even priced
 MAX_HOPS = 4  # chains of how many drafters are put one behind the other
 DEFAULT_PRIOR = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -60,6 +61,8 @@ def choose_blocks(answers: Sequence[AnswerDrafts], limits: Sequence[int], price:
         rate = expected_tokens / price(num_guesses)
         if rate > best_rate:
             best_rate, bought = rate, widths
+        elif rate < HOPELESS * best_rate:
+            break  # what follows is less likely still
     return [guess.cut(width) for guess, width in zip(guesses, bought, strict=True)]
 
 
@@ -76,6 +79,7 @@ class BlockDecoding:
         self.acceptance = Acceptance([PRIORS.get(drafter.name, DEFAULT_PRIOR) for drafter in drafters] or [(0.0,)])
         self.counts = DraftCounts()
         self.draft_s = 0.0
+        self.least_reach = LEAST_REACH
 
     def begin(self, answer: AnswerSoFar) -> AnswerDrafts:
         """answer: prompt and first token. Costs some microseconds a token."""
@@ -88,6 +92,10 @@ class BlockDecoding:
     def choose_blocks(self, answers: Sequence[AnswerDrafts], limits: Sequence[int], price: Price) -> list[Guess]:
         started = time.perf_counter()
         guesses = choose_blocks(answers, limits, price)
+        if any(
+            guess.token_ids for guess in guesses
+        ):  # prices are known now: half a row's worth is the least to look at
+            self.least_reach = max(LEAST_REACH, 0.5 * (price(1) / price(0) - 1) * len(answers))
         self.draft_s += time.perf_counter() - started
         return guesses
 
@@ -114,7 +122,7 @@ class AnswerDrafts:
     def guess(self, limit: int) -> Guess:
         """The best chain the drafters give together: the likeliest next token's drafter leads until it ends."""
         guess = Guess()
-        probability_of, reach = self._acceptance.probability, 1.0
+        probability_of, reach, least_reach = self._acceptance.probability, 1.0, self._blocks.least_reach
         for hop in range(MAX_HOPS):
             lead = self._lead(guess.token_ids, limit - len(guess.token_ids), is_first=hop == 0)
             if lead is None:
@@ -122,7 +130,7 @@ class AnswerDrafts:
             source, proposal, surroundings = lead
             for token_id, evidence in zip(proposal.token_ids, proposal.evidence, strict=True):
                 reach *= probability_of(source, evidence, len(guess.token_ids), surroundings)
-                if reach < LEAST_REACH:
+                if reach < least_reach:
                     return guess
                 guess.token_ids.append(token_id)
                 guess.reach.append(reach)

@@ -76,7 +76,7 @@ class Boarding:
 
         def price(num_guesses: int) -> float:
             if num_guesses not in known:
-                guesses = [Span(first.state, [0] * num_guesses)] if num_guesses else []
+                guesses = [Span(first.state, range(num_guesses))] if num_guesses else []
                 known[num_guesses] = seconds_of(self._model.sweep_cost([*spans, *guesses]))
             self._plain_s = known.get(0)
             return known[num_guesses]

@@ -66,6 +66,7 @@ class Decoder:
     def __init__(self, config: DecoderConfig, compute: Compute) -> None:
         self.config = config
         self.compute = compute
+        self._weights_per_token = _weights_per_token(config)
         self.clock = SweepClock(PAGED_ROW_SHARE if compute.bytes_to_fetch else compute.row_share)
 
     @property
@@ -103,11 +104,10 @@ class Decoder:
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
         num_rows = sum(len(span.token_ids) for span in spans)
         cache_bytes = sum(span.state.resident_bytes for span in spans)
-        num_weights = self.config.num_layers * self._weights_per_layer() + self.vocab_size * self.config.width
         return SweepCost(
             bytes_to_fetch=self.compute.bytes_to_fetch,
             bytes_to_read=self.compute.weight_bytes + cache_bytes,
-            flops=2 * num_rows * num_weights,
+            flops=2 * num_rows * self._weights_per_token,
             seconds=self.clock.seconds(num_rows),
         )
 
@@ -117,11 +117,6 @@ class Decoder:
 
     def close(self) -> None:
         self.compute.close()
-
-    def _weights_per_layer(self) -> int:
-        config = self.config
-        attention = config.head_width * config.width * 2 * (config.num_heads + config.num_kv_heads)
-        return attention + 3 * config.width * config.ffn_width
 
     def _batch(self, spans: Sequence[Span]) -> Batch:
         assert spans, "a sweep needs a span"
@@ -142,6 +137,13 @@ class Decoder:
             positions.append(np.arange(state.length, state.length + num_rows, dtype=np.int64))
             first_row += num_rows
         return Batch(np.concatenate(token_ids), np.concatenate(positions), segments)
+
+
+def _weights_per_token(config: DecoderConfig) -> int:
+    """Weights that one row meets: attention, its experts or the one feed-forward, the head."""
+    attention = config.head_width * config.width * 2 * (config.num_heads + config.num_kv_heads)
+    ffn = 3 * config.width * config.ffn_width * max(config.experts_per_token, 1)
+    return config.num_layers * (attention + ffn) + config.vocab_size * config.width
 
 
 def _rows(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 KNOTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 LEVEL_STEP = 0.1
-SHAPE_STEP = 0.05
+SHAPE_STEP = 0.1
 OUTLIER = 1.6  # an observation this far from what was expected says that something else was going on
 
 
