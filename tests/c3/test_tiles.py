@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from vortex.c3.bf16_planes import CODE_BYTES, GROUP, HEADER, _native_decode, decode_e3, encode_planes
 from vortex.c3.calibration import disk_profile
-from vortex.c3.codecs import BF16, BF16_E3, CODECS, RAW, ZSTD, CodecError, _encoded, decode, encode
+from vortex.c3.codecs import BF16, BF16_E3, CODECS, RAW, ZSTD, CodecError, decode, encode, encoded
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.folder import INDEX, TILE_BYTES, C3Folder, C3Writer, aligned
 from vortex.c3.ring import Ring, anonymous_bytes
@@ -40,7 +40,7 @@ def bf16(count: int) -> np.ndarray:
 )
 def test_every_codec_gives_back_every_byte(tile: np.ndarray, codec: str) -> None:
     out = np.empty_like(tile)
-    decode(codec, memoryview(_encoded(codec, tile)), out)
+    decode(codec, memoryview(encoded(codec, tile)), out)
     np.testing.assert_array_equal(out, tile)
 
 
@@ -62,6 +62,7 @@ def test_exponents_everywhere_go_to_the_slower_codec() -> None:
 @pytest.mark.parametrize("name", dispatch.choices()[:-1])
 def test_the_native_decoder_is_its_numpy_twin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VORTEX_KERNELS", name)
+    dispatch.load()
     scaled = (RNG.standard_normal(640) * 2.0 ** RNG.integers(-3, 3, 640)).astype(np.float32)
     tile = (scaled.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
     stored = np.frombuffer(encode_planes(tile), np.uint8)

@@ -111,6 +111,7 @@ def test_too_little_memory_names_a_smaller_batch(small_run, tmp_path) -> None:
         training.run()
 
 
+@pytest.mark.long
 def test_the_baseline_trains_in_the_same_loop(small_run) -> None:
     progress = train_core(small_run(arch="transformer"))
     assert progress.curve[-1][1] < progress.curve[0][1]

@@ -13,7 +13,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "window": {"local_window": 5},
     "duty": {"lava_read_every": 3, "lava_write_every": 6, "lava_writes": 6},
-    "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 0.9},
+    "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 1.15},
     "untied": {"tie_embeddings": False, "mtp_k": 0, "lava_rank": "random"},
     "no_lava": {"lava_period": 0},
     "gated": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.03, "local_window": 4},

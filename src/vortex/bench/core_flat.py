@@ -82,7 +82,7 @@ def random_core(config: CoreConfig, seed: int = 0) -> VortexCore:
 
 
 class FlatMeasurement:
-    def __init__(self, *, lengths: tuple[int, ...] = LENGTHS, rounds: int = 60, config: CoreConfig = SHAPE) -> None:
+    def __init__(self, *, lengths: tuple[int, ...] = LENGTHS, rounds: int = 200, config: CoreConfig = SHAPE) -> None:
         self.lengths, self.rounds, self.config = lengths, rounds, config
 
     def check(self) -> None:
@@ -136,7 +136,9 @@ class FlatMeasurement:
         for rider in riders:
             milliseconds[rider.name][rider.length] = 1e3 * statistics.median(rider.seconds)
             state_bytes[rider.name][rider.length] = rider.state.resident_bytes
-        spread = max(abs(ms / milliseconds["core"][self.lengths[0]] - 1) for ms in milliseconds["core"].values())
+        cores = [rider for rider in riders if rider.name == "core"]
+        ratios = {rider.length: _paired_ratio(rider, cores[0]) for rider in cores}
+        spread = max(abs(ratio - 1) for ratio in ratios.values())
         same_bytes = len(set(state_bytes["core"].values())) == 1
         rows = [
             [name, *(f"{milliseconds[name][n]:.3f} ms, {state_bytes[name][n] / 1e6:.2f} MB" for n in self.lengths)]
@@ -151,11 +153,18 @@ class FlatMeasurement:
             figures={
                 "ms_per_token": milliseconds,
                 "state_bytes": state_bytes,
+                "core_ratio_to_shortest": ratios,
                 "core_spread": round(spread, 4),
                 "is_flat": spread <= FLAT and same_bytes,
             },
             curves=Curves("tokens before", "ms per token", {n: list(ms.items()) for n, ms in milliseconds.items()}),
         )
+
+
+def _paired_ratio(rider: _Rider, shortest: _Rider) -> float:
+    """The median over rounds of what this length took, to what the shortest took right before."""
+    pairs = zip(rider.seconds, shortest.seconds, strict=True)
+    return round(statistics.median(ours / theirs for ours, theirs in pairs), 4)
 
 
 def _one_token(model: LanguageModel, state: SequenceState) -> float:

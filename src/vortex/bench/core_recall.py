@@ -201,6 +201,8 @@ class RecallMeasurement:
 
     def check(self) -> None:
         """An untrained core knows nothing: the answers are not in the question."""
+        if self.kept is not None:
+            return  # it was checked where they were made
         variant = next(iter(self.task.variants))
         result = run_one(self.task, variant, 0, lambda _: None, **{**self.changes, "max_steps": 1, "device": "cpu"})
         best = max(result.accuracy[d] for d in self.task.test[:1])

@@ -30,7 +30,8 @@ HARDEST_SHARE = 0.6  # of the steps; the others go back to what was learnt befor
 class RecallRun:
     """make_batch gives sequences of a difficulty (pairs, or tokens). difficulties ascend; the next one joins in when
     the hardest one so far is recalled at 90%. tokens: about how many a step holds. anneal: share of the run in which
-    writes go from all to the configured number. ssm_path_dropout fades out over the last third.
+    writes go from all to the configured number. ssm_path_dropout fades out over the last third; drops_everywhere: in
+    layers without LAVA too.
     """
 
     name: str
@@ -44,6 +45,7 @@ class RecallRun:
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     ssm_path_dropout: float = 0.5
+    drops_everywhere: bool = False
     local_dropout: float = 0.0
     anneal: float = 0.4
     seed: int = 0
@@ -151,7 +153,7 @@ def _apply_schedule(
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate * factor
     fade = min(1.0, (1 - progress) * 3)
-    network.set_path_dropout(run.ssm_path_dropout * fade, run.local_dropout * fade)
+    network.set_path_dropout(run.ssm_path_dropout * fade, run.local_dropout * fade, everywhere=run.drops_everywhere)
     config = run.config
     left = max(0.0, 1 - progress / run.anneal) if run.anneal else 0.0
     _set_writes(network, round(config.lava_writes + (config.lava_write_every - config.lava_writes) * left))

@@ -70,7 +70,10 @@ def decode_e3(rest: np.ndarray, codes: np.ndarray, top: int, escapes: np.ndarray
 
 
 def _native_decode(rest: np.ndarray, codes: np.ndarray, top: int, escapes: np.ndarray, out: np.ndarray) -> int:
-    return int(dispatch.load().decode_bf16e3(rest, codes, top, escapes, out))
+    """On the calling thread, one of many; `dispatch.load` would set up the compute threads, so it is not asked."""
+    module = dispatch.native_module()
+    assert module is not None, "dispatch.usable() said so"
+    return int(module.decode_bf16e3(rest, codes, top, escapes, out))
 
 
 def _best_top(exponents: np.ndarray) -> int:

@@ -40,13 +40,14 @@ def encode(tile: np.ndarray, *, is_bf16: bool) -> tuple[str, bytes | np.ndarray]
         if len(planes) <= FAST_ENOUGH * len(tile):
             return BF16_E3, planes
     probe = tile[:PROBE_BYTES]
-    if len(tile) > 2 * PROBE_BYTES and len(_encoded(codec, probe)) > WORTHWHILE * len(probe):
+    if len(tile) > 2 * PROBE_BYTES and len(encoded(codec, probe)) > WORTHWHILE * len(probe):
         return RAW, tile
-    stored = _encoded(codec, tile)
+    stored = encoded(codec, tile)
     return (codec, stored) if len(stored) <= WORTHWHILE * len(tile) else (RAW, tile)
 
 
-def _encoded(codec: str, tile: np.ndarray) -> bytes:
+def encoded(codec: str, tile: np.ndarray) -> bytes:
+    """The tile in this codec, whether it pays or not."""
     if codec == BF16_E3:
         return encode_planes(tile)
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False)

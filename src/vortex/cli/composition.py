@@ -311,8 +311,11 @@ def _load_hf(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     from vortex.cli.terminal import notice
     from vortex.models.hf_loading import load_hf
     from vortex.tokenizer.chat_format import TemplateChatFormat
+    from vortex.types import Exactness
 
     found = load_hf(resolved.path, load_options(resolved, loaded))
+    if found.model.exactness is Exactness.DISTRIBUTION:
+        notice(f"{resolved.name}: an answer may depend, by rounding, on what else is being served")
     if attachment := found.model.attachment:
         notice(
             f"weights: {spell_bytes(int(attachment.counters()['resident_bytes']))} in memory, "

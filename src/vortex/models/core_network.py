@@ -75,7 +75,8 @@ class CoreLayer(nn.Module):
     def __init__(self, config: CoreConfig, index: int) -> None:
         super().__init__()
         self.index, self.config = index, config
-        self.ssm_path_dropout, self.local_dropout = config.ssm_path_dropout, config.local_dropout
+        self.local_dropout = config.local_dropout
+        self.ssm_path_dropout = config.ssm_path_dropout if config.has_lava(index) else 0.0
         width, epsilon = config.width, config.norm_epsilon
         self.local_norm = RMSNorm(width, epsilon)
         self.local = LocalMixer(width, config.local_conv, config.local_window, config.local_heads)
@@ -104,8 +105,8 @@ class CoreLayer(nn.Module):
         h = self.mixer_norm(x)
         y, surprise, delta = self.delta(h, state.delta, rows)
         lava = state.lava
+        y = self._dropped(y, self.ssm_path_dropout)
         if self.lava is not None:
-            y = self._dropped(y, self.ssm_path_dropout)
             read = self.lava(h, surprise, None if exact else state.lava, rows)
             lava = read.state
             notes.add_path(f"{name}.lava", read.y, x)
@@ -195,9 +196,12 @@ class CoreNetwork(nn.Module):
             {"params": gates, "lr": learning_rate * gate_factor, "weight_decay": 0.0},
         ]
 
-    def set_path_dropout(self, ssm: float, local: float) -> None:
+    def set_path_dropout(self, ssm: float, local: float, *, everywhere: bool = False) -> None:
+        """Shares of training sequences. `everywhere`: layers without LAVA lose the delta rule too, each for sequences
+        of its own choice, so that no earlier layer takes over what LAVA is to learn."""
         for layer in self.layers:
-            layer.ssm_path_dropout, layer.local_dropout = ssm, local
+            layer.ssm_path_dropout = ssm if everywhere or layer.lava is not None else 0.0
+            layer.local_dropout = local
 
     def _sweep(
         self, token_ids: torch.Tensor, state: CoreState | None, notes: Notes
