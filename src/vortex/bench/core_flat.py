@@ -104,7 +104,9 @@ class FlatMeasurement:
             transformer = random_transformer(self.config, Path(folder), self.lengths[-1] + 2)
             riders += self._transformer_riders(transformer)
             for round_number in range(self.rounds + 5):
-                for rider in riders:
+                for index, rider in enumerate(riders):
+                    if not index or riders[index - 1].model is not rider.model:
+                        _one_token(rider.model, rider.state)  # the other model's weights and keys leave the caches
                     seconds = _one_token(rider.model, rider.state)
                     if round_number >= 5:
                         rider.seconds.append(seconds)
