@@ -45,6 +45,7 @@ def test_windows_do_not_show_a_model_what_it_has_to_guess() -> None:
     assert parts[-1] == pytest.approx(whole)
 
 
+@pytest.mark.long
 def test_a_small_model_learns() -> None:
     stream = np.tile(np.arange(8, dtype=np.int32), 400)
     few, many = (SmallTransformer(replace(TINY, learning_rate=0.02)) for _ in range(2))

@@ -54,6 +54,7 @@ def trunk_and_slot(folder: C3Folder) -> tuple[int, int]:
     return trunk, max(size for unit, size in sizes.items() if expert_unit(unit))
 
 
+@pytest.mark.long  # the native core's own, in test_native_experts.py, is quick
 def test_every_budget_gives_the_same_bits(model: tuple[SafetensorsCheckpoint, C3Folder]) -> None:
     checkpoint, folder = model
     trunk, slot = trunk_and_slot(folder)

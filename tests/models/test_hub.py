@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from vortex.errors import DownloadError, ModelFileError, ModelNotFound, VortexError
+from vortex.models import hub
 from vortex.models.catalogue import CATALOGUE, WheelModel, WheelPart
 from vortex.models.hub import list_models, remove_model, resolve
 from vortex.models.model_cache import ModelCache, ModelKind, ResolvedModel
@@ -259,6 +260,7 @@ def test_files_and_folders_of_ones_own(home: Path, tmp_path: Path, monkeypatch: 
 
 def test_an_alias_is_said_once(home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub._say_alias.cache_clear()  # another test of this process may have used the alias
     for _ in range(2):
         with pytest.raises(VortexError, match="vortex pull Qwen/Qwen3-8B"):
             resolve("Qwen/Qwen2.5-8B-Instruct", allow_download=False)

@@ -48,7 +48,10 @@ def decoder(checkpoint: SafetensorsCheckpoint, source: WeightSource, *, int8_cac
     return Decoder(checkpoint.config, NativeCompute(checkpoint.config, source, int8_cache=int8_cache))
 
 
-@pytest.mark.parametrize("steps", [[40], [1] * 40, [17, 1, 1, 21]], ids=["prompt", "decoding", "mixed"])
+@pytest.mark.parametrize(
+    "steps",
+    [pytest.param([40], id="prompt"), pytest.param([1] * 40, id="decoding", marks=pytest.mark.long), [17, 1, 1, 21]],
+)
 def test_near_the_oracle(checkpoint: SafetensorsCheckpoint, tmp_path: Path, steps: list[int]) -> None:
     """Float weights, so that only the order of sums differs: sinks, windows and gates would show at once."""
     ours = decoder(checkpoint, ResidentSource(packed(checkpoint, tmp_path / "x.c3", "bf16")))
@@ -69,7 +72,7 @@ def as_bf16(weight: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
-@pytest.mark.parametrize("int8_cache", [False, True])
+@pytest.mark.parametrize("int8_cache", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_law_for_any_chunks_threads_and_instruction_set(
     checkpoint: SafetensorsCheckpoint, folder: C3Folder, int8_cache: bool
 ) -> None:
