@@ -77,7 +77,8 @@ class Worker:
         if lookup:
             if self.drafting is None:
                 draft_model = LlamaPromptLookupDecoding(num_pred_tokens=LOOKUP_TOKENS)
-                self.drafting = type(model)(**self.options, draft_model=draft_model)
+                # logits_all: else the library keeps scores of 512 places only, and fails behind them with a draft model
+                self.drafting = type(model)(**self.options, draft_model=draft_model, logits_all=True)
             model = self.drafting
         model.reset()
         tokens: list[int] = []
