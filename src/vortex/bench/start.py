@@ -1,7 +1,8 @@
 """`vortex bench start`: a new process from its start to its first word and its end, and the memory it took.
 
 Runs `vortex chat` as a user does, with the model already here. The clock starts before the interpreter does. Linux and
-macOS only: peak memory is what the system accounts for the ended process.
+macOS only: peak memory is what the system accounts for the ended process. Linux counts into it what the process that
+starts it held at that moment, so measure from a small one, as the command is.
 """
 
 from __future__ import annotations
