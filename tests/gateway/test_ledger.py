@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from tests.gateway.running import both, ledger_lines
+from vortex.backends.fake_engine import Script
 from vortex.errors import ConfigError
 from vortex.gateway.controller import ControllerState, Homeostat, Measurement
 from vortex.gateway.decision import Evidence, decide
@@ -89,7 +90,8 @@ async def test_live_traffic_replays(tmp_path: Path) -> None:
         "LKN_CONTROLLER": "on",
         "LKN_CONTROLLER_TICK_S": "0.02",
     }
-    async with both(**variables, LKN_TARGET_TTFT_MS="1") as (_, running):
+    slower_than_the_target = Script(first_token_ms=3)  # or a fast machine gives the controller nothing to do
+    async with both(slower_than_the_target, **variables, LKN_TARGET_TTFT_MS="1") as (_, running):
         for text in ("hello", "What is 3 * 4?", "Write a Python class", "thanks") * 10:
             await running.chat(text, stream=True)
     result = replay(path)
