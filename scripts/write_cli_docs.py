@@ -1,6 +1,6 @@
-"""Write docs/cli.md from the command line itself; with --check, only say whether it is up to date.
+"""Write docs/cli.md and docs/cli-bench.md from the command line itself; with --check, only say whether they are right.
 
-A test runs the check, so the page cannot fall behind.
+A test runs the check, so the pages cannot fall behind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from vortex.cli.app import app
 
-PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+DOCS = Path(__file__).parent.parent / "docs"
+MEASUREMENTS = "vortex bench"
 HEAD = """\
 # The command line
 
@@ -29,7 +30,13 @@ Written by `python scripts/write_cli_docs.py` from the commands themselves; do n
 Exit codes: 0 done; 1 a failure in general; 2 a setting, option or request that cannot be served as asked; 3 no such
 model; 4 a model file that cannot be used; 5 a download that did not work; 6 something is missing on this machine;
 70 a defect of the program; 130 stopped by Ctrl-C. An error is one line on stderr; `VORTEX_DEBUG=1` shows where it
-came from.
+came from. What `vortex bench` measures has [a page of its own](cli-bench.md).
+"""
+BENCH_HEAD = """\
+# `vortex bench`
+
+Written by `python scripts/write_cli_docs.py` from the commands themselves; do not edit by hand. The other commands:
+[cli.md](cli.md). How things are measured: [bench.md](bench.md).
 """
 
 
@@ -81,18 +88,24 @@ def table_row(name: str, base: Any, info: OptionInfo | ArgumentInfo, default: ob
     return f"| `{shown}` | {help_text} | {f'`{default}`' if is_worth_saying else ''} |"
 
 
-def page() -> str:
-    return HEAD + "\n" + "\n".join(section(path, function) for path, function in commands(app, "vortex"))
+def pages() -> dict[str, str]:
+    """The text of each page, by its file's name."""
+    sections = [(path, section(path, function)) for path, function in commands(app, "vortex")]
+    daily = [text for path, text in sections if not path.startswith(MEASUREMENTS)]
+    measurements = [text for path, text in sections if path.startswith(MEASUREMENTS)]
+    return {"cli.md": "\n".join([HEAD, *daily]), "cli-bench.md": "\n".join([BENCH_HEAD, *measurements])}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    if not arguments.check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != page():
-        sys.exit("docs/cli.md is behind the command line: python scripts/write_cli_docs.py")
+    for name, text in pages().items():
+        page = DOCS / name
+        if not arguments.check:
+            page.write_text(text, encoding="utf-8")
+        elif not page.is_file() or page.read_text(encoding="utf-8") != text:
+            sys.exit(f"docs/{name} is behind the command line: python scripts/write_cli_docs.py")
 
 
 if __name__ == "__main__":

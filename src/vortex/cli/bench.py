@@ -22,21 +22,14 @@ from vortex.cli import (
     bench_tokenizer,
 )
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption, PeerPythonOption, PlotOption, RunsOption, present
 
 if TYPE_CHECKING:
     from vortex.bench.fidelity import Reference
     from vortex.bench.peer import Peer
-    from vortex.bench.report import Report
     from vortex.cli.composition import OpenedModel
 
 PROMPT = "The history of the printing press begins "
-
-JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
-PeerPythonOption = Annotated[
-    str | None, typer.Option("--peer-python", help="Interpreter that has the peer; VORTEX_PEER_PYTHON sets it too.")
-]
-RunsOption = Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -248,25 +241,3 @@ def _peer(name: str | None, python: str | None) -> Peer | contextlib.nullcontext
 
 def _chosen(model: str | None, backend: str | None, budget: int | None) -> dict[str, object]:
     return {"model.name": model, "model.backend": backend, "runtime.cache_vram_budget_mb": budget}
-
-
-def present(report: Report, json_out: Path | None, plot: Path | None) -> None:
-    """Table, file, picture, and the JSON line last."""
-    from rich.table import Table
-
-    from vortex.bench.report import save_json, save_plot
-    from vortex.cli.terminal import output
-
-    first, *others = report.columns
-    table = Table(title=report.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column(first)
-    for column in others:
-        table.add_column(column, justify="right")
-    for row in report.rows:
-        table.add_row(*row)
-    output().print(table)
-    if json_out:
-        save_json(report, json_out)
-    if plot:
-        save_plot(report, plot)
-    typer.echo(report.as_json())

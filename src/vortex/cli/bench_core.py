@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
+
 if TYPE_CHECKING:
     from vortex.bench.core_recall import RecallTask
     from vortex.bench.measurement import Measurement
 
-JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
 RECALL_PARTS = ("mqar", "filler", "passkey")
 
 
@@ -45,7 +45,6 @@ def core(
       vortex bench core mqar --seed 0 --seconds 150
     """
     from vortex.bench.measurement import run_measurement
-    from vortex.cli.bench import present
     from vortex.errors import RequestError
 
     seeds = seed or [0, 1, 2]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vortex.cli.options import ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
 
 def core_quality(
@@ -32,15 +33,14 @@ def core_quality(
     ),
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
     corpus_mb: Annotated[int, typer.Option("--corpus-mb", min=1, help="Text of this machine, without --data.")] = 10,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
     profile: ProfileOption = None,
     set_: SetOption = None,
 ) -> None:
     """Bits per byte of a small core beside Transformers of equal weights, equal tokens, and of equal state bytes."""
     from vortex.bench.core_quality import CoreQualityMeasurement
     from vortex.bench.measurement import run_measurement
-    from vortex.cli.bench import present
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
     from vortex.learn.device import choose_device

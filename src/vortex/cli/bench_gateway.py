@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
 
 def gateway(
@@ -17,15 +18,14 @@ def gateway(
     seconds: Annotated[float, typer.Option(min=1, help="Length of each run.")] = 20.0,
     rate: Annotated[float, typer.Option(min=1, help="Requests per second to each.")] = 50.0,
     step: Annotated[bool, typer.Option("--step", help="The homeostat's step response instead (50 s).")] = False,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
 ) -> None:
     """What the gateway adds to a request, paired with going direct to the same fake engine."""
     from vortex.bench.gateway import GatewayMeasurement
     from vortex.bench.homeostat import HomeostatMeasurement
     from vortex.bench.measurement import run_measurement
     from vortex.bench.peer import peer_python as chosen_python
-    from vortex.cli.bench import present
     from vortex.errors import ConfigError
 
     if peer not in {None, "litellm"}:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption, present
 
 if TYPE_CHECKING:
     from vortex.bench.asking import Subject
@@ -53,7 +54,7 @@ def generate(
     all_ways: Annotated[
         bool, typer.Option("--all-ways", help="With --equality: the whole product, not a pairwise covering set.")
     ] = False,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
+    json_out: JsonOutOption = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw what was accepted into this PNG.")] = None,
     set_: SetOption = None,
 ) -> None:
@@ -68,7 +69,6 @@ def generate(
       vortex bench generate --peer transformers --peer llama.cpp --peer-python ~/peer/bin/python
     """
     from vortex.bench.blocks import save_latest
-    from vortex.cli.bench import present
     from vortex.cli.composition import settings_for
 
     loaded = settings_for(profile, set_, {"model.name": model})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
 
 def kernels(
@@ -20,13 +21,12 @@ def kernels(
     ] = False,
     context: Annotated[int, typer.Option(min=256, help="Tokens that --attention looks back on.")] = 8192,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")] = 5,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
 ) -> None:
     """Products with packed weights: milliseconds, share of the memory's rate, operations per second; torch beside."""
     from vortex.bench.kernels import KernelsMeasurement
     from vortex.bench.measurement import run_measurement
-    from vortex.cli.bench import present
     from vortex.errors import RequestError
     from vortex.kernels.formats import Format
 

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from vortex.cli.options import BudgetOption, ModelOption, SetOption
-
-JsonOutOption = Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")]
-PlotOption = Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")]
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
 
 def register(group: typer.Typer) -> None:
@@ -45,7 +43,6 @@ def c3(
     from vortex.bench.measurement import run_measurement
     from vortex.bench.paging import PagingMeasurement
     from vortex.c3.sizes import parse_bytes
-    from vortex.cli.bench import present
     from vortex.cli.composition import resolve_model, settings_for
 
     loaded = settings_for(None, set_, {"model.name": model})
@@ -70,7 +67,6 @@ def routes(
     """Hit rates of expert caches on routes of real runs, our policies beside LRU and the offline optimum."""
     from vortex.bench.measurement import run_measurement
     from vortex.bench.routes import RoutesMeasurement
-    from vortex.cli.bench import present
 
     present(run_measurement(RoutesMeasurement(budgets_mib=tuple(budget_mib or (3000,)))), json_out, plot)
 
@@ -90,7 +86,6 @@ def attach(
     from vortex.bench.attach import AttachMeasurement
     from vortex.bench.machine import usable_cores
     from vortex.bench.measurement import run_measurement
-    from vortex.cli.bench import present
 
     measurement = AttachMeasurement(
         budget_bytes=(budget or 500) * 10**6, folder=folder, runs=runs, threads=usable_cores(), with_peer=peer
@@ -110,7 +105,6 @@ def paged_linear(
     """A stack of linears twice the size of its budget, streamed: raw against lossless tiles."""
     from vortex.bench.measurement import run_measurement
     from vortex.bench.paged_linear import DTYPES, PagedLinearMeasurement, native_product
-    from vortex.cli.bench import present
     from vortex.errors import RequestError
 
     if dtype not in DTYPES:
@@ -136,6 +130,5 @@ def device_tier(
     """A random model on a GPU: resident against paged from memory and from disk. The same bits first."""
     from vortex.bench.device_tier import DeviceTierMeasurement
     from vortex.bench.measurement import run_measurement
-    from vortex.cli.bench import present
 
     present(run_measurement(DeviceTierMeasurement(device=device, layers=layers, width=width)), json_out, None)

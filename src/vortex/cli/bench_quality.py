@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
+
 
 def tokenizer_quality(
     *,
@@ -25,8 +27,8 @@ def tokenizer_quality(
     seed: Annotated[int, typer.Option("--seed", help="Of first weights and of the order of the text.")] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda, each with a model of its own size.")] = "cpu",
     prepare_only: Annotated[bool, typer.Option("--prepare-only", help="Train the tokenizers, no models.")] = False,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
 ) -> None:
     """Bits per byte of one small model on each tokenizer and each parse, at equal compute."""
     from dataclasses import replace
@@ -34,7 +36,6 @@ def tokenizer_quality(
     from vortex.bench.measurement import run_measurement
     from vortex.bench.tokenizer_corpora import from_folder, gather
     from vortex.bench.tokenizer_variants import DOCUMENTS_FILE, load_documents, prepare
-    from vortex.cli.bench import present
     from vortex.cli.terminal import notice
     from vortex.errors import RequestError
 

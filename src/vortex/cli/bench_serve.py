@@ -6,12 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
 STOP_TIMEOUT_S = 30
 ONE_BY_ONE = "bad.enabled=false"  # how many tokens a sweep gives depends on the text, and would hide what HTTP adds
@@ -26,8 +26,8 @@ def serve(
     streams: Annotated[list[int] | None, typer.Option(min=1, help="Streams at once. Repeatable; 1, 4, 16.")] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs at one stream; a quarter of them at more.")] = 24,
     short_runs: Annotated[int, typer.Option("--short-runs", min=1, help="Short answers, for the first token.")] = 60,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
     set_: SetOption = None,
 ) -> None:
     """Measure the server beside the bare engine: first token, speed, what HTTP adds.
@@ -39,7 +39,6 @@ def serve(
 
     from vortex.bench.measurement import run_measurement
     from vortex.bench.serve import STREAMS, ServeMeasurement
-    from vortex.cli.bench import present
 
     told = {"--profile": [profile], "--model": [model], "--backend": [backend], "--set": [ONE_BY_ONE, *(set_ or ())]}
     flags = [part for flag, values in told.items() for value in values if value for part in (flag, value)]

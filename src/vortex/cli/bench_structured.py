@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption, present
 
 
 def structured(
@@ -17,7 +17,7 @@ def structured(
     backend: BackendOption = None,
     answers: Annotated[int, typer.Option(min=0, help="Answers to a schema.")] = 500,
     calls: Annotated[int, typer.Option(min=0, help="Tool calls.")] = 200,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
+    json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
     """Ask for schemas and tool calls and check each answer: 20 schemas, temperature 1, half of them short of tokens."""
@@ -25,7 +25,6 @@ def structured(
 
     from vortex.bench.measurement import run_measurement
     from vortex.bench.structured import StructuredMeasurement
-    from vortex.cli.bench import present
     from vortex.cli.composition import open_backend, settings_for
 
     opened = open_backend(settings_for(profile, set_, {"model.name": model, "model.backend": backend}))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vortex.cli.options import ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
 
 def tokenizer(
@@ -23,15 +24,14 @@ def tokenizer(
     quality_minutes: Annotated[
         float, typer.Option("--quality-minutes", min=0, help="For all small models together; 0: none.")
     ] = 5.0,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw the figures into this PNG.")] = None,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
     set_: SetOption = None,
 ) -> None:
     """Vortex-Tok beside BPE, tiktoken and SuperBPE trained on the same documents: tokens, speed, bits per byte."""
     from vortex.bench.measurement import run_measurement
     from vortex.bench.tokenizer import TokenizerMeasurement
     from vortex.bench.tokenizer_corpora import from_folder, gather
-    from vortex.cli.bench import present
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
 

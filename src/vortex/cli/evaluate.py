@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vortex.cli.options import BudgetOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.presenting import JsonOutOption
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +28,7 @@ def evaluate(
     recall: Annotated[
         list[int] | None, typer.Option("--recall", min=32, help="A length to recall a key over. Repeatable.")
     ] = None,
-    json_out: Annotated[Path | None, typer.Option("--json-out", help="Also write the JSON line to this file.")] = None,
+    json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
     """What the model can do: perplexity, bits per byte, cloze, recall of a key, and its speed."""
