@@ -50,7 +50,8 @@ def test_a_model_whose_answers_depend_on_blocks_is_not_timed():
                     span.state._tail = (7,)
             return super().sweep(spans)
 
-    fickle = Subject("fickle", Fickle(HashModelOptions(looks_back=2, row_share=0.0)), ByteTokenizer(), ByteChatFormat())
+    model = Fickle(HashModelOptions(looks_back=2, row_share=0.0, delay_s=5e-4))  # or drafting would not be worth it
+    fickle = Subject("fickle", model, ByteTokenizer(), ByteChatFormat())
     with pytest.raises(CheckFailed, match="drafts changed the answer"):
         run_measurement(BlocksMeasurement(fickle, lambda: [SuffixDrafter()], SHORT, new_tokens=60))
 
@@ -64,3 +65,9 @@ def test_equality_covers_every_pair_of_values_and_finds_no_difference():
     report = run_measurement(EqualityMeasurement(held, SHORT[:2], new_tokens=80, stride=2))
     assert report.figures["differences"] == 0
     assert report.figures["answers_compared"] == len(ways)
+    halves = [
+        run_measurement(EqualityMeasurement(held, SHORT[:2], new_tokens=48, stride=2, part=(part, 2)))
+        for part in (1, 2)
+    ]
+    assert sum(half.figures["ways"] for half in halves) == len(ways)
+    assert {tuple(row[:5]) for half in halves for row in half.rows} == {tuple(map(str, way)) for way in ways}

@@ -54,13 +54,15 @@ class Way(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class EqualityMeasurement:
     """subjects: by the name of how their weights are held; `resident` is the truth. stride: each cell takes every so
-    manyth prompt, another one than the cell before it, so that all prompts are used."""
+    manyth prompt, another one than the cell before it, so that all prompts are used. part: which of how many parts of
+    the ways, counted from 1."""
 
     subjects: Mapping[str, Subject]
     prompts: Sequence[TaskPrompt]
     new_tokens: int = 64
     stride: int = 1
     all_ways: bool = False
+    part: tuple[int, int] = (1, 1)
     progress: Callable[[str], None] = lambda line: None
 
     def check(self) -> None:
@@ -70,41 +72,50 @@ class EqualityMeasurement:
                 raise CheckFailed(f"{subject.name} ({weights}) does not give the same bits for any width of a block")
 
     def measure(self) -> Report:
-        ways = every_way(tuple(self.subjects)) if self.all_ways else covering_ways(tuple(self.subjects))
-        truth = self._truth(ways)
-        rows, num_compared, different = [], 0, 0
-        for number, way in enumerate(ways):
+        every = every_way(tuple(self.subjects))
+        ways = dict(enumerate(every if self.all_ways else covering_ways(tuple(self.subjects))))
+        part, num_parts = self.part
+        mine = {number: way for number, way in ways.items() if number % num_parts == part - 1}
+        truth = self._truth(mine)
+        rows, num_answers, num_tokens, different = [], 0, 0, 0
+        for number, way in mine.items():
             chosen = self._chosen(number)
             answers, drafted = self._answers(way, [truth[way.sampling, index] for index in chosen], chosen)
-            wrong = [
-                index
+            wrong = sum(
+                answer.token_ids != truth[way.sampling, index].token_ids
                 for index, answer in zip(chosen, answers, strict=True)
-                if answer.token_ids != truth[way.sampling, index].token_ids
-            ]
-            num_compared += len(answers)
-            different += len(wrong)
-            rows.append([*map(str, way), str(len(answers)), f"{drafted:.2f}", str(len(wrong))])
-            self.progress(f"{number + 1} of {len(ways)} ways, {different} differences")
+            )
+            num_answers += len(answers)
+            num_tokens += sum(len(answer.token_ids) for answer in answers)
+            different += wrong
+            rows.append([*map(str, way), str(len(answers)), f"{drafted:.2f}", str(wrong)])
+            self.progress(f"{len(rows)} of {len(mine)} ways, {num_answers} answers, {different} differences")
         figures = {
             "model": self.subjects["resident"].name,
+            "part": f"{part}/{num_parts}",
             "prompts": len({index for _, index in truth}),
             "new_tokens": self.new_tokens,
-            "cells": len(ways),
-            "cells_of_the_product": len(every_way(tuple(self.subjects))),
-            "answers_compared": num_compared,
+            "ways": len(mine),
+            "ways_of_the_product": len(every),
+            "answers_compared": num_answers,
+            "tokens_compared": num_tokens,
             "differences": different,
         }
         columns = ["sampling", "drafter", "width", "weights", "streams", "answers", "tokens/sweep", "different"]
-        return Report("equality", f"{different} differences in {num_compared} answers", columns, rows, figures)
+        title = (
+            f"{figures['prompts']} prompts, {len(mine)} ways, {num_answers} answers, {num_tokens} tokens: "
+            f"{different} differences"
+        )
+        return Report("equality", title, columns, rows, figures)
 
     def _chosen(self, number: int) -> range:
         """Prompts of a way."""
         return range(number % self.stride, len(self.prompts), self.stride)
 
-    def _truth(self, ways: Sequence[Way]) -> dict[tuple[str, int], Answer]:
+    def _truth(self, ways: Mapping[int, Way]) -> dict[tuple[str, int], Answer]:
         """Plain answers that the ways are compared with, by sampling and prompt."""
         subject = self.subjects["resident"]
-        wanted = dict.fromkeys((way.sampling, i) for number, way in enumerate(ways) for i in self._chosen(number))
+        wanted = dict.fromkeys((way.sampling, i) for number, way in ways.items() for i in self._chosen(number))
         truth = {}
         with Engine(subject, structured=StructuredDecoding(subject.tokenizer)) as plain:
             for sampling, index in wanted:

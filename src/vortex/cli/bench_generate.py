@@ -25,6 +25,7 @@ LATEST = Path("bench") / "latest.txt"
 PEERS = ("transformers", "llama.cpp")
 PAGED_SHARE = "80%"  # of the weights, where equality is compared and no budget is named
 ALL_WAYS_PROMPTS = 4
+LINES_EVERY_S = 15  # of what has been done, where no terminal shows it
 NUM_COVERING_WAYS = 28  # at least: then no prompt is left out
 
 
@@ -54,6 +55,9 @@ def generate(
     all_ways: Annotated[
         bool, typer.Option("--all-ways", help="With --equality: the whole product, not a pairwise covering set.")
     ] = False,
+    part: Annotated[
+        str | None, typer.Option("--part", metavar="K/N", help="With --equality: part K of N of the ways, like 1/3.")
+    ] = None,
     json_out: JsonOutOption = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Also draw what was accepted into this PNG.")] = None,
     set_: SetOption = None,
@@ -76,7 +80,7 @@ def generate(
     loaded = settings_for(profile, set_, {"model.name": model, "runtime.cache_vram_budget_mb": budget_mb})
     weights = f"paged, budget {budget}" if budget else "resident"
     if equality:
-        report = _compare(loaded, prompts, all_ways=all_ways)
+        report = _compare(loaded, prompts, all_ways=all_ways, part=_part(part))
     else:
         with ExitStack() as stack:
             peers = [stack.enter_context(each) for each in _peers(peer or [], peer_python)]
@@ -96,7 +100,7 @@ def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequenc
 
     opened = open_model(loaded)
     model = opened.model
-    with working("measuring") as progress:
+    with working("measuring", LINES_EVERY_S) as progress:
         measurement = BlocksMeasurement(
             subject=_subject(opened, loaded),
             drafters=lambda: drafters_for(loaded, opened),
@@ -116,7 +120,7 @@ def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequenc
             model.close()
 
 
-def _compare(loaded: LoadedSettings, per_kind: int, *, all_ways: bool) -> Report:
+def _compare(loaded: LoadedSettings, per_kind: int, *, all_ways: bool, part: tuple[int, int]) -> Report:
     """Resident and paged. Every prompt of the set is used; each way takes about `per_kind` of a kind; all ways of the
     product take the same four prompts."""
     from vortex.bench.equality import EqualityMeasurement
@@ -133,15 +137,25 @@ def _compare(loaded: LoadedSettings, per_kind: int, *, all_ways: bool) -> Report
         "paged": open_model(paged),
     }
     prompts = task_prompts()
-    with working("comparing") as progress:
+    with working("comparing", LINES_EVERY_S) as progress:
         measurement = EqualityMeasurement(
             subjects={weights: _subject(each, loaded) for weights, each in opened.items()},
             prompts=spread(prompts, 1)[:ALL_WAYS_PROMPTS] if all_ways else prompts,
             stride=1 if all_ways else min(36 // per_kind, NUM_COVERING_WAYS),
             all_ways=all_ways,
+            part=part,
             progress=progress,
         )
         return run_measurement(measurement)
+
+
+def _part(text: str | None) -> tuple[int, int]:
+    from vortex.errors import RequestError
+
+    part, _, num_parts = (text or "1/1").partition("/")
+    if not (part.isdigit() and num_parts.isdigit() and 1 <= int(part) <= int(num_parts)):
+        raise RequestError(f"--part {text}: write a part and how many there are, like 1/3")
+    return int(part), int(num_parts)
 
 
 def _with_budget(loaded: LoadedSettings, megabytes: int) -> LoadedSettings:

@@ -6,8 +6,10 @@ Rich leaves colour out for NO_COLOR, dumb terminals and pipes. Nothing here star
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -49,12 +51,20 @@ def errors() -> Console:
 
 
 @contextmanager
-def working(text: str) -> Iterator[Callable[[str], None]]:
+def working(text: str, lines_every_s: float = math.inf) -> Iterator[Callable[[str], None]]:
     """A line that moves on a terminal while the block runs, and is gone after it; what is yielded writes another text
-    into it. Silent elsewhere."""
+    into it. Elsewhere a line of its own every `lines_every_s` seconds, where there is something to say."""
     console = errors()
     if not console.is_terminal:
-        yield lambda _: None
+        due_s = time.monotonic() + lines_every_s
+
+        def say(now: str) -> None:
+            nonlocal due_s
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + lines_every_s
+                console.print(_escaped(f"{text}: {now}"))
+
+        yield say
         return
     with console.status(_escaped(text)) as status:
         yield lambda now: status.update(_escaped(now))

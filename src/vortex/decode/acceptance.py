@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from vortex.decode.drafter import MAX_EVIDENCE, Proposal
 
-DEPTH_BUCKETS = 6
+DEPTH_BUCKETS = 4
+WATCHED_TOKENS = 8
 ENTROPY_EDGES_NATS = (0.3, 1.2)
 ENTROPY_BUCKETS = len(ENTROPY_EDGES_NATS) + 2  # the last: not measured
 KINDS = 4
@@ -75,6 +76,8 @@ class AnswerAcceptance:
 
     def judge(self, token_ids: Sequence[int]) -> None:
         """These tokens came."""
+        if not self._open:
+            return
         for source, watched in list(self._open.items()):
             proposal = watched.proposal
             for token_id in token_ids:
@@ -83,7 +86,7 @@ class AnswerAcceptance:
                 parent = (self._first_source + source) * (MAX_EVIDENCE + 1) + proposal.evidence[depth]
                 self._learn(parent, _DEPTH_BUCKET[depth] + watched.surroundings, stood)
                 watched.depth += 1
-                if not stood or watched.depth == len(proposal.token_ids):
+                if not stood or watched.depth == min(len(proposal.token_ids), WATCHED_TOKENS):
                     del self._open[source]
                     break
 
@@ -122,7 +125,7 @@ class _Counts:
             self._judged[index] /= 2
 
 
-def surroundings_of(entropy_nats: float | None, opinion: int) -> int:
-    """What is known beside a proposal: the entropy behind the newest token (None: not measured), and `opinion`."""
-    bucket = ENTROPY_BUCKETS - 1 if entropy_nats is None else sum(entropy_nats >= edge for edge in ENTROPY_EDGES_NATS)
-    return (3 * bucket + opinion) * DEPTH_BUCKETS
+def surroundings_of(entropy_bucket: int | None, opinion: int) -> int:
+    """What is known beside a proposal: the entropy behind the newest token, by its place among ENTROPY_EDGES_NATS
+    (None: not measured), and `opinion`."""
+    return (3 * (ENTROPY_BUCKETS - 1 if entropy_bucket is None else entropy_bucket) + opinion) * DEPTH_BUCKETS

@@ -10,12 +10,22 @@ its place, with noise that depends on the place alone. So no guess, however wron
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vortex.decode.acceptance import ALONE, DISPUTED, SECONDED, Acceptance, AnswerAcceptance, surroundings_of
+from vortex.decode.acceptance import (
+    ALONE,
+    DISPUTED,
+    ENTROPY_EDGES_NATS,
+    SECONDED,
+    Acceptance,
+    AnswerAcceptance,
+    surroundings_of,
+)
+from vortex.decode.draft_account import NEARLY_CERTAIN, DraftAccount
 from vortex.decode.draft_counts import DraftCounts
 from vortex.decode.draft_sources import Source, WatchedPath
 from vortex.decode.drafter import AnswerSoFar, Drafter, Proposal
@@ -52,9 +62,11 @@ def choose_blocks(answers: Sequence[AnswerDrafts], limits: Sequence[int], price:
     """What to put on board behind the newest token of each answer, at most `limits` tokens each."""
     guesses = [answer.guess(limit) for answer, limit in zip(answers, limits, strict=True)]
     offers = sorted(((reach, index) for index, guess in enumerate(guesses) for reach in guess.reach), key=_dearest_last)
+    if not offers:
+        return guesses
     widths = bought = [0] * len(answers)
     expected_tokens = float(len(answers))  # the sweep gives each answer a token anyway
-    best_rate = MARGIN * expected_tokens / price(0) if offers else 0.0
+    best_rate = MARGIN * expected_tokens / price(0)
     for num_guesses, (reach, index) in enumerate(offers, start=1):
         widths = [width + (answer == index) for answer, width in enumerate(widths)]
         expected_tokens += reach
@@ -79,6 +91,7 @@ class BlockDecoding:
         self.acceptance = Acceptance([PRIORS.get(drafter.name, DEFAULT_PRIOR) for drafter in drafters] or [(0.0,)])
         self.counts = DraftCounts()
         self.draft_s = 0.0
+        self.num_pauses = 0
         self.least_reach = LEAST_REACH
 
     def begin(self, answer: AnswerSoFar) -> AnswerDrafts:
@@ -92,11 +105,12 @@ class BlockDecoding:
     def choose_blocks(self, answers: Sequence[AnswerDrafts], limits: Sequence[int], price: Price) -> list[Guess]:
         started = time.perf_counter()
         guesses = choose_blocks(answers, limits, price)
-        if any(
-            guess.token_ids for guess in guesses
-        ):  # prices are known now: half a row's worth is the least to look at
+        if any(guess.token_ids for guess in guesses):  # prices are known: half a row's worth is the least to look at
             self.least_reach = max(LEAST_REACH, 0.5 * (price(1) / price(0) - 1) * len(answers))
-        self.draft_s += time.perf_counter() - started
+        spent_s = time.perf_counter() - started
+        self.draft_s += spent_s
+        for answer in answers:
+            answer.spent_s += spent_s / len(answers)
         return guesses
 
     def counters(self) -> dict[str, float]:
@@ -105,22 +119,87 @@ class BlockDecoding:
         bad_ids = sum(source.bad_ids for source in self.sources)
         rests = sum(source.rests for source in self.sources)
         watched = {"drafter_failures": failures, "drafter_bad_ids": bad_ids, "drafter_rests": rests}
-        return {**self.counts.counters(), "draft_ms": 1e3 * self.draft_s, **watched}
+        drafting = {"draft_ms": 1e3 * self.draft_s, "draft_pauses": self.num_pauses}
+        return {**self.counts.counters(), **drafting, **watched}
 
 
 class AnswerDrafts:
-    """The drafts of one answer. `counts`: how they fared."""
+    """The drafts of one answer. `counts`: how they fared. `spent_s`: on drafting since the last sweep."""
 
     def __init__(self, blocks: BlockDecoding, paths: Sequence[WatchedPath], acceptance: AnswerAcceptance) -> None:
         self.counts = DraftCounts()
+        self.spent_s = 0.0
         self._blocks = blocks
         self._paths = paths
         self._acceptance = acceptance
-        self._surroundings = _surroundings(None)
-        self._on_board = Guess()
+        self._account = DraftAccount()
+        self._is_looking = False  # in a pause: the next guess is made, and taken if it is nearly certain
+        self._untold: list[int] = []  # tokens that stand and that the drafters do not know yet
+        self._surroundings = _SURROUNDINGS[None]
+        self._on_board = _NO_GUESS
 
     def guess(self, limit: int) -> Guess:
-        """The best chain the drafters give together: the likeliest next token's drafter leads until it ends."""
+        """The best chain the drafters give together: the likeliest next token's drafter leads until it ends. Nothing
+        in a pause."""
+        if not self._account.is_paused:
+            return self._chain(limit)
+        if not self._is_looking:
+            return _NO_GUESS
+        self._is_looking = False
+        guess = self._chain(limit)
+        if not guess.reach or guess.reach[0] < NEARLY_CERTAIN:
+            return _NO_GUESS
+        self._account.wake()
+        return guess
+
+    def board(self, guess: Guess) -> list[int]:
+        """The guess rides in the coming sweep."""
+        self._on_board = guess
+        return guess.token_ids
+
+    def settle(
+        self,
+        sampled: Sequence[int],
+        *,
+        sweep_s: float,
+        plain_s: float,
+        guess_s: float = 0.0,
+        entropy_nats: float | None = None,
+    ) -> None:
+        """What the sweep gave: the guesses that stood, and one token more. Of the sweep's time `sweep_s` are this
+        answer's; without any guesses `plain_s` would have been. guess_s: what each guess on board took. entropy_nats:
+        of the newest token's row."""
+        started = time.perf_counter()
+        guess, self._on_board = self._on_board, _NO_GUESS
+        num_stood = len(sampled) - 1
+        for counts in (self.counts, self._blocks.counts):
+            counts.add(len(guess.token_ids), num_stood)
+        self._untold += sampled
+        self._surroundings = _surroundings(entropy_nats)
+        self._acceptance.judge(sampled)
+        if self._account.is_paused:
+            self._is_looking = self._account.sit_out(len(sampled))
+            if self._is_looking:
+                self._tell(sweep_s)
+            return
+        for number in guess.sources[:num_stood]:
+            self._blocks.sources[number].earned(plain_s)
+        self._tell(sweep_s)
+        settling_s = time.perf_counter() - started
+        self._blocks.draft_s += settling_s
+        if self._account.settle(num_stood, (len(guess.token_ids) * guess_s + self.spent_s + settling_s) / plain_s):
+            self._blocks.num_pauses += 1
+            self._is_looking = False
+        self.spent_s = 0.0
+
+    def _tell(self, sweep_s: float) -> None:
+        """The drafters get the tokens that they do not know yet."""
+        untold, self._untold = self._untold, []
+        for path in self._paths:
+            path.source.swept(sweep_s)
+            path.extend(untold)
+
+    def _chain(self, limit: int) -> Guess:
         guess = Guess()
         probability_of, reach, least_reach = self._acceptance.probability, 1.0, self._blocks.least_reach
         for hop in range(MAX_HOPS):
@@ -137,34 +216,16 @@ class AnswerDrafts:
                 guess.sources.append(source)
         return guess
 
-    def board(self, guess: Guess) -> list[int]:
-        """The guess rides in the coming sweep."""
-        self._on_board = guess
-        return guess.token_ids
-
-    def settle(
-        self, sampled: Sequence[int], *, sweep_s: float, plain_s: float, entropy_nats: float | None = None
-    ) -> None:
-        """What the sweep gave: the guesses that stood, and one token more. It took `sweep_s` (a share, where several
-        answers rode); a sweep for one token would have taken `plain_s`. entropy_nats: of the newest token's row."""
-        guess, self._on_board = self._on_board, Guess()
-        num_stood = len(sampled) - 1
-        for counts in (self.counts, self._blocks.counts):
-            counts.add(len(guess.token_ids), num_stood)
-        self._acceptance.judge(sampled)
-        for path in self._paths:
-            stood = guess.sources[:num_stood].count(path.source.number)
-            path.source.swept(sweep_s, stood * plain_s)
-            path.extend(sampled)
-        self._surroundings = _surroundings(entropy_nats)
-
     def receive_heads(self, head_logits: np.ndarray) -> None:
         """Logits of the model's further heads at the newest token's row, float32 [heads, vocab]."""
+        if self._account.is_paused and not self._is_looking:
+            return
         for path in self._paths:
             path.receive_heads(head_logits)
 
     def close(self) -> None:
         for path in self._paths:
+            path.extend(self._untold)
             path.close()
 
     def _lead(self, ahead: Sequence[int], limit: int, *, is_first: bool) -> tuple[int, Proposal, int] | None:
@@ -193,9 +254,16 @@ class AnswerDrafts:
         return proposals
 
 
+_SURROUNDINGS = {
+    bucket: [surroundings_of(bucket, opinion) for opinion in (ALONE, SECONDED, DISPUTED)]
+    for bucket in (None, *range(len(ENTROPY_EDGES_NATS) + 1))
+}
+_NO_GUESS = Guess()
+
+
 def _surroundings(entropy_nats: float | None) -> list[int]:
     """By opinion."""
-    return [surroundings_of(entropy_nats, opinion) for opinion in (ALONE, SECONDED, DISPUTED)]
+    return _SURROUNDINGS[None if entropy_nats is None else bisect_right(ENTROPY_EDGES_NATS, entropy_nats)]
 
 
 def _opinion(number: int, proposal: Proposal, proposals: Sequence[tuple[int, Proposal]]) -> int:
@@ -203,5 +271,7 @@ def _opinion(number: int, proposal: Proposal, proposals: Sequence[tuple[int, Pro
     if len(proposals) == 1:
         return ALONE
     token_id = proposal.token_ids[0]
-    seconded = any(other.token_ids[0] == token_id for source, other in proposals if source != number)
-    return SECONDED if seconded else DISPUTED
+    for source, other in proposals:
+        if source != number and other.token_ids[0] == token_id:
+            return SECONDED
+    return DISPUTED

@@ -51,10 +51,13 @@ class Source:
             self.failed()
             return None
 
-    def swept(self, seconds: float, saved_s: float) -> None:
-        """A sweep took that long, and the source's guesses that stood saved that much."""
-        self._sweeps_s += seconds
+    def earned(self, saved_s: float) -> None:
+        """A guess of the source stood and saved that much."""
         self._earned_s += saved_s
+
+    def swept(self, seconds: float) -> None:
+        """A sweep took that long."""
+        self._sweeps_s += seconds
         if self._resting_sweeps:
             self._resting_sweeps -= 1
         elif self._spent_s > SLACK_S + self._earned_s + SLACK_SHARE * self._sweeps_s:

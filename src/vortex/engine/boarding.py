@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from vortex.decode.bad import AnswerDrafts, BlockDecoding, Price
 from vortex.decode.drafter import AnswerSoFar
 from vortex.engine.choice import Choice
-from vortex.engine.riders import BlockRider, Rider
+from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.protocols import LanguageModel
 from vortex.types import Span, SweepCost, SweepOutput
 
@@ -27,11 +27,12 @@ class Boarding:
         self.blocks = blocks
         self._model = model
         self._max_block = max_block
-        self._plain_s: float | None = None  # what the sweep under way would have taken without guesses
+        self._prices: dict[int, float] = {}  # of the sweep under way, by its number of guesses: those that were asked
+        self._num_guesses = 0
 
     def board(self, riders: Sequence[Rider]) -> None:
         """Give every answer among the riders its block."""
-        self._plain_s = None
+        self._prices, self._num_guesses = {}, 0
         choices = [rider.choice for rider in riders if isinstance(rider, BlockRider)]
         if not choices:
             return
@@ -44,10 +45,13 @@ class Boarding:
         guesses = self.blocks.choose_blocks(answers, limits, self._price(riders))
         for choice, answer, guess in zip(choices, answers, guesses, strict=True):
             choice.block = [choice.block[0], *answer.board(guess)]
+            self._num_guesses += len(guess.token_ids)
 
     def settle(self, riders: Sequence[Rider], output: SweepOutput, sweep_s: float) -> None:
         """The sweep's rows have become tokens."""
         num_answers = sum(isinstance(rider, BlockRider) for rider in riders)
+        plain_s = self._prices.get(0, sweep_s)
+        guess_s = self._extra_s(riders, sweep_s) / self._num_guesses if self._num_guesses else 0.0
         for index, rider in enumerate(riders):
             if not isinstance(rider, BlockRider) or not rider.ticket.slots or rider.choice.drafts is None:
                 continue
@@ -55,12 +59,21 @@ class Boarding:
             drafts.settle(
                 choice.sampled,
                 sweep_s=sweep_s / num_answers,
-                plain_s=self._plain_s or sweep_s,
+                plain_s=plain_s / num_answers,
+                guess_s=guess_s,
                 entropy_nats=choice.newest_entropy_nats,
             )
             if output.draft_logits is not None:
                 row = output.logits_rows[index].start + len(choice.sampled) - 1
                 drafts.receive_heads(output.draft_logits[row])
+
+    def _extra_s(self, riders: Sequence[Rider], sweep_s: float) -> float:
+        """What the guesses of a sweep took: by the clock, but not more than twice their price (the machine had
+        something else to do); by their price where a prompt's chunk rode along, whose time no model knows as well."""
+        price_s = self._prices[self._num_guesses] - self._prices[0]
+        if any(isinstance(rider, PromptRider) for rider in riders):
+            return price_s
+        return min(max(sweep_s - self._prices[0], 0.0), 2 * price_s)
 
     def _limit(self, choice: Choice) -> int:
         """Guesses that can be of use: within the block, the answer's limit and the context."""
@@ -70,15 +83,14 @@ class Boarding:
         return max(min(limits), 0)
 
     def _price(self, riders: Sequence[Rider]) -> Price:
-        spans = [rider.span() for rider in riders]
-        first = next(span for span, rider in zip(spans, riders, strict=True) if isinstance(rider, BlockRider))
-        known: dict[int, float] = {}
+        known = self._prices
 
         def price(num_guesses: int) -> float:
             if num_guesses not in known:
-                guesses = [Span(first.state, range(num_guesses))] if num_guesses else []
-                known[num_guesses] = seconds_of(self._model.sweep_cost([*spans, *guesses]))
-            self._plain_s = known.get(0)
+                spans = [rider.span() for rider in riders]
+                if num_guesses:
+                    spans.append(Span(spans[0].state, range(num_guesses)))
+                known[num_guesses] = seconds_of(self._model.sweep_cost(spans))
             return known[num_guesses]
 
         return price
