@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.decode.acceptance import ALONE, Acceptance, surroundings_of
+from vortex.decode.acceptance import ALONE, Acceptance, SamplingKind, surroundings_of
 from vortex.decode.adjacency_drafter import AdjacencyDrafter
 from vortex.decode.bad import MARGIN, BlockDecoding, Guess, choose_blocks
 from vortex.decode.draft_counts import DraftCounts
@@ -121,14 +121,14 @@ def test_the_adjacency_table_learns_what_follows_and_stays_small():
 def test_acceptance_is_learned_from_proposals_that_were_never_swept():
     acceptance = Acceptance([(0.5,)])
     entropy = surroundings_of(None, ALONE)
-    answer = acceptance.of_answer(penalised=False, sampled=False)
+    answer = acceptance.of_answer(SamplingKind(False, False))
     for _ in range(40):
         answer.watch(0, Proposal([1, 2], [3, 3]), entropy)
         answer.judge([1, 5])
-    fresh = acceptance.of_answer(penalised=False, sampled=False)
+    fresh = acceptance.of_answer(SamplingKind(False, False))
     assert fresh.probability(0, 3, 0, entropy) > 0.8
     assert fresh.probability(0, 3, 1, entropy) < 0.2
-    other = acceptance.of_answer(penalised=True, sampled=False)
+    other = acceptance.of_answer(SamplingKind(True, False))
     assert other.probability(0, 3, 0, entropy) == 0.5
 
 

@@ -61,6 +61,7 @@ class BlocksMeasurement:
     new_tokens: int = 256
     max_block: int = 32
     penalties: Sequence[float] = (1.0, 1.1)
+    penalty_window: int = SamplingOptions().penalty_window
     peers: Sequence[Peer] = ()
     model_file: Path | None = None
     threads: int = 1
@@ -115,7 +116,7 @@ class BlocksMeasurement:
 
     def _request(self, prompt: TaskPrompt, penalty: float, new_tokens: int) -> ChatRequest:
         """An answer that may not end before it has all its tokens."""
-        sampling = SamplingOptions(repetition_penalty=penalty)
+        sampling = SamplingOptions(repetition_penalty=penalty, penalty_window=self.penalty_window)
         return self.subject.request(prompt.text, sampling, new_tokens, min_tokens=new_tokens)
 
     def _mixed(self) -> Iterable[TaskPrompt]:
@@ -154,6 +155,7 @@ class BlocksMeasurement:
             "new_tokens": self.new_tokens,
             "prompts": len(self.prompts),
             "threads": self.threads,
+            "penalty_window": self.penalty_window,
             "answers_compared": num_answers,
             "answers_different": 0,
             "cells": cells,

@@ -70,6 +70,8 @@ def generate(
 
       vortex bench generate --budget 50% --prompts 2
 
+      vortex bench generate --set bad.penalty_window=64
+
       vortex bench generate --peer transformers --peer llama.cpp --peer-python ~/peer/bin/python
     """
     from vortex.bench.blocks import save_latest
@@ -107,6 +109,7 @@ def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequenc
             prompts=spread(task_prompts(), per_kind),
             new_tokens=new_tokens,
             max_block=loaded.settings.bad.max_block,
+            penalty_window=loaded.settings.bad.penalty_window,
             peers=peers,
             model_file=opened.path,
             threads=loaded.settings.runtime.threads or usable_cores(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from vortex.decode.drafter import MAX_EVIDENCE, Proposal
 
@@ -28,6 +29,13 @@ _CELLS = DEPTH_BUCKETS * ENTROPY_BUCKETS * 3  # of a parent
 _DEPTH_BUCKET = [min(depth.bit_length(), DEPTH_BUCKETS - 1) for depth in range(256)]
 
 
+class SamplingKind(NamedTuple):
+    """What is learned apart."""
+
+    is_penalised: bool
+    is_sampled: bool
+
+
 class Acceptance:
     """Counts of one engine. priors: of each source, known by number, a probability by evidence; the last one holds for
     all above."""
@@ -39,8 +47,8 @@ class Acceptance:
         self._cells = _Counts(len(self._priors) * _CELLS)
         self._parents = _Counts(len(self._priors))
 
-    def of_answer(self, *, penalised: bool, sampled: bool) -> AnswerAcceptance:
-        return AnswerAcceptance(self, (2 * penalised + sampled) * self._num_sources)
+    def of_answer(self, kind: SamplingKind) -> AnswerAcceptance:
+        return AnswerAcceptance(self, (2 * kind.is_penalised + kind.is_sampled) * self._num_sources)
 
     def probability(self, parent: int, cell: int) -> float:
         """parent: kind, source and evidence as one number; cell: depth and entropy as another."""

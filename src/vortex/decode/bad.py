@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,10 +23,10 @@ from vortex.decode.acceptance import (
     ENTROPY_EDGES_NATS,
     SECONDED,
     Acceptance,
-    AnswerAcceptance,
+    SamplingKind,
     surroundings_of,
 )
-from vortex.decode.draft_account import NEARLY_CERTAIN, DraftAccount
+from vortex.decode.draft_account import CREDIT, NEARLY_CERTAIN, DraftAccount, next_credit
 from vortex.decode.draft_counts import DraftCounts
 from vortex.decode.draft_sources import Source, WatchedPath
 from vortex.decode.drafter import AnswerSoFar, Drafter, Proposal
@@ -93,14 +94,15 @@ class BlockDecoding:
         self.draft_s = 0.0
         self.num_pauses = 0
         self.least_reach = LEAST_REACH
+        self.credits: defaultdict[SamplingKind, float] = defaultdict(lambda: CREDIT)
 
     def begin(self, answer: AnswerSoFar) -> AnswerDrafts:
         """answer: prompt and first token. Costs some microseconds a token."""
         paths = [path for source in self.sources if (path := source.begin(answer)) is not None]
         options = answer.sampler.options
         penalised = (options.repetition_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
-        acceptance = self.acceptance.of_answer(penalised=penalised, sampled=options.temperature > 0)
-        return AnswerDrafts(self, paths, acceptance)
+        kind = SamplingKind(penalised, options.temperature > 0)
+        return AnswerDrafts(self, paths, kind)
 
     def choose_blocks(self, answers: Sequence[AnswerDrafts], limits: Sequence[int], price: Price) -> list[Guess]:
         started = time.perf_counter()
@@ -126,13 +128,14 @@ class BlockDecoding:
 class AnswerDrafts:
     """The drafts of one answer. `counts`: how they fared. `spent_s`: on drafting since the last sweep."""
 
-    def __init__(self, blocks: BlockDecoding, paths: Sequence[WatchedPath], acceptance: AnswerAcceptance) -> None:
+    def __init__(self, blocks: BlockDecoding, paths: Sequence[WatchedPath], kind: SamplingKind) -> None:
         self.counts = DraftCounts()
         self.spent_s = 0.0
         self._blocks = blocks
         self._paths = paths
-        self._acceptance = acceptance
-        self._account = DraftAccount()
+        self._kind = kind
+        self._acceptance = blocks.acceptance.of_answer(kind)
+        self._account = DraftAccount(blocks.credits[kind])
         self._is_looking = False  # in a pause: the next guess is made, and taken if it is nearly certain
         self._untold: list[int] = []  # tokens that stand and that the drafters do not know yet
         self._surroundings = _SURROUNDINGS[None]
@@ -227,6 +230,7 @@ class AnswerDrafts:
         for path in self._paths:
             path.extend(self._untold)
             path.close()
+        self._blocks.credits[self._kind] = next_credit(self._blocks.credits[self._kind], self._account.gain)
 
     def _lead(self, ahead: Sequence[int], limit: int, *, is_first: bool) -> tuple[int, Proposal, int] | None:
         """(source, proposal, surroundings) of the proposal whose first token is likeliest."""

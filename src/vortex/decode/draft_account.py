@@ -2,9 +2,9 @@
 
 Counted in plain sweeps of the answer (the time a token takes without drafts). A guess that stands brings one. What a
 sweep took longer for its guesses is spent, and so is the time of looking up, pricing and learning. Every answer begins
-with a small credit. When the balance falls below nothing, drafting pauses, each time twice as long, until it earns
-again. While it pauses it looks up now and then, and wakes early where a guess is nearly certain: on no credit, so one
-wrong block ends it.
+with a small credit, smaller where the answers before it lost theirs. When the balance falls below nothing, drafting
+pauses, each time twice as long, until it earns again. While it pauses it looks up now and then, and wakes early where a
+guess is nearly certain: on no credit, so one wrong block ends it.
 
 So an answer of n tokens loses at most CREDIT + WAKING_CREDIT * log2(n / FIRST_PAUSE_TOKENS) sweeps, give or take the
 last block of each stretch, whatever the drafters and the prices promise.
@@ -13,6 +13,7 @@ last block of each stretch, whatever the drafters and the prices promise.
 from __future__ import annotations
 
 CREDIT = 1.5
+LEAST_CREDIT = 0.2
 WAKING_CREDIT = 0.5
 MOST = 6.0  # what was earned long ago does not pay for what is lost now
 FIRST_PAUSE_TOKENS = 8
@@ -23,10 +24,12 @@ NEARLY_CERTAIN = 0.75
 
 
 class DraftAccount:
-    """`balance`: in plain sweeps."""
+    """`balance`: in plain sweeps. `gain`: the same over the whole answer, without credit."""
 
-    def __init__(self) -> None:
-        self.balance = CREDIT
+    def __init__(self, credit: float = CREDIT) -> None:
+        self.balance = credit
+        self.gain = 0.0
+        self._waking_credit = min(credit, WAKING_CREDIT)
         self._paused_tokens = 0  # left
         self._next_pause_tokens = FIRST_PAUSE_TOKENS
         self._look_tokens = 0  # until the next look in a pause
@@ -37,6 +40,7 @@ class DraftAccount:
 
     def settle(self, num_stood: int, spent_sweeps: float) -> bool:
         """A sweep outside a pause. True: a pause begins."""
+        self.gain += num_stood - spent_sweeps
         self.balance = min(self.balance + num_stood - spent_sweeps, MOST)
         if self.balance >= CREDIT:
             self._next_pause_tokens = FIRST_PAUSE_TOKENS
@@ -52,7 +56,7 @@ class DraftAccount:
         self._paused_tokens -= num_tokens
         self._look_tokens -= num_tokens
         if self._paused_tokens <= 0:
-            self.balance = WAKING_CREDIT
+            self.balance = self._waking_credit
             return True
         if self._look_tokens <= 0:
             self._look_tokens = self._tokens_between_looks()
@@ -66,3 +70,8 @@ class DraftAccount:
 
     def _tokens_between_looks(self) -> int:
         return max(self._paused_tokens // LOOKS, LEAST_TOKENS_BETWEEN_LOOKS)
+
+
+def next_credit(credit: float, gain: float) -> float:
+    """Of the next answer, when one that began with `credit` gained so much."""
+    return CREDIT if gain > 0 else max(credit / 2, LEAST_CREDIT)

@@ -100,7 +100,7 @@ class _Match:
 
     def follow(self, token_ids: Sequence[int]) -> _Match:
         state, length = self.state, self.length
-        if len(self.text):
+        if self.text.tokens:
             for token_id in token_ids:
                 state, length = self.text.step(state, length, token_id)
         self.state, self.length = state, length
