@@ -75,7 +75,8 @@ def run(blocks, text, prompt=2, price=lambda n: 1 + 0.1 * n, **sampling):
         while kept < len(drafted) and drafted[kept] == text[done + kept]:
             kept += 1
         sampled = text[done : done + kept + 1]
-        answer.settle(sampled, sweep_s=1e-3, plain_s=1e-3)
+        guess_s = 1e-3 * (price(len(drafted)) / price(0) - 1) / len(drafted) if drafted else 0.0
+        answer.settle(sampled, sweep_s=1e-3, plain_s=1e-3, guess_s=guess_s)
         done += len(sampled)
         sweeps += 1
     answer.close()
