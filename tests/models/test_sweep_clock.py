@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from vortex.models.sweep_clock import KNOTS, SweepClock
+from vortex.models.sweep_clock import AFTERMATH, KNOTS, SweepClock
 
 
 def test_a_shape_is_learned_while_the_machine_wanders():
@@ -36,3 +36,27 @@ def test_prompts_teach_nothing_about_blocks():
     clock.observe(1, 1e-3)
     clock.observe(KNOTS[-1] + 1, 5.0)
     assert clock.seconds(1) == 1e-3
+
+
+def test_a_wide_sweep_pays_for_the_slow_ones_behind_it():
+    clock = SweepClock(0.1)
+    for _ in range(60):
+        for _ in range(12):
+            clock.observe(1, 1e-3)
+        clock.observe(8, 2.0e-3)
+        for behind in range(AFTERMATH):
+            clock.observe(1, (1.2, 1.1, 1.05, 1.05)[behind] * 1e-3)
+    assert clock.seconds(1) == pytest.approx(1e-3, rel=0.01)
+    assert clock.shape(8) == pytest.approx(2.4, rel=0.02)
+
+
+def test_block_upon_block_follows_the_machine():
+    clock = SweepClock(0.2)
+    for _ in range(20):
+        clock.observe(1, 1e-3)
+    for level_s in (1e-3, 2e-3):
+        for _ in range(200):
+            clock.observe(4, 1.6 * level_s)
+            clock.observe(1, level_s)
+        assert clock.seconds(1) == pytest.approx(level_s, rel=0.05)
+        assert clock.seconds(4) == pytest.approx(1.6 * level_s, rel=0.05)

@@ -68,12 +68,13 @@ class Boarding:
                 drafts.receive_heads(output.draft_logits[row])
 
     def _extra_s(self, riders: Sequence[Rider], sweep_s: float) -> float:
-        """What the guesses of a sweep took: by the clock, but not more than twice their price (the machine had
-        something else to do); by their price where a prompt's chunk rode along, whose time no model knows as well."""
+        """What the guesses of a sweep took: by the clock, but not less than their price, which knows what a wide sweep
+        does to those behind it, and not more than twice that (the machine had something else to do). By price alone
+        where a prompt's chunk rode along, whose time no model knows as well."""
         price_s = self._prices[self._num_guesses] - self._prices[0]
         if any(isinstance(rider, PromptRider) for rider in riders):
             return price_s
-        return min(max(sweep_s - self._prices[0], 0.0), 2 * price_s)
+        return max(min(sweep_s - self._prices[0], 2 * price_s), price_s)
 
     def _limit(self, choice: Choice) -> int:
         """Guesses that can be of use: within the block, the answer's limit and the context."""
