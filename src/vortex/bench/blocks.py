@@ -89,16 +89,20 @@ class BlocksMeasurement:
                 drafted = stack.enter_context(Engine(self.subject, self.drafters(), max_block=self.max_block))
                 for number, prompt in enumerate(self._mixed(), start=1):
                     tally = tallies[Cell(prompt.kind, penalty)]
-                    self._answer(plain, drafted, prompt, penalty, tally)
+                    self._answer(plain, drafted, prompt, penalty, tally, plain_first=number % 2 == 1)
                     self.progress(f"penalty {penalty:g}: {number} of {len(self.prompts)} prompts")
         paging = {name: value - paging_before.get(name, 0.0) for name, value in self.paging().items()}
         return self._report(tallies, paging)
 
-    def _answer(self, plain: Engine, drafted: Engine, prompt: TaskPrompt, penalty: float, tally: Tally) -> None:
-        """One prompt by all contestants, in turns."""
+    def _answer(
+        self, plain: Engine, drafted: Engine, prompt: TaskPrompt, penalty: float, tally: Tally, *, plain_first: bool
+    ) -> None:
+        """One prompt by all contestants, in turns; of ours each is the first as often as the other."""
         asked = self._request(prompt, penalty, self.new_tokens)
-        slow = plain.ask(asked)
-        fast = drafted.ask(asked)
+        if plain_first:
+            slow, fast = plain.ask(asked), drafted.ask(asked)
+        else:
+            fast, slow = drafted.ask(asked), plain.ask(asked)
         _same(slow, fast, prompt)
         tally.add(PLAIN, len(slow.token_ids) - 1, slow.decode_s)
         tally.add(DRAFTED, len(fast.token_ids) - 1, fast.decode_s)

@@ -207,7 +207,8 @@ def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, 
     heads = (HeadDrafter(),) if getattr(getattr(opened.model, "config", None), "mtp_k", 0) else ()
     history = (HistoryDrafter(bad.history_tokens),) if bad.history_tokens else ()
     small = (_draft_model(bad.draft_model, loaded, opened),) if bad.draft_model else ()
-    return (*heads, SuffixDrafter(), *history, AdjacencyDrafter(), *small)
+    adjacency = (AdjacencyDrafter(),) if bad.adjacency else ()
+    return (*heads, SuffixDrafter(), *history, *adjacency, *small)
 
 
 def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Drafter:

@@ -26,7 +26,7 @@ from vortex.decode.acceptance import (
     SamplingKind,
     surroundings_of,
 )
-from vortex.decode.draft_account import CREDIT, NEARLY_CERTAIN, DraftAccount, next_credit
+from vortex.decode.draft_account import CREDIT, LIKELY, DraftAccount, next_credit
 from vortex.decode.draft_counts import DraftCounts
 from vortex.decode.draft_sources import Source, WatchedPath
 from vortex.decode.drafter import AnswerSoFar, Drafter, Proposal
@@ -136,7 +136,7 @@ class AnswerDrafts:
         self._kind = kind
         self._acceptance = blocks.acceptance.of_answer(kind)
         self._account = DraftAccount(blocks.credits[kind])
-        self._is_looking = False  # in a pause: the next guess is made, and taken if it is nearly certain
+        self._is_looking = False  # in a pause: the next guess is made, and taken if it is likely
         self._untold: list[int] = []  # tokens that stand and that the drafters do not know yet
         self._surroundings = _SURROUNDINGS[None]
         self._on_board = _NO_GUESS
@@ -150,7 +150,7 @@ class AnswerDrafts:
             return _NO_GUESS
         self._is_looking = False
         guess = self._chain(limit)
-        if not guess.reach or guess.reach[0] < NEARLY_CERTAIN:
+        if not guess.reach or guess.reach[0] < LIKELY:
             return _NO_GUESS
         self._account.wake()
         return guess

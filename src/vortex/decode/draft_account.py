@@ -4,7 +4,7 @@ Counted in plain sweeps of the answer (the time a token takes without drafts). A
 sweep took longer for its guesses is spent, and so is the time of looking up, pricing and learning. Every answer begins
 with a small credit, smaller where the answers before it lost theirs. When the balance falls below nothing, drafting
 pauses, each time twice as long, until it earns again. While it pauses it looks up now and then, and wakes early where a
-guess is nearly certain: on no credit, so one wrong block ends it.
+guess is likely: on no credit, so one wrong block ends it.
 
 So an answer of n tokens loses at most CREDIT + WAKING_CREDIT * log2(n / FIRST_PAUSE_TOKENS) sweeps, give or take the
 last block of each stretch, whatever the drafters and the prices promise.
@@ -12,15 +12,15 @@ last block of each stretch, whatever the drafters and the prices promise.
 
 from __future__ import annotations
 
-CREDIT = 1.5
-LEAST_CREDIT = 0.2
-WAKING_CREDIT = 0.5
+CREDIT = 1.0
+LEAST_CREDIT = 0.1
+WAKING_CREDIT = 0.3
 MOST = 6.0  # what was earned long ago does not pay for what is lost now
-FIRST_PAUSE_TOKENS = 8
-LONGEST_PAUSE_TOKENS = 1024
+FIRST_PAUSE_TOKENS = 16
+LONGEST_PAUSE_TOKENS = 4096
 LOOKS = 16  # in a pause, but not more often than ...
 LEAST_TOKENS_BETWEEN_LOOKS = 4
-NEARLY_CERTAIN = 0.75
+LIKELY = 0.6
 
 
 class DraftAccount:
@@ -64,7 +64,7 @@ class DraftAccount:
         return False
 
     def wake(self) -> None:
-        """A look in a pause found something nearly certain."""
+        """A look in a pause found something likely."""
         self._paused_tokens = 0
         self.balance = 0.0
 

@@ -85,13 +85,14 @@ class Boarding:
 
     def _price(self, riders: Sequence[Rider]) -> Price:
         known = self._prices
+        spans: list[Span] = []
 
         def price(num_guesses: int) -> float:
             if num_guesses not in known:
-                spans = [rider.span() for rider in riders]
-                if num_guesses:
-                    spans.append(Span(spans[0].state, range(num_guesses)))
-                known[num_guesses] = seconds_of(self._model.sweep_cost(spans))
+                if not spans:
+                    spans.extend(rider.span() for rider in riders)
+                guesses = [Span(spans[0].state, range(num_guesses))] if num_guesses else []
+                known[num_guesses] = seconds_of(self._model.sweep_cost([*spans, *guesses]))
             return known[num_guesses]
 
         return price
