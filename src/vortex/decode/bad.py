@@ -141,6 +141,11 @@ class AnswerDrafts:
         self._surroundings = _SURROUNDINGS[None]
         self._on_board = _NO_GUESS
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing will be guessed for the coming sweep."""
+        return self._account.is_paused and not self._is_looking
+
     def guess(self, limit: int) -> Guess:
         """The best chain the drafters give together: the likeliest next token's drafter leads until it ends. Nothing
         in a pause."""
@@ -178,13 +183,15 @@ class AnswerDrafts:
         for counts in (self.counts, self._blocks.counts):
             counts.add(len(guess.token_ids), num_stood)
         self._untold += sampled
-        self._surroundings = _surroundings(entropy_nats)
         self._acceptance.judge(sampled)
         if self._account.is_paused:
             self._is_looking = self._account.sit_out(len(sampled))
-            if self._is_looking:
-                self._tell(sweep_s)
+            if not self._is_looking:
+                return
+            self._surroundings = _surroundings(entropy_nats)
+            self._tell(sweep_s)
             return
+        self._surroundings = _surroundings(entropy_nats)
         for number in guess.sources[:num_stood]:
             self._blocks.sources[number].earned(plain_s)
         self._tell(sweep_s)

@@ -41,6 +41,8 @@ class Boarding:
                 text = [*rider.ticket.job.prompt_ids, *rider.choice.block]
                 rider.choice.drafts = self.blocks.begin(AnswerSoFar(text, rider.choice.sampler))
         answers = [_drafts(choice) for choice in choices]
+        if all(answer.is_idle for answer in answers):
+            return
         limits = [self._limit(choice) for choice in choices]
         guesses = self.blocks.choose_blocks(answers, limits, self._price(riders))
         for choice, answer, guess in zip(choices, answers, guesses, strict=True):
