@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vortex.config import LoadedSettings
 
 LATEST = Path("bench") / "latest.txt"
+PENALTIES = (1.0, 1.1)
 PEERS = ("transformers", "llama.cpp")
 PAGED_SHARE = "80%"  # of the weights, where equality is compared and no budget is named
 ALL_WAYS_PROMPTS = 4
@@ -43,6 +44,9 @@ def generate(
     ] = None,
     max_new: Annotated[int, typer.Option("--max-new-tokens", "--max-new", min=2, help="Tokens of an answer.")] = 256,
     prompts: Annotated[int, typer.Option("--prompts", min=1, max=36, help="Prompts of each of the six kinds.")] = 4,
+    penalty: Annotated[
+        list[float] | None, typer.Option("--penalty", min=0.1, help="Repetition penalty. Repeatable; 1 and 1.1.")
+    ] = None,
     peer: Annotated[
         list[str] | None, typer.Option("--peer", help="Also measure transformers or llama.cpp. Repeatable.")
     ] = None,
@@ -86,12 +90,19 @@ def generate(
     else:
         with ExitStack() as stack:
             peers = [stack.enter_context(each) for each in _peers(peer or [], peer_python)]
-            report = _time(loaded, prompts, max_new, peers, weights)
+            report = _time(loaded, prompts, max_new, penalty or PENALTIES, peers, weights)
     present(report, json_out, plot)
     save_latest(report, Path(os.environ.get("VORTEX_DATA") or "data") / LATEST)
 
 
-def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequence[Peer], weights: str) -> Report:
+def _time(
+    loaded: LoadedSettings,
+    per_kind: int,
+    new_tokens: int,
+    penalties: Sequence[float],
+    peers: Sequence[Peer],
+    weights: str,
+) -> Report:
     from vortex.bench.blocks import BlocksMeasurement
     from vortex.bench.machine import usable_cores
     from vortex.bench.measurement import run_measurement
@@ -109,6 +120,7 @@ def _time(loaded: LoadedSettings, per_kind: int, new_tokens: int, peers: Sequenc
             prompts=spread(task_prompts(), per_kind),
             new_tokens=new_tokens,
             max_block=loaded.settings.bad.max_block,
+            penalties=penalties,
             penalty_window=loaded.settings.bad.penalty_window,
             peers=peers,
             model_file=opened.path,
