@@ -90,7 +90,7 @@ def generate(
     else:
         with ExitStack() as stack:
             peers = [stack.enter_context(each) for each in _peers(peer or [], peer_python)]
-            report = _time(loaded, prompts, max_new, penalty or PENALTIES, peers, weights)
+            report = _time(loaded, prompts, max_new, penalties=penalty or PENALTIES, peers=peers, weights=weights)
     present(report, json_out, plot)
     save_latest(report, Path(os.environ.get("VORTEX_DATA") or "data") / LATEST)
 
@@ -99,6 +99,7 @@ def _time(
     loaded: LoadedSettings,
     per_kind: int,
     new_tokens: int,
+    *,
     penalties: Sequence[float],
     peers: Sequence[Peer],
     weights: str,
