@@ -3,8 +3,8 @@
 A shape (how many times a sweep of one row) over the number of rows, and a level (seconds of one row) that follows the
 machine's mood. A wide sweep also slows the ones behind it: most likely a processor that worked hard clocks lower for
 some milliseconds. What the next `AFTERMATH` sweeps of one row take too long belongs to the price of the wide one, and
-only single rows beyond that move the level. Where there are none (several answers, or block upon block), all sweeps move
-it, and the shape is that of a machine which is warm anyway.
+only single rows beyond that move the level. Where there are none (several answers, or block upon block), all sweeps
+move it, and the shape is that of a machine which is warm anyway.
 
 Starts from a straight line; never falls with more rows.
 """
