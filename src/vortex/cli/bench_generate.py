@@ -74,7 +74,7 @@ def generate(
 
       vortex bench generate --budget 50% --prompts 2
 
-      vortex bench generate --set bad.penalty_window=64
+      vortex bench generate --set bad.penalty_window=256
 
       vortex bench generate --peer transformers --peer llama.cpp --peer-python ~/peer/bin/python
     """

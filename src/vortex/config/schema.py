@@ -107,7 +107,7 @@ class BadSettings(Section):
     entropy_top_k: int = Field(
         default=20, ge=0, description="Likeliest tokens that a token's entropy is taken over; 0: do not measure it."
     )
-    penalty_window: int = Field(default=256, ge=0, description="Last tokens that penalties look at; 0: all of them.")
+    penalty_window: int = Field(default=64, ge=0, description="Last tokens that penalties look at; 0: all of them.")
     top_p_min_k: int = Field(default=1, ge=1, description="Nucleus sampling keeps at least this many candidates.")
     top_p_max_k: int = Field(default=0, ge=0, description="... and at most this many; 0: no limit.")
 
