@@ -110,6 +110,8 @@ class CoreLayer(nn.Module):
             read = self.lava(h, surprise, None if exact else state.lava, rows)
             lava = read.state
             notes.add_path(f"{name}.lava", read.y, x)
+            if self.config.lava_foresight and read.gate_loss is not None:
+                notes.losses[f"{name}.foresight"] = self.config.lava_foresight * read.gate_loss
             if notes.measures_paths:
                 notes.path_use[f"{name}.lava_null"] = float(read.null_share)
         notes.add_path(f"{name}.delta", y, x)
@@ -259,13 +261,19 @@ class CoreNetwork(nn.Module):
         return CoreOutput(hidden, torch.cat([part.logits for part in parts]), mtp, losses, states, {})
 
     def _initialise(self) -> None:
+        """Each path begins silent, so that a layer hears the tokens themselves, and both memories as recall: what is
+        left to learn is to use their answers."""
         for name, parameter in self.named_parameters():
             if parameter.dim() != 2 or not name.endswith(("proj.weight", "embedding.weight", "head.weight")):
                 continue
-            std = parameter.shape[1] ** -0.5
             if name.endswith("out_proj.weight"):
-                std *= (2 * self.config.num_layers) ** -0.5
-            nn.init.normal_(parameter, std=std)
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.02 if "embedding" in name else parameter.shape[1] ** -0.5)
+        for layer in self.layers:
+            layer.delta.begin_as_recall()
+            if layer.lava is not None:
+                layer.lava.begin_as_recall()
 
     def num_parameters(self, *, with_embeddings: bool = True) -> int:
         names = self.named_parameters()
