@@ -127,6 +127,12 @@ class CoreLayer(nn.Module):
         return y * (torch.rand(len(y), 1, 1, device=y.device) >= share)
 
 
+def taken_share(keep_BT: torch.Tensor, probability_BT: torch.Tensor) -> torch.Tensor:
+    """The share of tokens that take a layer, with the gradient of the score: what counts is what is skipped, and a
+    score may lie anywhere above the middle without costing more."""
+    return keep_BT.float().mean() + (probability_BT - probability_BT.detach()).mean()
+
+
 class MtpHead(nn.Module):
     """A residual step from the hidden row of position t towards the one that predicts a later token."""
 
@@ -219,11 +225,10 @@ class CoreNetwork(nn.Module):
             else:
                 x, layer_state, keep, probability = self._gated(layer, x, layer_state, depth, notes, exact=exact)
                 depth = depth + keep
-                shares.append(probability.mean())
+                shares.append(taken_share(keep, probability))
             after.append(layer_state)
         if shares:
-            excess = (torch.stack(shares).mean() - self.config.depth_target).clamp(min=0)
-            notes.losses["depth"] = excess.square()
+            notes.losses["depth"] = (torch.stack(shares) - self.config.depth_target).square().mean()
             notes.path_use["mean_depth"] = float(depth.float().mean())
         return x, None if exact else tuple(after)
 
