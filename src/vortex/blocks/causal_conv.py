@@ -57,7 +57,6 @@ class CausalConv(nn.Module):
 
     def forward(self, x_BTC: torch.Tensor, tail_BNC: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """(y [B, T, C], the next tail [B, taps - 1, C])."""
-        num_rows = x_BTC.shape[1]
         padded = torch.cat([tail_BNC, x_BTC], dim=1)
         y: torch.Tensor = _Taps.apply(padded, self.weight)  # type: ignore[no-untyped-call]
         return y, next_tail(padded, self.taps - 1, rows)

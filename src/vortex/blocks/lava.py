@@ -28,6 +28,7 @@ from vortex.blocks.lava_options import LavaOptions
 from vortex.blocks.lava_selection import Pairs, select_pairs
 from vortex.blocks.ragged import Rows
 
+
 @dataclass(frozen=True, slots=True)
 class LavaState:
     """tail [B, taps - 1, C] before the convolution; the memory."""
@@ -88,7 +89,9 @@ class Lava(nn.Module):
     def forward(self, x_BTD: torch.Tensor, surprise_BT: torch.Tensor, state: LavaState | None, rows: Rows) -> LavaRead:
         """Exact without a state; with one through its slots, all sequences of equal length."""
         options = self.options
-        if options.rank == "random":  # by place alone when asked; fresh in training, so that nothing can be learned of it
+        if (
+            options.rank == "random"
+        ):  # by place alone when asked; fresh in training, so that nothing can be learned of it
             surprise_BT = torch.rand_like(surprise_BT) if self.training else torch.zeros_like(surprise_BT)
         values = options.heads * options.value_dim
         mixed, gate, write = self.in_proj(x_BTD).split([self.mixed, values, 1], dim=-1)
@@ -116,9 +119,7 @@ class Lava(nn.Module):
         return queries, Pairs(k, v, F.logsigmoid(write_logit), surprise_BT)
 
 
-def read_exact(
-    queries: Queries, pairs: Pairs, options: LavaOptions
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def read_exact(queries: Queries, pairs: Pairs, options: LavaOptions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(read [B, T, H, V], the null slot's probability [B, T', H], the gates' loss) of sequences that begin here."""
     num_tokens, every = queries.q.shape[1], options.read_every
     q = queries.q[:, ::every]

@@ -24,8 +24,8 @@ class CoreConfig:
     """Widths are numbers of channels; `key_dim` and `value_dim` are per head; `*_conv` are taps, `local_window` tokens.
 
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
-    lava_foresight: weight of the loss by which write gates learn to say which pairs will be read. The other `lava_*` fields are those of
-    blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
+    lava_foresight: weight of the loss by which write gates learn to say which pairs will be read; the other `lava_*`
+    fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
     depth_gating: layers from `gated_from` on have a gate. A token always takes the first `depth_min` layers and at most
     `depth_max` in all (0: no limit); `depth_target` is the share of gated layers that training aims at.
     compile_step: torch.compile of every layer, compile_local_mixer_step: of the local mixers alone.
