@@ -105,7 +105,7 @@ def _mqar_task(*, large: bool) -> RecallTask:
         train=(16, 32, 64, 128, 256) if large else (8, 16, 32, 64),
         test=(16, 32, 64, 128, 256) if large else (8, 16, 32, 64),
         make=_pairs(64 if large else 32, 0),
-        run={"max_steps": 3000} if large else {"max_steps": 400, "tokens_per_step": 4096},
+        run={"max_steps": 3000} if large else {"max_steps": 300, "tokens_per_step": 3072},
     )
 
 

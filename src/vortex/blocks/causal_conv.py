@@ -58,7 +58,7 @@ class CausalConv(nn.Module):
     def forward(self, x_BTC: torch.Tensor, tail_BNC: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """(y [B, T, C], the next tail [B, taps - 1, C])."""
         padded = torch.cat([tail_BNC, x_BTC], dim=1)
-        y: torch.Tensor = _Taps.apply(padded, self.weight)  # type: ignore[no-untyped-call]
+        y: torch.Tensor = _Taps.apply(padded, self.weight)
         return y, next_tail(padded, self.taps - 1, rows)
 
 
