@@ -26,7 +26,8 @@ def core_quality(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings with the best rate.")] = 3,
     arch: Annotated[
-        list[str] | None, typer.Option("--arch", help="core, transformer or window. Repeatable; without it, all.")
+        list[str] | None,
+        typer.Option("--arch", help="core, transformer, window, recall. Repeatable; without it, all."),
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", help="Results of each training; a sweep goes on there.")] = Path(
         "data/core-quality"
