@@ -29,9 +29,8 @@ HARDEST_SHARE = 0.6  # of the steps; the others go back to what was learnt befor
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallRun:
     """make_batch gives sequences of a difficulty (pairs, or tokens). difficulties ascend; the next one joins in when
-    the hardest one so far is recalled at 90%. tokens: about how many a step holds. anneal: share of the run in which
-    writes go from all to the configured number. ssm_path_dropout fades out over the last third; drops_everywhere: in
-    layers without LAVA too.
+    the hardest one so far is recalled at 90%. tokens: about how many a step holds. anneal: the shares of the run
+    between which writes come down from all to the configured number. ssm_path_dropout fades out over the last third.
     """
 
     name: str
@@ -45,7 +44,6 @@ class RecallRun:
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     ssm_path_dropout: float = 0.5
-    drops_everywhere: bool = False
     local_dropout: float = 0.0
     anneal: tuple[float, float] = (0.4, 0.8)
     seed: int = 0
@@ -153,7 +151,7 @@ def _apply_schedule(
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate * factor
     fade = min(1.0, (1 - progress) * 3)
-    network.set_path_dropout(run.ssm_path_dropout * fade, run.local_dropout * fade, everywhere=run.drops_everywhere)
+    network.set_path_dropout(run.ssm_path_dropout * fade, run.local_dropout * fade)
     config = run.config
     begin, end = run.anneal
     left = min(1.0, max(0.0, (end - progress) / (end - begin)))

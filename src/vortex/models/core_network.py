@@ -204,11 +204,10 @@ class CoreNetwork(nn.Module):
             {"params": gates, "lr": learning_rate * gate_factor, "weight_decay": 0.0},
         ]
 
-    def set_path_dropout(self, ssm: float, local: float, *, everywhere: bool = False) -> None:
-        """Shares of training sequences. `everywhere`: layers without LAVA lose the delta rule too, each for sequences
-        of its own choice, so that no earlier layer takes over what LAVA is to learn."""
+    def set_path_dropout(self, ssm: float, local: float) -> None:
+        """Shares of training sequences; the delta rule's in LAVA layers alone."""
         for layer in self.layers:
-            layer.ssm_path_dropout = ssm if everywhere or layer.lava is not None else 0.0
+            layer.ssm_path_dropout = ssm if layer.lava is not None else 0.0
             layer.local_dropout = local
 
     def _sweep(
