@@ -280,14 +280,15 @@ class CoreNetwork(nn.Module):
                 layer.lava.begin_as_recall()
 
     def awaken(self) -> None:
-        """Random outputs and convolutions, as if it had learnt something: for checks of a network that has not."""
+        """Random weights everywhere, as if it had learnt something: for checks of a network that has not."""
         for name, parameter in self.named_parameters():
-            if name.endswith("out_proj.weight"):
-                nn.init.normal_(parameter, std=(2 * self.config.num_layers * parameter.shape[1]) ** -0.5)
-            elif name.endswith("conv.weight"):
+            if name.endswith("conv.weight"):
                 nn.init.uniform_(parameter, -(parameter.shape[1] ** -0.5), parameter.shape[1] ** -0.5)
-            elif name == "embedding.weight":
-                nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+            elif name.endswith(("proj.weight", "embedding.weight", "head.weight")):
+                std = parameter.shape[1] ** -0.5
+                nn.init.normal_(
+                    parameter, std=std * (2 * self.config.num_layers) ** (-0.5 if "out_proj" in name else 0)
+                )
 
     def num_parameters(self, *, with_embeddings: bool = True) -> int:
         names = self.named_parameters()
