@@ -1,6 +1,7 @@
 """Recall tasks ask what they stored; a training run is kept, read and reported."""
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -14,14 +15,23 @@ from vortex.errors import RequestError
 __all__ = ["one_thread"]  # a fixture
 
 
-def test_every_question_has_its_answer_in_the_sequence() -> None:
-    batch = mqar(Vocabulary(symbols=20), MqarShape(pairs=9, queries=5, filler=2), 4, torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("filler", [0, 2])
+def test_every_question_has_its_answer_in_the_sequence(filler: int) -> None:
+    vocabulary = Vocabulary(symbols=20)
+    batch = mqar(vocabulary, MqarShape(pairs=9, queries=5, filler=filler), 4, torch.Generator().manual_seed(1))
+    stored, first_filler = 9 * (2 + filler), 2 + 2 * 20
+    places = set()
     for ids, targets in zip(batch.token_ids.tolist(), batch.targets.tolist(), strict=True):
-        assert len(ids) == 9 * 4 + 5
-        known = {ids[at]: ids[at + 1] for at in range(0, 36, 4)}
+        assert len(ids) == stored + 5
+        keys_at = [at for at in range(stored) if ids[at] < 2 + 20]
+        places.add(tuple(keys_at))
+        known = {ids[at]: ids[at + 1] for at in keys_at}
         assert len(known) == 9
-        assert [known[key] for key in ids[36:]] == targets[36:]
-        assert set(targets[:36]) == {-100}
+        assert [known[key] for key in ids[stored:]] == targets[stored:]
+        assert set(targets[:stored]) == {-100}
+        fillers = [token - first_filler for token in ids if token >= first_filler]
+        assert all((one + 1) % vocabulary.fillers == other for one, other in itertools.pairwise(fillers))
+    assert len(places) == (4 if filler else 1)  # pairs stand somewhere else in each sequence
 
 
 def test_the_needle_is_in_the_filler_and_asked_at_the_end() -> None:

@@ -15,6 +15,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "duty": {"lava_read_every": 3, "lava_write_every": 6, "lava_writes": 6},
     "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 1.15},
     "untied": {"tie_embeddings": False, "mtp_k": 0, "lava_rank": "random"},
+    "by_gate": {"lava_rank": "gate", "lava_foresight": 0.1},
     "no_lava": {"lava_period": 0},
     "gated": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.03, "local_window": 4},
     "gated_max": {"depth_gating": True, "gated_from": 0, "depth_min": 0, "depth_max": 2},
@@ -53,6 +54,7 @@ def tiny_network(seed: int = 0, **changes: Any) -> CoreNetwork:
     """In evaluation mode, with gates that really open and close."""
     torch.manual_seed(seed)
     network = CoreNetwork(tiny_config(**changes)).eval()
+    network.awaken()
     for layer in network.layers:
         torch.nn.init.uniform_(layer.delta.norm, 0.5, 1.5)
         if layer.gate is not None:

@@ -20,7 +20,7 @@ __all__ = ["one_thread"]  # a fixture
 
 @pytest.fixture
 def saved(tmp_path):
-    network = tiny_network(vocab_size=262, width=32, num_layers=4, mlp_width=64, lava_slots=20)
+    network = tiny_network(1, vocab_size=262, width=32, num_layers=4, mlp_width=64, lava_slots=20)
     save_core(tmp_path / "core", CoreCheckpoint(network.config, weights_of(network), "bytes", {"licence": "CC0"}))
     return tmp_path / "core"
 

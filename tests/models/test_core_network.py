@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from tests.models.core_models import BOUNDED, VARIANTS, one_thread, tiny_network, tokens, variants
+from tests.models.core_models import BOUNDED, VARIANTS, one_thread, tiny_config, tiny_network, tokens, variants
 from vortex.blocks.gated_delta import GatedDelta
+from vortex.blocks.lava import foresight_loss, read_exact
+from vortex.blocks.ragged import ALL_ROWS
 from vortex.models.core_layout import tensor_shapes
 from vortex.models.core_network import CoreNetwork
 from vortex.models.core_state import CoreState, detached
@@ -100,12 +102,50 @@ def test_path_dropout_is_for_training_alone() -> None:
         torch.testing.assert_close(network(ids).logits, evaluated)
 
 
-def test_depth_that_exceeds_its_target_costs() -> None:
-    network = tiny_network(depth_gating=True, depth_target=0.1)
+def test_what_is_skipped_counts_and_not_the_score() -> None:
+    network = tiny_network(depth_gating=True, depth_target=0.6)
+    for layer in network.layers[1:]:
+        torch.nn.init.zeros_(layer.gate.weight)
+        layer.gate.bias.data.fill_(0.5)  # a score of 0.62 for every token: near the target, and nothing is skipped
     output = network(tokens(2, 20))
     output.losses["depth"].backward()
-    assert network.layers[1].gate.bias.grad.abs() > 0
-    assert 1 <= output.path_use["mean_depth"] <= 3
+    torch.testing.assert_close(output.losses["depth"].detach(), torch.tensor(0.16))
+    assert network.layers[1].gate.bias.grad > 0  # downhill is towards skipping
+    assert output.path_use["mean_depth"] == 3
+
+
+def test_an_untrained_core_is_silent_and_recalls() -> None:
+    """A token's own earlier companion is what both memories hold for it, before any training."""
+    torch.manual_seed(0)
+    config = tiny_config(lava_key_dim=32, lava_write_every=4, lava_writes=4, lava_gamma=16.0, num_layers=2)
+    network, ids = CoreNetwork(config).eval(), torch.arange(1, 41)[None]
+    ids[0, 30] = 8  # its companion of old is 9
+    with torch.no_grad():
+        embedded = network.embedding(ids)
+        torch.testing.assert_close(network(ids).hidden, network.norm(embedded))
+        lava, h = network.layers[1].lava, network.layers[1].mixer_norm(embedded)
+        mixed, _ = lava.conv(lava.in_proj(h)[..., : lava.mixed], lava.conv.new_tail(1), ALL_ROWS)
+        queries, pairs = lava._heads(mixed, torch.full((1, 40), 2.0), torch.ones(1, 40))
+        read, _, _ = read_exact(queries, pairs, lava.options)
+    likeness = torch.einsum("hv,thv->t", read[0, 30], pairs.values[0])
+    assert int(likeness[:28].argmax()) == 8  # place 8 holds token 9
+
+
+def test_a_gate_learns_whether_its_pair_is_read() -> None:
+    share = torch.zeros(1, 2, 5, 3)
+    share[0, :, 4, 1] = 1.0  # the second of three pairs was read once, by both heads
+    log_gate = torch.zeros(1, 3, requires_grad=True)
+    foresight_loss(torch.nn.functional.logsigmoid(log_gate), share).backward()
+    first, second, third = log_gate.grad[0].sign().tolist()
+    assert (first, second, third) == (1.0, -1.0, 1.0)  # downhill: only the second opens
+
+
+def test_random_writes_are_drawn_anew_in_training_alone() -> None:
+    network, ids = tiny_network(lava_rank="random", lava_writes=2), tokens(2, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(network(ids).logits, network(ids).logits)
+        network.train()
+        assert not torch.allclose(network(ids).logits, network(ids).logits, atol=1e-4)
 
 
 def test_parameter_groups_hold_every_parameter_once() -> None:

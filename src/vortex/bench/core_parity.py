@@ -134,6 +134,7 @@ def _network(config: CoreConfig) -> CoreNetwork:
     """Gates that really open and close, a memory that is read."""
     torch.manual_seed(4)
     network = CoreNetwork(config).eval()
+    network.awaken()
     for layer in network.layers:
         if layer.gate is not None:
             torch.nn.init.normal_(layer.gate.weight, std=0.3)

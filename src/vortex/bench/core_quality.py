@@ -15,7 +15,8 @@ from typing import Any
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 
-NAMES = {"core": "V-Blocks core", "transformer": "Transformer", "window": "Transformer, sliding window"}
+NAMES = {"core": "V-Blocks core", "transformer": "Transformer", "window": "Transformer, sliding window",
+         "recall": "Transformer, begun as recall"}  # fmt: skip
 MAX_WEIGHTS_APART = 0.02
 Trial = Callable[[str, float, int], Mapping[str, Any]]
 

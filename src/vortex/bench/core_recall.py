@@ -49,10 +49,11 @@ class RecallTask:
     make: Callable[[Vocabulary, int, int, torch.Generator], Batch]
     run: Mapping[str, Any]
     test_sequences: int = 64
+    fillers: int = 8
 
     @property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary(symbols=self.symbols)
+        return Vocabulary(symbols=self.symbols, fillers=self.fillers)
 
     def config(self, variant: str) -> CoreConfig:
         return CoreConfig(vocab_size=self.vocabulary.size, **{**self.shape, **self.variants[variant]})
@@ -73,9 +74,11 @@ _CORE = {
     "lava_value_dim": 32,
     "lava_write_every": 8,
     "lava_writes": 4,
+    "lava_foresight": 0.1,
 }
 _WIDER = {"width": 128, "mlp_width": 256}
 _SSM = {"lava_period": 0}
+_SMALL_STATE = {"num_heads": 1, "key_dim": 8}
 
 
 def _pairs(most_queries: int, filler: int) -> Callable[[Vocabulary, int, int, torch.Generator], Batch]:
@@ -94,45 +97,49 @@ def _mqar_task(*, large: bool) -> RecallTask:
     most = 256 if large else 64
     return RecallTask(
         name="mqar",
-        title="Pairs recalled, of all asked (heads x key width of the delta rule: 32)",
+        title=f"Pairs recalled, of all asked (heads x key width of the delta rule: {32 if large else 8})",
         x_label="pairs stored",
         symbols=512 if large else 128,
-        shape={**_CORE, **(_WIDER if large else {}), "lava_slots": most + most // 2},
+        shape={**_CORE, **(_WIDER if large else _SMALL_STATE), "lava_slots": most + most // 2},
         variants={"delta rule + LAVA": {}, "delta rule alone": _SSM},
         train=(16, 32, 64, 128, 256) if large else (8, 16, 32, 64),
         test=(16, 32, 64, 128, 256) if large else (8, 16, 32, 64),
         make=_pairs(64 if large else 32, 0),
-        run={"seconds": 260.0} if large else {"seconds": 150.0, "tokens_per_step": 6144},
+        run={"max_steps": 3000} if large else {"max_steps": 300, "tokens_per_step": 3072},
     )
 
 
 def _filler_task(*, large: bool) -> RecallTask:
+    """A pair in eight tokens on average, three of eight written; a delta rule too small for the pairs."""
     most = 64 if large else 24
-    shape = {**_CORE, **(_WIDER if large else {}), "lava_writes": 2}
-    slots = most + most // 2  # queries are written too
-    half = {"lava_slots": slots}
+    slots = most + most // 4
+    shape = {**_CORE, **(_WIDER if large else {}), **_SMALL_STATE, "lava_writes": 3, "lava_slots": slots}
+    threshold = {"lava_write_on_surprise": True, "lava_surprise_threshold": 0.3}
     return RecallTask(
         name="filler",
-        title="Pairs recalled with two tokens of filler after each",
+        title="Pairs recalled, six tokens of filler for each, in runs of random length",
         x_label="pairs stored",
-        symbols=128,
+        symbols=64,
         shape=shape,
         variants={
-            "surprise": half,
-            "random": {**half, "lava_rank": "random"},
+            "surprise": threshold,
+            "surprise, no threshold": {},
+            "write gate alone": {"lava_rank": "gate"},
+            "random": {"lava_rank": "random"},
+            "always": {"lava_writes": 8},
             "always, twice the slots": {"lava_slots": 2 * slots, "lava_writes": 8},
-            "always": {"lava_slots": slots, "lava_writes": 8},
         },
         train=(8, 16, 32, 64) if large else (8, 16, 24),
         test=(16, 32, 64) if large else (8, 16, 24),
-        make=_pairs(64, 2),
-        run={"seconds": 200.0} if large else {"seconds": 120.0, "tokens_per_step": 6144},
+        make=_pairs(64, 6),
+        run={"max_steps": 2000} if large else {"max_steps": 300, "tokens_per_step": 2048},
+        fillers=4,
     )
 
 
 def _passkey_task(*, large: bool) -> RecallTask:
     slots = {"lava_slots": 64, "lava_write_on_surprise": True, "lava_surprise_threshold": 0.3}
-    shape = {**_CORE, **(_WIDER if large else {}), **slots}
+    shape = {**_CORE, **(_WIDER if large else _SMALL_STATE), **slots}
     return RecallTask(
         name="passkey",
         title="A needle of three values in filler, trained at no more than 512 tokens",
@@ -143,7 +150,7 @@ def _passkey_task(*, large: bool) -> RecallTask:
         train=(64, 128, 256, 512),
         test=(512, 1024, 2048, 4096, 8192),
         make=_needle,
-        run={"max_batch": 256} | ({"seconds": 200.0} if large else {"seconds": 150.0, "tokens_per_step": 8192}),
+        run={"max_batch": 256} | ({"max_steps": 2000} if large else {"max_steps": 300, "tokens_per_step": 4096}),
         test_sequences=64 if large else 24,
     )
 

@@ -44,10 +44,16 @@ class Vocabulary:
     def filler(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         return FIRST + 2 * self.symbols + torch.randint(self.fillers, shape, generator=generator)
 
+    def cycle(self, batch: int, num_tokens: int, generator: torch.Generator) -> torch.Tensor:
+        """[batch, num_tokens]: the fillers in turn, over and over; after one round nothing of it is new."""
+        place = torch.randint(self.fillers, (batch, 1), generator=generator) + torch.arange(num_tokens)
+        return FIRST + 2 * self.symbols + place % self.fillers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqarShape:
-    """pairs: stored; queries: asked of them, at the end. filler: tokens of filler after each pair."""
+    """pairs: stored; queries: asked of them, at the end. filler: tokens of filler for each pair, in runs of random
+    length between the pairs."""
 
     pairs: int
     queries: int
@@ -63,14 +69,26 @@ def mqar(vocabulary: Vocabulary, shape: MqarShape, batch: int, generator: torch.
     order = torch.rand(batch, vocabulary.symbols, generator=generator).argsort(1)[:, : shape.pairs]
     keys = vocabulary.keys(order)
     values = vocabulary.values(torch.randint(vocabulary.symbols, (batch, shape.pairs), generator=generator))
-    parts = [keys[..., None], values[..., None]]
+    stored = torch.stack([keys, values], -1).flatten(1)
     if shape.filler:
-        parts.append(vocabulary.filler((batch, shape.pairs, shape.filler), generator))
-    stored = torch.cat(parts, -1).flatten(1)
+        stored = _scattered(stored, vocabulary.cycle(batch, shape.pairs * shape.filler, generator), generator)
     asked = torch.rand(batch, shape.pairs, generator=generator).argsort(1)[:, : shape.queries]
     token_ids = torch.cat([stored, keys.gather(1, asked)], 1)
     nothing = torch.full_like(stored, -100)
     return Batch(token_ids, torch.cat([nothing, values.gather(1, asked)], 1))
+
+
+def _scattered(pairs_B2P: torch.Tensor, filler_BF: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Both in their own order, the pairs whole, at places that a shuffle of pairs and fillers gives them."""
+    batch, num_pairs = len(pairs_B2P), pairs_B2P.shape[1] // 2
+    units = torch.rand(batch, num_pairs + filler_BF.shape[1], generator=generator).argsort(1)
+    is_pair = units < num_pairs
+    first = (1 + is_pair).cumsum(1) - (1 + is_pair)  # the place of each unit's first token
+    stored = torch.empty(batch, pairs_B2P.shape[1] + filler_BF.shape[1], dtype=pairs_B2P.dtype)
+    keys_at = first[is_pair].reshape(batch, num_pairs)
+    stored.scatter_(1, keys_at, pairs_B2P[:, ::2])
+    stored.scatter_(1, keys_at + 1, pairs_B2P[:, 1::2])
+    return stored.scatter_(1, first[~is_pair].reshape(batch, -1), filler_BF)
 
 
 def passkey(vocabulary: Vocabulary, num_tokens: int, digits: int, batch: int, generator: torch.Generator) -> Batch:

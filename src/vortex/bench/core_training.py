@@ -21,7 +21,7 @@ from vortex.models.core_config import CoreConfig
 from vortex.models.core_network import CoreNetwork
 
 MakeBatch = Callable[[int, int, torch.Generator], Batch]  # difficulty, sequences, generator
-LOG_EVERY_STEPS = 25
+LOG_EVERY_STEPS = 10
 PASSING = 0.9
 HARDEST_SHARE = 0.6  # of the steps; the others go back to what was learnt before
 
@@ -29,9 +29,8 @@ HARDEST_SHARE = 0.6  # of the steps; the others go back to what was learnt befor
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecallRun:
     """make_batch gives sequences of a difficulty (pairs, or tokens). difficulties ascend; the next one joins in when
-    the hardest one so far is recalled at 90%. tokens: about how many a step holds. anneal: share of the run in which
-    writes go from all to the configured number. ssm_path_dropout fades out over the last third; drops_everywhere: in
-    layers without LAVA too.
+    the hardest one so far is recalled at 90%. tokens: about how many a step holds. anneal: the shares of the run
+    between which writes come down from all to the configured number. ssm_path_dropout fades out over the last third.
     """
 
     name: str
@@ -40,14 +39,13 @@ class RecallRun:
     difficulties: Sequence[int]
     tokens_per_step: int = 24_576
     max_batch: int = 64
-    seconds: float = 240.0
+    seconds: float = 3600.0
     max_steps: int = 100_000
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
     ssm_path_dropout: float = 0.5
-    drops_everywhere: bool = False
     local_dropout: float = 0.0
-    anneal: float = 0.4
+    anneal: tuple[float, float] = (0.4, 0.8)
     seed: int = 0
     device: str = "cpu"
 
@@ -130,11 +128,11 @@ def _batch(run: RecallRun, difficulty: int, generator: torch.Generator) -> Batch
 def _step(network: CoreNetwork, optimiser: torch.optim.Optimizer, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """(loss, share of right answers), without waiting for the device."""
     asked = batch.targets >= 0
-    hidden = network(batch.token_ids, with_mtp=False, with_logits=False).hidden
-    logits = network.logits_of(hidden[asked])
+    output = network(batch.token_ids, with_mtp=False, with_logits=False)
+    logits = network.logits_of(output.hidden[asked])
     loss = F.cross_entropy(logits, batch.targets[asked])
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    torch.stack([loss, *output.losses.values()]).sum().backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return loss.detach(), (logits.detach().argmax(-1) == batch.targets[asked]).float().mean()
@@ -153,9 +151,10 @@ def _apply_schedule(
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate * factor
     fade = min(1.0, (1 - progress) * 3)
-    network.set_path_dropout(run.ssm_path_dropout * fade, run.local_dropout * fade, everywhere=run.drops_everywhere)
+    network.set_path_dropout(run.ssm_path_dropout * fade, run.local_dropout * fade)
     config = run.config
-    left = max(0.0, 1 - progress / run.anneal) if run.anneal else 0.0
+    begin, end = run.anneal
+    left = min(1.0, max(0.0, (end - progress) / (end - begin)))
     _set_writes(network, round(config.lava_writes + (config.lava_write_every - config.lava_writes) * left))
 
 

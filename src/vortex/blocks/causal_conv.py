@@ -5,11 +5,36 @@ Torch for training, `conv_step` in numpy for one token. Both add the taps in the
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 
 from vortex.blocks.ragged import Rows, next_tail
+
+
+class _Taps(torch.autograd.Function):
+    """The sum over the taps of [B, taps - 1 + T, C]; its own backward, since that of slices fills a tensor per tap."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(padded, weight)
+        num_rows = padded.shape[1] - weight.shape[1] + 1
+        y = padded[:, :num_rows] * weight[:, 0]
+        for tap in range(1, weight.shape[1]):
+            y += padded[:, tap : tap + num_rows] * weight[:, tap]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        padded, weight = ctx.saved_tensors
+        num_rows = grad.shape[1]
+        grad_padded, grad_weight = torch.zeros_like(padded, dtype=grad.dtype), torch.empty_like(weight)
+        for tap in range(weight.shape[1]):
+            grad_padded[:, tap : tap + num_rows] += grad * weight[:, tap]
+            grad_weight[:, tap] = (grad * padded[:, tap : tap + num_rows]).sum((0, 1))
+        return grad_padded.to(padded.dtype), grad_weight
 
 
 class CausalConv(nn.Module):
@@ -21,16 +46,19 @@ class CausalConv(nn.Module):
         bound = taps**-0.5
         self.weight = nn.Parameter(torch.empty(channels, taps).uniform_(-bound, bound))
 
+    def begin_at(self, channels: slice, back: int) -> None:
+        """These channels begin as the input of `back` tokens ago (the oldest that is seen, where that is nearer)."""
+        with torch.no_grad():
+            self.weight[channels] = 0.0
+            self.weight[channels, max(0, self.taps - 1 - back)] = 1.0
+
     def new_tail(self, batch: int) -> torch.Tensor:
         return self.weight.new_zeros(batch, self.taps - 1, self.weight.shape[0])
 
     def forward(self, x_BTC: torch.Tensor, tail_BNC: torch.Tensor, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """(y [B, T, C], the next tail [B, taps - 1, C])."""
-        num_rows = x_BTC.shape[1]
         padded = torch.cat([tail_BNC, x_BTC], dim=1)
-        y = padded[:, :num_rows] * self.weight[:, 0]
-        for tap in range(1, self.taps):
-            y = y + padded[:, tap : tap + num_rows] * self.weight[:, tap]
+        y: torch.Tensor = _Taps.apply(padded, self.weight)
         return y, next_tail(padded, self.taps - 1, rows)
 
 

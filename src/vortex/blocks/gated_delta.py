@@ -120,6 +120,15 @@ class GatedDelta(nn.Module):
         self.norm = nn.Parameter(torch.ones(value_dim))
         self.out_proj = nn.Linear(values, width, bias=False)
 
+    def begin_as_recall(self) -> None:
+        """Begin as an induction head: a key is the token before its value, and a query looks like it. So the rule's
+        error is that of a pair from the first step."""
+        keys = self.num_heads * self.key_dim
+        self.conv.begin_at(slice(None), 0)
+        self.conv.begin_at(slice(keys, 2 * keys), 1)
+        with torch.no_grad():
+            self.in_proj.weight[keys : 2 * keys] = self.in_proj.weight[:keys]
+
     def new_state(self, batch: int) -> DeltaState:
         shape = (batch, self.num_heads, self.key_dim, self.value_dim)
         return DeltaState(self.conv.new_tail(batch), self.norm.new_zeros(shape, dtype=torch.float32))

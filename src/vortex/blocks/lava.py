@@ -39,11 +39,15 @@ class LavaState:
 
 @dataclass(frozen=True, slots=True)
 class LavaRead:
-    """y [B, T, D]; null_share: mean probability of the null slot, without gradient; state: None in the exact form."""
+    """y [B, T, D]; null_share: mean probability of the null slot, without gradient; state: None in the exact form.
+
+    gate_loss: how badly the write gates foretell which pairs are read (`foresight_loss`); None outside the exact form.
+    """
 
     y: torch.Tensor
     null_share: torch.Tensor
     state: LavaState | None
+    gate_loss: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +74,39 @@ class Lava(nn.Module):
         self.null_value = nn.Parameter(torch.zeros(options.heads, options.value_dim))
         self.out_proj = nn.Linear(values, width, bias=False)
 
+    def begin_as_recall(self) -> None:
+        """Begin as an induction head: a pair is (the token before, this token), a query looks like a key of the same
+        token. So the memory answers from the first step, and what is left to learn is to use the answer."""
+        keys = self.options.heads * self.options.key_dim
+        self.conv.begin_at(slice(None), 0)
+        self.conv.begin_at(slice(keys, 2 * keys), 1)
+        with torch.no_grad():
+            self.in_proj.weight[keys : 2 * keys] = self.in_proj.weight[:keys]
+
     def new_state(self, batch: int) -> LavaState:
         return LavaState(self.conv.new_tail(batch), LavaMemory.empty(batch, self.options, self.log_gamma.device))
 
     def forward(self, x_BTD: torch.Tensor, surprise_BT: torch.Tensor, state: LavaState | None, rows: Rows) -> LavaRead:
         """Exact without a state; with one through its slots, all sequences of equal length."""
         options = self.options
+        if (
+            options.rank == "random"
+        ):  # by place alone when asked; fresh in training, so that nothing can be learned of it
+            surprise_BT = torch.rand_like(surprise_BT) if self.training else torch.zeros_like(surprise_BT)
         values = options.heads * options.value_dim
         mixed, gate, write = self.in_proj(x_BTD).split([self.mixed, values, 1], dim=-1)
         tail = self.conv.new_tail(len(x_BTD)) if state is None else state.tail
         mixed, tail = self.conv(mixed, tail, rows)
         queries, pairs = self._heads(mixed.float(), write[..., 0].float() + self.write_bias, surprise_BT)
+        gate_loss = None
         if state is None:
-            read, null = read_exact(queries, pairs, options)
+            read, null, gate_loss = read_exact(queries, pairs, options)
             next_state = None
         else:
             read, null, memory = read_bounded(queries, pairs, options, state.memory)
             next_state = LavaState(tail, memory)
         y = self.out_proj((read.flatten(2) * F.silu(gate.float())).to(x_BTD.dtype))
-        return LavaRead(y, null.detach().mean(), next_state)
+        return LavaRead(y, null.detach().mean(), next_state, gate_loss)
 
     def _heads(
         self, mixed: torch.Tensor, write_logit: torch.Tensor, surprise_BT: torch.Tensor
@@ -101,8 +119,8 @@ class Lava(nn.Module):
         return queries, Pairs(k, v, F.logsigmoid(write_logit), surprise_BT)
 
 
-def read_exact(queries: Queries, pairs: Pairs, options: LavaOptions) -> tuple[torch.Tensor, torch.Tensor]:
-    """(read [B, T, H, V], the null slot's probability [B, T', H]) of sequences that begin here."""
+def read_exact(queries: Queries, pairs: Pairs, options: LavaOptions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(read [B, T, H, V], the null slot's probability [B, T', H], the gates' loss) of sequences that begin here."""
     num_tokens, every = queries.q.shape[1], options.read_every
     q = queries.q[:, ::every]
     chunk_of_read = torch.arange(0, num_tokens, every, device=q.device) // options.write_every
@@ -120,7 +138,17 @@ def read_exact(queries: Queries, pairs: Pairs, options: LavaOptions) -> tuple[to
     read = read + null_share[..., None] * queries.null_value
     if every > 1:
         read = read.repeat_interleave(every, dim=1)[:, :num_tokens]
-    return read, null_share
+    return read, null_share, foresight_loss(written.log_gate, share[..., 1:].detach())
+
+
+def foresight_loss(log_gate_BN: torch.Tensor, share_BHTN: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of the write gates against the largest share of a read that each pair ever got, heads averaged:
+    a gate learns to say whether its pair will be read."""
+    if not log_gate_BN.numel():
+        return log_gate_BN.sum()
+    use = share_BHTN.mean(1).amax(1)
+    log_closed = torch.log1p(-log_gate_BN.exp().clamp(max=1 - 1e-6))
+    return -(use * log_gate_BN + (1 - use) * log_closed).mean()
 
 
 def read_bounded(

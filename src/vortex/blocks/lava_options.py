@@ -13,7 +13,8 @@ class LavaOptions:
     """slots: pairs that are kept. write_every: tokens of a chunk; writes: pairs of it that are written at most.
 
     on_surprise: of those only the ones whose surprise times write gate exceeds `threshold`. rank: what chooses them,
-    `surprise` or (to compare with) `random`. read_every: tokens per read; between reads the last one is kept.
+    `surprise` (times the write gate) or, to compare with, the write `gate` alone or `random`. read_every: tokens per
+    read; between reads the last one is kept.
     top_k: slots per read, 0: all. clusters: coarse to fine over this many, `cluster_top` of them looked into; 0: exact.
     merge_cosine: more similar keys share a slot. half_life: chunks after which an unused pair counts half.
     """

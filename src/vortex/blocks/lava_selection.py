@@ -44,7 +44,9 @@ def selection_ranks(pairs: Pairs, options: LavaOptions, first_position: int) -> 
     if options.rank == "random":
         positions = torch.arange(pairs.surprise.shape[1], device=pairs.surprise.device) + first_position
         ranks = ((positions * 2654435761 + 12345) & 0xFFFFFFFF).to(torch.float64) / 2**32
-        return ranks.float().expand_as(pairs.surprise)
+        return ranks.float() + 16 * pairs.surprise  # whose place noise took in training, else nothing
+    if options.rank == "gate":
+        return pairs.log_gate.detach()
     return write_scores(pairs)
 
 

@@ -121,5 +121,5 @@ def chosen_pairs(sequence: LavaSequence, options: LavaOptions) -> np.ndarray:
         first = sequence.position - options.write_every
         scores = np.array([random_rank(first + place) for place in range(options.write_every)], np.float32)
     else:
-        scores = sequence.surprise * sequence.gate
+        scores = sequence.gate if options.rank == "gate" else sequence.surprise * sequence.gate
     return np.sort(np.argsort(-scores, kind="stable")[: options.writes_per_chunk])

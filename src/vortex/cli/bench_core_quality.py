@@ -26,7 +26,11 @@ def core_quality(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings with the best rate.")] = 3,
     arch: Annotated[
-        list[str] | None, typer.Option("--arch", help="core, transformer or window. Repeatable; without it, all.")
+        list[str] | None,
+        typer.Option("--arch", help="core, transformer, window, recall. Repeatable; without it, all."),
+    ] = None,
+    core: Annotated[
+        list[str] | None, typer.Option("--core", help="A field of the core, as lava_writes=16. Repeatable.")
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", help="Results of each training; a sweep goes on there.")] = Path(
         "data/core-quality"
@@ -59,7 +63,7 @@ def core_quality(
         data=paths,
         out=folder / "run",
         encoder=chosen.encoder,
-        config=core_of_size(size, chosen.encoder.vocab_size),
+        config=core_of_size(size, chosen.encoder.vocab_size, **fields_of(core or [])),
         options=TrainingOptions(
             steps=steps, window=window, batch=max(1, batch_tokens // window), evaluate_every=max(1, steps // 4)
         ),
@@ -80,6 +84,25 @@ def core_quality(
         say=notice,
     )
     present(run_measurement(measurement), json_out, plot)
+
+
+def fields_of(texts: list[str]) -> dict[str, int | float]:
+    """NAME=NUMBER each. Raises RequestError for what is neither or no field of a core."""
+    import dataclasses
+
+    from vortex.errors import RequestError
+    from vortex.models.core_config import CoreConfig
+
+    known, found = {field.name for field in dataclasses.fields(CoreConfig)}, {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            found[name] = float(number) if "." in number else int(number)
+        except ValueError as error:
+            raise RequestError(f"--core wants NAME=NUMBER, not {text!r}") from error
+        if name not in known:
+            raise RequestError(f"a core has no {name}: {', '.join(sorted(known - {'vocab_size'}))}")
+    return found
 
 
 def machine_text(file: Path, corpus_mb: int) -> Path:

@@ -104,6 +104,7 @@ def changes_of(settings: Settings) -> dict[str, object]:
     changes = {
         "mtp_k": settings.core.mtp_k if settings.core.mtp_k is not None else settings.train_core.mtp_k,
         "depth_gating": settings.train_core.depth_gating,
+        "depth_target": settings.train_core.depth_target,
         "depth_min": depth.min,
         "depth_max": depth.max,
         "depth_hysteresis": depth.hysteresis,

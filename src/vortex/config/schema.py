@@ -168,6 +168,7 @@ class TrainCoreSettings(Section):
     save_every: int = Field(default=200, ge=1, description="Steps between two states that a kill leaves whole.")
     mtp_k: int = Field(default=2, ge=0, le=8, description="Heads that predict tokens beyond the next.")
     depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
+    depth_target: float = Field(default=0.7, gt=0, le=1, description="Share of the gated layers that a token takes.")
 
 
 class CoreSettings(Section):

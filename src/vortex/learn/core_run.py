@@ -44,6 +44,7 @@ TRANSFORMER_FILE = "transformer.safetensors"
 class CoreRun:
     """What to train on what. arch: core, or transformer (the baseline of equal size; measured, not served).
 
+    as_recall, window: of the Transformer.
     config: of the core; its vocabulary must be the encoder's. bytes_of_id: int [vocab]. tokenizer_folder: copied into
     the checkpoint. tokenizer: its name where there is no folder. dtype: of the saved weights.
     """
@@ -64,6 +65,7 @@ class CoreRun:
     start_from: CoreCheckpoint | None = None
     draw: bool = False
     window: int = 0
+    as_recall: bool = False
     store_folder: Path | None = None
     keep_states: bool = True
 
@@ -110,7 +112,7 @@ def build_network(run: CoreRun) -> nn.Module:
         )
     torch.manual_seed(run.options.seed)
     if run.arch == "transformer":
-        return BaselineTransformer(transformer_like(run.config, window=run.window))
+        return BaselineTransformer(transformer_like(run.config, window=run.window, as_recall=run.as_recall))
     network = CoreNetwork(run.config)
     if run.start_from is not None:
         network.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in run.start_from.weights.items()})
@@ -123,6 +125,8 @@ def recipe_of(run: CoreRun, data: str) -> dict[str, Any]:
     for name in ("save_every", "save_every_s", "evaluate_every"):
         options.pop(name)
     recipe = {"arch": run.arch, "config": run.config.to_json(), "options": options, "window": run.window, "data": data}
+    if run.as_recall:
+        recipe["as_recall"] = True
     plain: dict[str, Any] = json.loads(json.dumps(recipe))
     return plain
 

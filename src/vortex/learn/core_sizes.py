@@ -39,7 +39,7 @@ def num_weights(config: CoreConfig) -> int:
     return total
 
 
-def transformer_like(config: CoreConfig, *, window: int = 0) -> BaselineConfig:
+def transformer_like(config: CoreConfig, *, window: int = 0, as_recall: bool = False) -> BaselineConfig:
     """The Transformer of the same width and depth whose MLP makes up for the difference in weights."""
     heads = max(1, config.width // 64)
     per_layer = num_weights(config) / config.num_layers
@@ -52,4 +52,5 @@ def transformer_like(config: CoreConfig, *, window: int = 0) -> BaselineConfig:
         num_heads=heads,
         mlp_width=max(8, mlp_width),
         window=window,
+        as_recall=as_recall,
     )

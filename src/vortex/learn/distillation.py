@@ -85,6 +85,7 @@ class Distillation:
     def run(self) -> DistillationCurve:
         """All stages. Raises TrainingStopped where a loss is no number."""
         options = self._options
+        self._make_batches(options.window * LONGER, 1)  # too little text for the last stage is said before the first
         self._evaluate()
         for name, share in SHARES:
             longer = LONGER if name == "length" else 1

@@ -1,5 +1,6 @@
-"""Trainings to compare: a core, a Transformer of equal weights, and one whose window holds as many bytes as the core's
-state; all on the same tokens in the same order. `bench/core_quality.py` decides which, and judges.
+"""Trainings to compare, all on the same tokens in the same order: a core, a Transformer of equal weights, one whose
+window holds as many bytes as the core's state, and one that begins as the core does. `bench/core_quality.py` decides
+which, and judges.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from vortex.learn.training import TrainingOptions
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_network import CoreNetwork
 
-ARCHS = ("core", "transformer", "window")
+ARCHS = ("core", "transformer", "window", "recall")
 
 
 def state_bytes(config: CoreConfig) -> int:
@@ -92,4 +93,5 @@ class QualityTrainer:
         if arch == "core":
             return dataclasses.replace(self.run, options=options)
         window = self.window_tokens() if arch == "window" else 0
-        return dataclasses.replace(self.run, options=options, arch="transformer", window=window)
+        recall = arch == "recall"
+        return dataclasses.replace(self.run, options=options, arch="transformer", window=window, as_recall=recall)

@@ -80,6 +80,7 @@ def _copy_attention(ours: Any, theirs: Any) -> None:
         per_head = source.view(-1, delta.key_dim, source.shape[1])
         weight[at * rows : (at + 1) * rows].copy_(per_head.repeat_interleave(groups, 0).flatten(0, 1))
     delta.out_proj.weight.copy_(theirs.o_proj.weight)
+    delta.conv.begin_at(slice(None), 0)  # an attention's key is that of the value's own token
 
 
 def mixer_parameters(network: CoreNetwork) -> list[nn.Parameter]:

@@ -25,7 +25,8 @@ ROPE_BASE = 10_000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineConfig:
-    """window: tokens that attention reaches back, the token itself included; 0: all."""
+    """window: tokens that attention reaches back, the token itself included; 0: all. as_recall: begin as the core does,
+    every path silent, and attention with the token before as its key."""
 
     vocab_size: int
     width: int = 128
@@ -34,6 +35,7 @@ class BaselineConfig:
     mlp_width: int = 384
     conv: int = 4
     window: int = 0
+    as_recall: bool = False
 
     def __post_init__(self) -> None:
         if self.width % (2 * self.num_heads):
@@ -90,6 +92,14 @@ class _Layer(nn.Module):
         self.attention = _Attention(config)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
+    def begin_as_recall(self) -> None:
+        width = self.attention.config.width
+        with torch.no_grad():
+            self.attention.in_proj.weight[width : 2 * width] = self.attention.in_proj.weight[:width]
+            self.attention.conv.weight[width : 2 * width] = self.attention.conv.weight[width : 2 * width].roll(-1, -1)
+            for part in (self.attention, self.mlp):
+                part.out_proj.weight.zero_()
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.attention_norm(x))
         y: torch.Tensor = x + self.mlp(self.mlp_norm(x))
@@ -132,6 +142,9 @@ class BaselineTransformer(nn.Module):
                 if name.endswith("out_proj.weight"):
                     std *= (2 * self.config.num_layers) ** -0.5
                 nn.init.normal_(parameter, std=0.02 if "embedding" in name else std)
+        if self.config.as_recall:
+            for layer in self.layers:
+                layer.begin_as_recall()
 
 
 def _rotated(x_BHTK: torch.Tensor) -> torch.Tensor:

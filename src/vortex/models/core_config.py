@@ -24,7 +24,8 @@ class CoreConfig:
     """Widths are numbers of channels; `key_dim` and `value_dim` are per head; `*_conv` are taps, `local_window` tokens.
 
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
-    The other `lava_*` fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
+    lava_foresight: weight of the loss by which write gates learn to say which pairs will be read; the other `lava_*`
+    fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
     depth_gating: layers from `gated_from` on have a gate. A token always takes the first `depth_min` layers and at most
     `depth_max` in all (0: no limit); `depth_target` is the share of gated layers that training aims at.
     compile_step: torch.compile of every layer, compile_local_mixer_step: of the local mixers alone.
@@ -61,6 +62,7 @@ class CoreConfig:
     lava_cluster_top: int = 4
     lava_merge_cosine: float = 0.98
     lava_half_life: float = 256.0
+    lava_foresight: float = 0.0
     mtp_k: int = 0
     depth_gating: bool = False
     gated_from: int = 1
@@ -78,7 +80,7 @@ class CoreConfig:
     def __post_init__(self) -> None:
         problems = [
             (self.local_window and self.width % self.local_heads, "width must be a multiple of local_heads"),
-            (self.lava_rank not in {"surprise", "random"}, "lava_rank must be surprise or random"),
+            (self.lava_rank not in {"surprise", "gate", "random"}, "lava_rank must be surprise, gate or random"),
             (min(self.local_conv, self.ssm_conv, self.lava_conv) < 1, "convolutions need at least one tap"),
             (min(self.lava_slots, self.lava_write_every, self.lava_read_every) < 1, "LAVA needs slots and chunks"),
             (not 0 <= self.depth_hysteresis < 0.5, "depth_hysteresis must be below 0.5"),

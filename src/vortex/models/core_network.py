@@ -110,6 +110,8 @@ class CoreLayer(nn.Module):
             read = self.lava(h, surprise, None if exact else state.lava, rows)
             lava = read.state
             notes.add_path(f"{name}.lava", read.y, x)
+            if self.config.lava_foresight and read.gate_loss is not None:
+                notes.losses[f"{name}.foresight"] = self.config.lava_foresight * read.gate_loss
             if notes.measures_paths:
                 notes.path_use[f"{name}.lava_null"] = float(read.null_share)
         notes.add_path(f"{name}.delta", y, x)
@@ -123,6 +125,12 @@ class CoreLayer(nn.Module):
         if not self.training or share <= 0:
             return y
         return y * (torch.rand(len(y), 1, 1, device=y.device) >= share)
+
+
+def taken_share(keep_BT: torch.Tensor, probability_BT: torch.Tensor) -> torch.Tensor:
+    """The share of tokens that take a layer, with the gradient of the score: what counts is what is skipped, and a
+    score may lie anywhere above the middle without costing more."""
+    return keep_BT.float().mean() + (probability_BT - probability_BT.detach()).mean()
 
 
 class MtpHead(nn.Module):
@@ -196,11 +204,10 @@ class CoreNetwork(nn.Module):
             {"params": gates, "lr": learning_rate * gate_factor, "weight_decay": 0.0},
         ]
 
-    def set_path_dropout(self, ssm: float, local: float, *, everywhere: bool = False) -> None:
-        """Shares of training sequences. `everywhere`: layers without LAVA lose the delta rule too, each for sequences
-        of its own choice, so that no earlier layer takes over what LAVA is to learn."""
+    def set_path_dropout(self, ssm: float, local: float) -> None:
+        """Shares of training sequences; the delta rule's in LAVA layers alone."""
         for layer in self.layers:
-            layer.ssm_path_dropout = ssm if everywhere or layer.lava is not None else 0.0
+            layer.ssm_path_dropout = ssm if layer.lava is not None else 0.0
             layer.local_dropout = local
 
     def _sweep(
@@ -217,11 +224,10 @@ class CoreNetwork(nn.Module):
             else:
                 x, layer_state, keep, probability = self._gated(layer, x, layer_state, depth, notes, exact=exact)
                 depth = depth + keep
-                shares.append(probability.mean())
+                shares.append(taken_share(keep, probability))
             after.append(layer_state)
         if shares:
-            excess = (torch.stack(shares).mean() - self.config.depth_target).clamp(min=0)
-            notes.losses["depth"] = excess.square()
+            notes.losses["depth"] = (torch.stack(shares) - self.config.depth_target).square().mean()
             notes.path_use["mean_depth"] = float(depth.float().mean())
         return x, None if exact else tuple(after)
 
@@ -259,13 +265,30 @@ class CoreNetwork(nn.Module):
         return CoreOutput(hidden, torch.cat([part.logits for part in parts]), mtp, losses, states, {})
 
     def _initialise(self) -> None:
+        """Each path begins silent, so that a layer hears the tokens themselves, and both memories as recall: what is
+        left to learn is to use their answers."""
         for name, parameter in self.named_parameters():
             if parameter.dim() != 2 or not name.endswith(("proj.weight", "embedding.weight", "head.weight")):
                 continue
-            std = parameter.shape[1] ** -0.5
             if name.endswith("out_proj.weight"):
-                std *= (2 * self.config.num_layers) ** -0.5
-            nn.init.normal_(parameter, std=std)
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.02 if "embedding" in name else parameter.shape[1] ** -0.5)
+        for layer in self.layers:
+            layer.delta.begin_as_recall()
+            if layer.lava is not None:
+                layer.lava.begin_as_recall()
+
+    def awaken(self) -> None:
+        """Random weights everywhere, as if it had learnt something: for checks of a network that has not."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("conv.weight"):
+                nn.init.uniform_(parameter, -(parameter.shape[1] ** -0.5), parameter.shape[1] ** -0.5)
+            elif name.endswith(("proj.weight", "embedding.weight", "head.weight")):
+                std = parameter.shape[1] ** -0.5
+                nn.init.normal_(
+                    parameter, std=std * (2 * self.config.num_layers) ** (-0.5 if "out_proj" in name else 0)
+                )
 
     def num_parameters(self, *, with_embeddings: bool = True) -> int:
         names = self.named_parameters()
