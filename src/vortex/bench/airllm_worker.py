@@ -19,6 +19,7 @@ from typing import Any
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder's modules are not top-level ones
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads leave their cores to who reads
 
 PROMPT = (5, 6, 7)
 

@@ -37,14 +37,13 @@ OUR_FORWARDS = 3
 
 @dataclass(slots=True)
 class Contender:
-    """One process under its limit. rates: bytes per second of the disk, in every round."""
+    """One process under its limit."""
 
     name: str
     worker: Peer
     loaded: dict[str, Any]
     logits: np.ndarray
     seconds: list[float] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
 
     @property
     def median_s(self) -> float:
@@ -74,19 +73,21 @@ class AttachMeasurement:
     def measure(self) -> Report:
         with tempfile.TemporaryDirectory(prefix="vortex-bench-", dir=Path.cwd()) as work:
             folder = self.folder or _random_model(Path(work) / "model", self.shape)
-            with Peer("transformers", sys.executable) as packer:
+            with contextlib.ExitStack() as stack:
+                packer = stack.enter_context(Peer("transformers", sys.executable))
                 for codec in self.codecs:
                     packer.ask("pack", folder=str(folder), work=work, budget_bytes=self.budget_bytes, codec=codec)
-            drop_page_cache()  # what was written or read before belongs to no limit
-            with contextlib.ExitStack() as stack:
+                drop_page_cache()  # what was written or read before belongs to no limit
                 ours = [self._start(stack, codec, "transformers", folder, work) for codec in self.codecs]
                 peers = [self._start(stack, "accelerate", "transformers", folder, work)] if self.with_peer else []
                 if self.airllm_python:
                     peers.append(self._start(stack, "AirLLM", "airllm", folder, work))
                 same_bits({each.name: each.logits for each in [*ours, *peers]})
+                disk_rates: list[float] = []
                 for _ in range(self.runs):
+                    disk_rates.append(packer.ask("disk_rate")["disk"])
                     self._one_round(ours, peers)
-                return self._report(ours, peers)
+                return self._report(ours, peers, statistics.median(disk_rates))
 
     def _start(self, stack: contextlib.ExitStack, name: str, program: str, folder: Path, work: str) -> Contender:
         limit = stack.enter_context(memory_limit(self.budget_bytes + PROCESS_BYTES))
@@ -100,15 +101,12 @@ class AttachMeasurement:
 
     def _one_round(self, ours: Sequence[Contender], peers: Sequence[Contender]) -> None:
         for each in ours:
-            each.rates.append(each.worker.ask("disk_rate")["disk"])
             each.worker.ask("time", forwards=1, rows=self.rows)  # the ring is full of the next forward again
             each.seconds += each.worker.ask("time", forwards=OUR_FORWARDS, rows=self.rows)["seconds"]
         for each in peers:
             each.seconds += each.worker.ask("time", forwards=1, rows=self.rows)["seconds"]
 
-    def _report(self, ours: Sequence[Contender], peers: Sequence[Contender]) -> Report:
-        rates = [rate for each in ours for rate in each.rates]
-        disk = statistics.median(rates)
+    def _report(self, ours: Sequence[Contender], peers: Sequence[Contender], disk: float) -> Report:
         rows, figures = [], {}
         for each in [*ours, *peers]:
             missing = int(each.loaded.get("fetch_bytes", 0))

@@ -21,6 +21,7 @@ from typing import Any
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder's modules are not top-level ones
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads leave their cores to who reads
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Worker:
     def __init__(self) -> None:
         self.model: Any = None
         self.attachment: Attachment | None = None
+        self._disk_file: tuple[Path, int, ReadShape] | None = None
 
     def version(self) -> dict[str, Any]:
         import accelerate
@@ -50,6 +52,8 @@ class Worker:
     def pack(self, folder: str, work: str, budget_bytes: int, codec: str) -> dict[str, Any]:
         _, attachment = open_transformers(Path(folder), _options(work, budget_bytes, 1, codec))
         assert attachment is not None, "a budget pages"
+        packed, disk = attachment.weights.folder, attachment.weights.pager.disk
+        self._disk_file = packed.weights_path, packed.num_bytes, disk.shape if disk else ReadShape()
         attachment.close()
         return {}
 
@@ -81,14 +85,13 @@ class Worker:
         return {"seconds": seconds}
 
     def disk_rate(self) -> dict[str, Any]:
-        assert self.attachment is not None, "only ours knows its disk"
-        packed = self.attachment.weights.folder
-        disk = self.attachment.weights.pager.disk
-        with DirectFile(packed.weights_path) as file:
-            shape = disk.shape if disk else ReadShape()
-            if packed.num_bytes < SMALL_BYTES:
-                return {"disk": _whole_read_rate(file, packed.num_bytes)}
-            return {"disk": read_rate(file, 0, min(RATE_SAMPLE_BYTES, packed.num_bytes // 2), shape)}
+        """Of direct reads of what was packed last. Its buffers belong to no limit: ask one that has none."""
+        assert self._disk_file is not None, "only a packer knows the disk"
+        path, num_bytes, shape = self._disk_file
+        with DirectFile(path) as file:
+            if num_bytes < SMALL_BYTES:
+                return {"disk": _whole_read_rate(file, num_bytes)}
+            return {"disk": read_rate(file, 0, min(RATE_SAMPLE_BYTES, num_bytes // 2), shape)}
 
     def _forward(self, ids: Sequence[int]) -> Any:
         import torch
