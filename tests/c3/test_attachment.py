@@ -105,7 +105,7 @@ def test_a_codec_that_rounds_has_the_same_bits_at_every_budget(name: str, codec:
 
 
 def test_an_unknown_codec_names_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="choose one of: raw, lossless, int8, int4, mxfp4"):
+    with pytest.raises(ConfigError, match="choose one of: auto, raw, lossless, int8, int4, mxfp4"):
         vortex.c3.attach(tiny(TINY["llama"], torch.float32), "200KB", codec="int3")
 
 

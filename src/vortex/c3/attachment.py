@@ -31,7 +31,7 @@ import torch
 from vortex.c3.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paged_linear import LAYOUTS, LinearShape, PagedLinear, PagedWeights, as_tensor
 from vortex.c3.pager import PagerOptions, residency
-from vortex.c3.quantised_linear import FORMATS, LOSSLESS, RAW, format_for, layout_of, packed_bytes, packed_weight
+from vortex.c3.quantised_linear import AUTO, FORMATS, format_for, is_lossless, layout_of, packed_bytes, packed_weight
 from vortex.c3.sizes import parse_bytes
 from vortex.errors import ConfigError, ModelFileError, UnsupportedModel
 from vortex.kernels.formats import Format
@@ -103,13 +103,13 @@ def attach_model(
     *,
     folder: Path | None = None,
     prefetch_depth: int = 1,
-    codec: str = RAW,
+    codec: str = AUTO,
     lock_memory: bool = False,
     disk_memory: Path | None = None,
 ) -> Attachment:
     """Replace the model's linears, now. budget: bytes, or text like "2.2GB".
 
-    folder: a `.c3` folder that is kept (made if it is not there). codec: raw, lossless, int8, int4, mxfp4.
+    folder: a `.c3` folder that is kept (made if it is not there). codec: auto, raw, lossless, int8, int4, mxfp4.
     Raises ConfigError for a budget too small (with the smallest that works), an unknown codec, or one that rounds on a
     GPU; UnsupportedModel for a model without plain linears, ModelFileError for a folder of another model or codec,
     StorageError where packing fails, MissingCapability where a codec needs the native core and it is not there.
@@ -139,7 +139,7 @@ def pack_weights(
     path: Path,
     *,
     read: ReadParameter | None = None,
-    codec: str = RAW,
+    codec: str = AUTO,
     metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -149,7 +149,7 @@ def pack_weights(
     """
     read = read or model.get_parameter
     sites = {site.unit: site for site in linear_sites(model, codec)}
-    with C3Writer(path, {"kind": "linears", **(metadata or {})}, compress=codec == LOSSLESS) as writer:
+    with C3Writer(path, {"kind": "linears", **(metadata or {})}, compress=is_lossless(codec)) as writer:
         for number, (unit, site) in enumerate(sites.items()):
             _add_linear(writer, f"{unit}.0", read(site.parameter), site)
             if progress is not None:
@@ -161,7 +161,7 @@ def pack_weights(
             _add(writer, f"{EMBEDDING}.{embedding.replace('.', '/')}", read(f"{embedding}.weight"), own.dtype)
 
 
-def linear_sites(model: Any, codec: str = RAW) -> tuple[Site, ...]:
+def linear_sites(model: Any, codec: str = AUTO) -> tuple[Site, ...]:
     """Plain linears in the order they were registered, the head last. Raises UnsupportedModel where there is none."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     units: dict[int, str] = {}  # by the identity of the weight: layers that share one share its unit

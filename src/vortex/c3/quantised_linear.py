@@ -2,7 +2,8 @@
 
 A codec says what a weight becomes when a model is packed. Weights are rounded as `model.compute` rounds them elsewhere
 (Q8_0, Q4_1, MXFP4: blocks of 32 columns); inputs are rounded to int8 by the core, a row by itself, so a row's bits do
-not depend on its batch. A width that has no whole blocks keeps its dtype. On a CPU only.
+not depend on its batch. A width that has no whole blocks keeps its dtype. On a CPU only. `auto` is lossless where the
+native core decodes, else raw.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from gguf.constants import GGMLQuantizationType
 from gguf.quants import quantize
 
 from vortex.errors import ConfigError
+from vortex.kernels import dispatch
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import PackedMatrix, pack, tile_bytes
 
-RAW, LOSSLESS = "raw", "lossless"
+AUTO, RAW, LOSSLESS = "auto", "raw", "lossless"
 FORMATS = {"int8": Format.Q8_0, "int4": Format.Q4_1, "mxfp4": Format.MXFP4}
-CODECS = (RAW, LOSSLESS, *FORMATS)
+CODECS = (AUTO, RAW, LOSSLESS, *FORMATS)
 LAYOUT_TAG = "tiles16_"
 ROWS_AT_A_TIME = 4096
 
@@ -29,6 +31,11 @@ def format_for(codec: str, columns: int) -> Format | None:
         raise ConfigError(f"there is no codec '{codec}' for linears; choose one of: {', '.join(CODECS)}")
     kind = FORMATS.get(codec)
     return None if kind is None or columns % kind.column_multiple else kind
+
+
+def is_lossless(codec: str) -> bool:
+    """Whether tiles are to be stored in fewer bytes than they have."""
+    return codec == LOSSLESS or (codec == AUTO and dispatch.usable())
 
 
 def layout_of(kind: Format) -> str:

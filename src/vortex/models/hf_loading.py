@@ -170,7 +170,8 @@ def _load_paged(
     from vortex.c3.attachment import attach_model, pack_weights
     from vortex.c3.paged_linear import LAYOUTS
 
-    codec = options.form if options.form in ROUNDED_FORMS else "lossless" if options.compress else "raw"
+    exact = {None: "auto", True: "lossless", False: "raw"}[options.compress]
+    codec = options.form if options.form in ROUNDED_FORMS else exact
     tag = f"{LAYOUTS[dtype]}-{codec}" if codec in ROUNDED_FORMS else LAYOUTS[dtype]
     path = options.packed_root / f"{folder.name}-{fingerprint(folder)}.linears-{tag}.c3"
     model = _skeleton(config, dtype)
