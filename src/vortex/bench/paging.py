@@ -2,8 +2,9 @@
 
 For every limit, two processes, each in a control group of that size (page cache included): ours with a budget a little
 below the limit, the peer with mmap. Sweeps alternate between them, and so do measurements of what the disk and memory
-give: before and after every group of sweeps, of the bytes that sweeps stream (others may be cold on the disk's side), by
-a process outside the limit, since a disk that others use changes by the minute. bound = max(missing bytes / disk, all bytes / memory); the share of it is taken round by round.
+give: before and after every group of sweeps, since a disk that others use changes by the minute, by a process outside
+the limit, and of the bytes that sweeps stream, since others may be cold on the disk's side. bound = max(missing bytes /
+disk, all bytes / memory); the share of it is taken round by round.
 Check: the logits of every budget are the same bits.
 """
 
