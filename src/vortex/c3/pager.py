@@ -81,7 +81,8 @@ class Pager:
         self.disk: DiskProfile | None = disk_profile(self._file, folder.num_bytes, options.disk_memory)
         self._shape = self.disk.shape if self.disk else ReadShape()
         self._read_into = read_into or self._file.read_into
-        self._host = host_tier(self._read_into, [self.units[unit] for unit in self.streamed], options.host_bytes)
+        paged = [self.units[unit] for unit in self.streamed]
+        self._host = host_tier(self._read_into, paged, options.host_bytes, self.memory)
         self._reader = self._new_reader()
         self._ring = Ring(self.memory.region(ring_bytes))
         self._ahead: deque[_Ahead] = deque()
@@ -130,7 +131,7 @@ class Pager:
 
     def _new_reader(self) -> TileReader:
         device = None if self.memory.is_host else self.memory
-        return TileReader(self.folder.path, self._host.read_into, self._shape, device)
+        return TileReader(self.folder.path, self._host.read_into, self._shape, device, self._host)
 
     def _load_pinned(self, units: Sequence[str]) -> dict[str, Lease]:
         """Straight from disk into memory of their own, never through the page cache."""
