@@ -132,7 +132,7 @@ def test_resident_tiles_are_checked_at_their_first_use(tmp_path: Path, compress:
             file.seek(-1, os.SEEK_CUR)
             file.write(bytes([byte[0] ^ 1]))
     source = ResidentSource(C3Folder(tmp_path / "m.c3"))
-    with pytest.raises(ModelFileError, match=r"tile 1 of 2 of a\.0 fails its checksum"), source.lease("a"):
+    with pytest.raises(ModelFileError, match=r"tile 1 of 3 of a\.0 fails its checksum"), source.lease("a"):
         pass
     with pytest.raises(ModelFileError, match="of embedding fails its checksum"):
         source.read("embedding")

@@ -44,6 +44,13 @@ def test_a_paged_model_has_the_resident_bits(name: str, tmp_path: Path) -> None:
         logits_of(folder, made, budget_bytes=1000)
 
 
+def test_a_budget_too_small_is_told_before_anything_is_packed(tmp_path: Path) -> None:
+    folder, made = write_folder(tmp_path / "model", "llama"), tmp_path / "made"
+    with pytest.raises(ConfigError, match="smallest that works"):
+        logits_of(folder, made, budget_bytes=1000)
+    assert not list(made.glob("*.c3"))
+
+
 def test_the_tokenizer_is_the_folders_own(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", "llama", torch.bfloat16)
     loaded = load_hf(folder, LoadOptions(packed_root=tmp_path / "made", device="cpu", threads=1, form="bf16"))

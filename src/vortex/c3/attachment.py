@@ -134,6 +134,11 @@ def attach_model(
     return Attachment(weights, sites, path if folder is None else None)
 
 
+def check_budget(model: Any, budget_bytes: int, codec: str = AUTO) -> None:
+    """Raises ConfigError, with the smallest that works, for a budget that cannot page the model."""
+    residency(unit_sizes(linear_sites(model, codec)), PagerOptions(budget_bytes=budget_bytes))
+
+
 def pack_weights(
     model: Any,
     path: Path,

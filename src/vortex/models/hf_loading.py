@@ -167,9 +167,10 @@ def _load_paged(
     folder: Path, config: Any, dtype: torch.dtype, device: torch.device, options: LoadOptions
 ) -> tuple[Any, Any]:
     """Without ever holding all weights, where the files name them as the model does; else through memory, once."""
-    from vortex.c3.attachment import attach_model, pack_weights
+    from vortex.c3.attachment import attach_model, check_budget, pack_weights
     from vortex.c3.paged_linear import LAYOUTS
 
+    budget_bytes = options.budget_bytes or EVERYTHING_BYTES
     exact = {None: "auto", True: "lossless", False: "raw"}[options.compress]
     codec = options.form if options.form in ROUNDED_FORMS else exact
     tag = f"{LAYOUTS[dtype]}-{codec}" if codec in ROUNDED_FORMS else LAYOUTS[dtype]
@@ -182,6 +183,7 @@ def _load_paged(
         model = _load_resident(folder, dtype)
     elif not path.exists():
         tied = _tied_names(model)
+        check_budget(model, budget_bytes, codec)  # a budget too small is told before anything is packed
         pack_weights(
             model,
             path,
@@ -193,7 +195,7 @@ def _load_paged(
         _fill(model, files, dtype, device)
     attachment = attach_model(
         model,
-        options.budget_bytes or EVERYTHING_BYTES,
+        budget_bytes,
         folder=path,
         prefetch_depth=options.prefetch_depth,
         codec=codec,
