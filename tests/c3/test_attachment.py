@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from gguf.constants import GGMLQuantizationType as GGML
+from gguf.quants import dequantize, quantize
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
 import vortex.c3
 from tests.models.tiny_transformers import one_thread
 from vortex.c3.attachment import linear_sites, unit_sizes
 from vortex.c3.paged_linear import used_order
+from vortex.c3.quantised_linear import FORMATS
 from vortex.errors import BackendError, ConfigError, ModelFileError, UnsupportedModel
+from vortex.kernels.formats import Format
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 __all__ = ["one_thread"]
@@ -44,14 +48,14 @@ def logits(model: torch.nn.Module, forwards: int = 1) -> torch.Tensor:
     return torch.stack([model(IDS).logits for _ in range(forwards)])
 
 
-def check_bits(name: str, dtype: torch.dtype, shares: tuple[float, ...], codecs: tuple[bool, ...]) -> None:
+def check_bits(name: str, dtype: torch.dtype, shares: tuple[float, ...], codecs: tuple[str, ...]) -> None:
     """shares: of all linears' bytes, as budgets."""
     resident = logits(tiny(TINY[name], dtype), 2)
     total = sum(unit_sizes(linear_sites(tiny(TINY[name], dtype))).values())
     for share in shares:
-        for compress in codecs:
+        for codec in codecs:
             model = tiny(TINY[name], dtype)
-            with vortex.c3.attach(model, int(share * total), compress=compress) as attached:
+            with vortex.c3.attach(model, int(share * total), codec=codec) as attached:
                 assert torch.equal(logits(model, 2), resident)
                 counters = attached.counters()
                 assert counters["resident_bytes"] <= share * total
@@ -61,14 +65,48 @@ def check_bits(name: str, dtype: torch.dtype, shares: tuple[float, ...], codecs:
 
 @pytest.mark.parametrize(("name", "dtype"), [("llama", torch.bfloat16), ("gpt2", torch.float32)])
 def test_paged_logits_are_the_resident_bits(name: str, dtype: torch.dtype) -> None:
-    check_bits(name, dtype, (0.34,), (False,))
+    check_bits(name, dtype, (0.34,), ("raw",))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", TINY)
 def test_every_budget_and_codec_gives_the_resident_bits(name: str, dtype: torch.dtype) -> None:
-    check_bits(name, dtype, (1, 0.6, 0.34), (False, True))
+    check_bits(name, dtype, (1, 0.6, 0.34), ("raw", "lossless"))
+
+
+@torch.inference_mode()
+def rounded_by_hand(model: torch.nn.Module, kind: Format) -> torch.nn.Module:
+    """Its linears' weights as the format has them, in float32."""
+    for site in linear_sites(model):
+        weight = model.get_submodule(site.name).weight
+        rows = weight.T if site.shape.transposed else weight
+        rounded = torch.from_numpy(dequantize(quantize(rows.numpy(), GGML[kind.name]), GGML[kind.name]))
+        weight = rounded.T if site.shape.transposed else rounded
+        model.get_submodule(site.name).weight = torch.nn.Parameter(
+            weight.contiguous()
+        )  # a tied embedding keeps its own
+    return model
+
+
+@pytest.mark.parametrize(("name", "codec"), [("llama", "int4"), ("gpt2", "int8")])
+def test_a_codec_that_rounds_has_the_same_bits_at_every_budget(name: str, codec: str) -> None:
+    sites = linear_sites(tiny(TINY[name], torch.float32), codec)
+    total, seen = sum(unit_sizes(sites).values()), []
+    for share in (1, 0.4):
+        model = tiny(TINY[name], torch.float32)
+        with vortex.c3.attach(model, int(share * total), codec=codec) as attached:
+            seen.append(logits(model, 2))
+            assert (attached.bytes_to_fetch > 0) == (share < 1)
+    assert torch.equal(*seen)
+    wanted = logits(rounded_by_hand(tiny(TINY[name], torch.float32), FORMATS[codec]), 2)
+    assert (seen[0] - wanted).square().mean().sqrt() < 0.02 * wanted.square().mean().sqrt(), "inputs are rounded too"
+    assert not torch.equal(wanted, logits(tiny(TINY[name], torch.float32), 2))
+
+
+def test_an_unknown_codec_names_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="choose one of: auto, raw, lossless, int8, int4, mxfp4"):
+        vortex.c3.attach(tiny(TINY["llama"], torch.float32), "200KB", codec="int3")
 
 
 def test_generate_gives_the_same_tokens_while_weights_come_from_disk() -> None:

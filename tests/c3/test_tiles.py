@@ -121,6 +121,23 @@ def test_a_reader_fills_memory_with_what_was_packed(
     assert list(units_of(folder.entries)) == ["a", "b"]
 
 
+@pytest.mark.parametrize("compress", [False, True])
+def test_resident_tiles_are_checked_at_their_first_use(tmp_path: Path, compress: bool) -> None:
+    packed(tmp_path / "m.c3", compress=compress)
+    folder = C3Folder(tmp_path / "m.c3")
+    for name in ("a.0", "embedding"):
+        with folder.weights_path.open("r+b") as file:
+            file.seek(folder.entries[name].offset + 40)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+    source = ResidentSource(C3Folder(tmp_path / "m.c3"))
+    with pytest.raises(ModelFileError, match=r"tile 1 of 3 of a\.0 fails its checksum"), source.lease("a"):
+        pass
+    with pytest.raises(ModelFileError, match="of embedding fails its checksum"):
+        source.read("embedding")
+
+
 @pytest.mark.parametrize("edit", [('"bf16"', '"zstd"'), ("12288", "12289"), ("2097152", "2097153")])
 def test_an_index_that_lies_is_found(tmp_path: Path, edit: tuple[str, str]) -> None:
     packed(tmp_path / "m.c3", compress=True)

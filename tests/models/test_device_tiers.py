@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from vortex.c3.device_memory import DeviceMemory
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.expert_pager import ExpertPager
+from vortex.c3.folder import aligned
 from vortex.c3.host_tier import host_tier
 from vortex.c3.pager import Pager, PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource
+from vortex.c3.tile_memory import Staging
 from vortex.errors import StorageError
 from vortex.models.decoder import Decoder
 from vortex.models.decoder_config import DecoderConfig
@@ -98,9 +101,57 @@ def test_what_the_host_keeps_is_read_from_the_disk_once(config: DecoderConfig, t
 
         # a copy that fails its check is forgotten: the disk is asked again
         failing = True
-        tier = host_tier(disk, [list(folder.entries.values())], everything * 2)
+        tier = host_tier(disk, [list(folder.entries.values())], everything * 2, DeviceMemory("cpu"))
         with pytest.raises(OSError, match="Input/output"):
             tier.read_into(memoryview(bytearray(4096)), folder.entries["final_norm"].offset)
+
+
+class WithoutPageLocks(DeviceMemory):
+    def page_locked(self, num_bytes: int) -> Staging | None:
+        return None
+
+
+@pytest.mark.parametrize("memory", [DeviceMemory, WithoutPageLocks])
+def test_kept_bytes_go_to_the_device_as_they_lie_once_checked(memory: type[DeviceMemory], tmp_path: Path) -> None:
+    """Dense: the same bits, with nothing read twice, whether the driver gives page-locked memory or not."""
+    folder = pack_random(SMALL, tmp_path / "m.c3")
+    options = PagerOptions(budget_bytes=smallest_budget(folder), host_bytes=sum(unit_bytes(folder).values()))
+    expected = logits(SMALL, Pager(folder, options))
+    staged: list[int] = []
+
+    class Seen(memory):  # type: ignore[misc,valid-type]
+        def reuse(self, staging: Staging) -> None:
+            staged.append(1)
+            super().reuse(staging)
+
+    source = Pager(folder, options, memory=Seen("cpu"))
+    for _ in range(2):
+        np.testing.assert_array_equal(logits(SMALL, source), expected)
+    used = len(staged)
+    np.testing.assert_array_equal(logits(SMALL, source), expected)
+    assert (len(staged) == used) == (memory is DeviceMemory), "no buffer in between"
+    source.close()
+
+
+def test_page_locked_memory_has_a_cap_and_forgets(tmp_path: Path) -> None:
+    folder = pack_random(SMALL, tmp_path / "m.c3")
+    entries = [entry for entry in folder.entries.values() if entry.num_bytes > 4096][:2]
+    sizes = [aligned(entry.num_bytes) for entry in entries]
+    memory = DeviceMemory("cpu")
+    with DirectFile(folder.weights_path) as file:
+        tier = host_tier(file.read_into, [[entry] for entry in entries], sum(sizes), memory, locked_bytes=sizes[0])
+        for entry, size in zip(entries, sizes, strict=True):
+            tier.passed_check(entry.offset, size)
+            assert tier.checked_bytes(entry.offset, size) is None, "nothing was read yet"
+            tier.read_into(memoryview(mmap.mmap(-1, size)), entry.offset)
+            assert tier.checked_bytes(entry.offset, size) is None, "it was not checked yet"
+            tier.passed_check(entry.offset, size)
+        kept = tier.checked_bytes(entries[0].offset, sizes[0])
+        assert kept is not None
+        np.testing.assert_array_equal(kept.bytes[: entries[0].num_bytes], folder.read(entries[0].name))
+        assert tier.checked_bytes(entries[1].offset, sizes[1]) is None, "beyond the cap memory is ordinary"
+        tier.forget()
+        assert tier.checked_bytes(entries[0].offset, sizes[0]) is None
 
 
 def test_a_failing_disk_is_named_and_the_next_sweep_is_right(tmp_path: Path) -> None:

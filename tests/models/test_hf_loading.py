@@ -44,6 +44,13 @@ def test_a_paged_model_has_the_resident_bits(name: str, tmp_path: Path) -> None:
         logits_of(folder, made, budget_bytes=1000)
 
 
+def test_a_budget_too_small_is_told_before_anything_is_packed(tmp_path: Path) -> None:
+    folder, made = write_folder(tmp_path / "model", "llama"), tmp_path / "made"
+    with pytest.raises(ConfigError, match="smallest that works"):
+        logits_of(folder, made, budget_bytes=1000)
+    assert not list(made.glob("*.c3"))
+
+
 def test_the_tokenizer_is_the_folders_own(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", "llama", torch.bfloat16)
     loaded = load_hf(folder, LoadOptions(packed_root=tmp_path / "made", device="cpu", threads=1, form="bf16"))
@@ -94,10 +101,18 @@ def test_what_cannot_be_swept_is_refused(config: transformers.PretrainedConfig, 
         check_supported(config)
 
 
-def test_forms_and_places_that_are_not_there(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "model", "llama")
-    with pytest.raises(ConfigError, match="bf16 or float32, not int4"):
-        load_hf(folder, LoadOptions(packed_root=tmp_path, threads=1, form="int4"))
+def test_rounded_weights_give_the_same_bits_resident_and_paged(tmp_path: Path) -> None:
+    folder, made = write_folder(tmp_path / "model", "llama"), tmp_path / "made"
+    exact, _ = logits_of(folder, made)
+    resident, counters = logits_of(folder, made, form="int4")
+    assert counters["bytes_compressed_read"] == 0
+    paged, counters = logits_of(folder, made, form="int4", budget_bytes=50_000)
+    assert counters["bytes_compressed_read"] > 0
+    assert np.array_equal(paged, resident)
+    assert 0 < np.abs(resident - exact).max() < 0.5 * np.abs(exact).max()
+
+
+def test_places_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         load_hf(tmp_path / "none", LoadOptions(packed_root=tmp_path, threads=1))
 

@@ -2,9 +2,10 @@
 
 {"operation": "version"}                                              -> {"version"}
 {"operation": "load", "file", "packed", "budget_bytes", "context", "threads"}
-                                     -> {"digest", "resident_bytes", "fetch_bytes", "weight_bytes"}
+                         -> {"digest", "resident_bytes", "fetch_bytes", "weight_bytes", "streamed": [[offset, bytes]]}
 {"operation": "time", "rows": n, "sweeps": n}                         -> {"sweep_s": [seconds]}   after one untimed
-{"operation": "rates"}                      -> {"disk", "memory"}   bytes per second; each call reads on in the file
+{"operation": "open_disk", "file", "packed", "streamed"}              -> {}
+{"operation": "rates"}                      -> {"disk", "memory"}   bytes per second; each call reads on in `streamed`
 {"operation": "counters"}                                             -> what /metrics shows, and peak_bytes
 """
 
@@ -25,15 +26,16 @@ if __name__ == "__main__":
 import numpy as np
 import xxhash
 
-from vortex.c3.calibration import read_rate
+from vortex.c3.calibration import disk_profile, rate_of_pieces
 from vortex.c3.direct_file import DirectFile
-from vortex.c3.folder import C3Folder, aligned
+from vortex.c3.folder import TILE_BYTES
+from vortex.c3.pager import Pager
 from vortex.c3.tile_reader import ReadShape
 from vortex.models.loading import LoadOptions, load_model, packed_folder
 from vortex.types import Span, Want
 
 PROMPT = (5, 6, 7)
-RATE_SAMPLE_BYTES = 256 << 20
+RATE_SAMPLE_BYTES = 1 << 30
 MEMORY_SAMPLE_BYTES = 64 << 20
 
 
@@ -41,7 +43,8 @@ class Worker:
     def __init__(self) -> None:
         self.model: Any = None
         self.folder: Any = None
-        self._offset = 0  # where the next sample of the disk begins: bytes read before may be cached on the disk's side
+        self.shape = ReadShape()
+        self._offsets: list[int] = []  # of pieces of what sweeps stream: other bytes may be cold on the disk's side
 
     def version(self) -> dict[str, Any]:
         from vortex import __version__
@@ -52,7 +55,6 @@ class Worker:
         options = LoadOptions(
             packed_root=Path(packed), budget_bytes=budget_bytes, context_limit=context, threads=threads, device="cpu"
         )
-        self.folder = packed_folder(Path(file), options)
         self.model = load_model(Path(file), options).model
         state = self.model.new_state()
         logits = self.model.sweep([Span(state, PROMPT, Want.ALL_LOGITS)]).logits
@@ -63,6 +65,7 @@ class Worker:
             "resident_bytes": self.model.counters().get("resident_bytes", cost.bytes_to_read),
             "fetch_bytes": cost.bytes_to_fetch,
             "weight_bytes": self.model.compute.weight_bytes,
+            "streamed": _streamed(getattr(self.model.compute, "source", None)),
         }
 
     def time(self, rows: int, sweeps: int) -> dict[str, Any]:
@@ -76,23 +79,34 @@ class Worker:
         state.close()
         return {"sweep_s": seconds[1:]}
 
+    def open_disk(self, file: str, packed: str, streamed: list[list[int]]) -> dict[str, Any]:
+        """For `rates`, whose buffers are large: a process under a limit would measure its own want of memory."""
+        self.folder = packed_folder(Path(file), LoadOptions(packed_root=Path(packed), device="cpu"))
+        with DirectFile(self.folder.weights_path) as weights:
+            disk = disk_profile(weights, self.folder.num_bytes, Path(packed) / "disks.json")
+        self.shape = disk.shape if disk else ReadShape()
+        piece = self.shape.tiles_per_read * TILE_BYTES
+        ranges = streamed or [[0, self.folder.num_bytes]]
+        self._offsets = [first for start, size in ranges for first in range(start, start + size - piece, piece)]
+        return {}
+
     def rates(self) -> dict[str, Any]:
         """What the disk gives to direct reads and memory to all cores, both right now."""
-        folder: C3Folder = self.folder
-        source = getattr(self.model.compute, "source", None)
-        disk = getattr(source, "disk", None)
-        shape = disk.shape if disk else ReadShape()
-        with DirectFile(folder.weights_path) as file:
-            num_bytes = min(RATE_SAMPLE_BYTES, folder.num_bytes // 2)
-            if self._offset + num_bytes > folder.num_bytes:
-                self._offset = 0
-            disk_rate = read_rate(file, self._offset, num_bytes, shape)
-            self._offset = aligned(self._offset + num_bytes)
-        return {"disk": disk_rate, "memory": _memory_rate()}
+        count = max(1, RATE_SAMPLE_BYTES // (self.shape.tiles_per_read * TILE_BYTES))
+        sample, self._offsets = self._offsets[:count], self._offsets[count:] + self._offsets[:count]
+        with DirectFile(self.folder.weights_path) as file:
+            return {"disk": rate_of_pieces(file, sample, self.shape), "memory": _memory_rate()}
 
     def counters(self) -> dict[str, Any]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {**self.model.counters(), "peak_bytes": peak}
+
+
+def _streamed(source: Any) -> list[list[int]]:
+    """Where the units lie that a pager reads anew for every sweep: [offset, bytes], one per tensor."""
+    if not isinstance(source, Pager):
+        return []
+    return [[entry.offset, entry.stored_bytes] for unit in source.streamed for entry in source.units[unit]]
 
 
 def _memory_rate() -> float:

@@ -21,6 +21,7 @@ WORKERS = {
     **PEERS,
     "vortex": "paged_worker.py",
     "transformers": "transformers_worker.py",
+    "airllm": "airllm_worker.py",
     "transformers lookup": "transformers_lookup_worker.py",
 }
 

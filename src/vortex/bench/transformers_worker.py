@@ -1,10 +1,10 @@
 """A transformers model paged by vortex.c3.attach, or by accelerate's disk offload, behind JSON lines (bench/peer.py).
 
 {"operation": "version"}                                                          -> {"version"}
-{"operation": "pack", "folder", "work", "budget_bytes"}                           -> {}
-{"operation": "load", "kind": "attach" | "accelerate", "folder", "work", "budget_bytes", "threads"}
-                                               -> {"digest", "resident_bytes", "fetch_bytes", "weight_bytes"}
-{"operation": "time", "forwards": n}                                              -> {"seconds": [seconds]}
+{"operation": "pack", "folder", "work", "budget_bytes", "codec"}                  -> {}
+{"operation": "load", "kind": a codec | "accelerate", "folder", "work", "budget_bytes", "threads"}
+                                    -> {"logits": path, "resident_bytes", "fetch_bytes", "weight_bytes"}
+{"operation": "time", "forwards": n, "rows": n}                                   -> {"seconds": [seconds]}
 {"operation": "disk_rate"}                                                        -> {"disk"}   bytes per second
 """
 
@@ -15,13 +15,15 @@ import mmap
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
     sys.path.pop(0)  # this folder's modules are not top-level ones
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads leave their cores to who reads
 
-import xxhash
+import numpy as np
 
 from vortex.c3.attachment import Attachment
 from vortex.c3.calibration import read_rate
@@ -39,6 +41,7 @@ class Worker:
     def __init__(self) -> None:
         self.model: Any = None
         self.attachment: Attachment | None = None
+        self._disk_file: tuple[Path, int, ReadShape] | None = None
 
     def version(self) -> dict[str, Any]:
         import accelerate
@@ -46,15 +49,18 @@ class Worker:
 
         return {"version": f"transformers {transformers.__version__}, accelerate {accelerate.__version__}"}
 
-    def pack(self, folder: str, work: str, budget_bytes: int) -> dict[str, Any]:
-        _, attachment = open_transformers(Path(folder), _options(work, budget_bytes, 1))
+    def pack(self, folder: str, work: str, budget_bytes: int, codec: str) -> dict[str, Any]:
+        _, attachment = open_transformers(Path(folder), _options(work, budget_bytes, 1, codec))
         assert attachment is not None, "a budget pages"
+        packed, disk = attachment.weights.folder, attachment.weights.pager.disk
+        self._disk_file = packed.weights_path, packed.num_bytes, disk.shape if disk else ReadShape()
         attachment.close()
         return {}
 
     def load(self, kind: str, folder: str, work: str, budget_bytes: int, threads: int) -> dict[str, Any]:
-        if kind == "attach":
-            self.model, self.attachment = open_transformers(Path(folder), _options(work, budget_bytes, threads))
+        if kind != "accelerate":
+            options = _options(work, budget_bytes, threads, kind)
+            self.model, self.attachment = open_transformers(Path(folder), options)
             assert self.attachment is not None, "a budget pages"
             counters = self.attachment.counters()
             sizes = {
@@ -65,36 +71,33 @@ class Worker:
         else:
             self.model = _by_accelerate(Path(folder), Path(work), budget_bytes, threads)
             sizes = {}
-        return {"digest": self._digest(), **sizes}
+        path = Path(work) / f"{kind}.npy"
+        np.save(path, self._forward(PROMPT).float().numpy())
+        return {"logits": str(path), **sizes}
 
-    def time(self, forwards: int) -> dict[str, Any]:
-        """Forwards of one token: every weight is used once by each."""
-        import torch
-
+    def time(self, forwards: int, rows: int) -> dict[str, Any]:
+        """Forwards of a few tokens: every weight is used once by each."""
         seconds = []
         for _ in range(forwards):
             started = time.perf_counter()
-            with torch.inference_mode():
-                self.model(torch.tensor([[5]]), use_cache=False)
+            self._forward((5,) * rows)
             seconds.append(time.perf_counter() - started)
         return {"seconds": seconds}
 
     def disk_rate(self) -> dict[str, Any]:
-        assert self.attachment is not None, "only ours knows its disk"
-        packed = self.attachment.weights.folder
-        disk = self.attachment.weights.pager.disk
-        with DirectFile(packed.weights_path) as file:
-            shape = disk.shape if disk else ReadShape()
-            if packed.num_bytes < SMALL_BYTES:
-                return {"disk": _whole_read_rate(file, packed.num_bytes)}
-            return {"disk": read_rate(file, 0, min(RATE_SAMPLE_BYTES, packed.num_bytes // 2), shape)}
+        """Of direct reads of what was packed last. Its buffers belong to no limit: ask one that has none."""
+        assert self._disk_file is not None, "only a packer knows the disk"
+        path, num_bytes, shape = self._disk_file
+        with DirectFile(path) as file:
+            if num_bytes < SMALL_BYTES:
+                return {"disk": _whole_read_rate(file, num_bytes)}
+            return {"disk": read_rate(file, 0, min(RATE_SAMPLE_BYTES, num_bytes // 2), shape)}
 
-    def _digest(self) -> str:
+    def _forward(self, ids: Sequence[int]) -> Any:
         import torch
 
         with torch.inference_mode():
-            logits = self.model(torch.tensor([PROMPT]), use_cache=False).logits
-        return xxhash.xxh3_64_hexdigest(logits.float().numpy().tobytes())
+            return self.model(torch.tensor([ids]), use_cache=False).logits
 
 
 def _whole_read_rate(file: DirectFile, num_bytes: int) -> float:
@@ -105,8 +108,16 @@ def _whole_read_rate(file: DirectFile, num_bytes: int) -> float:
     return num_bytes / (time.perf_counter() - started)
 
 
-def _options(work: str, budget_bytes: int, threads: int) -> LoadOptions:
-    return LoadOptions(packed_root=Path(work), budget_bytes=budget_bytes, device="cpu", threads=threads)
+def _options(work: str, budget_bytes: int, threads: int, codec: str) -> LoadOptions:
+    """A folder per codec, so that what is lossless is not found raw."""
+    return LoadOptions(
+        packed_root=Path(work) / codec,
+        budget_bytes=budget_bytes,
+        device="cpu",
+        threads=threads,
+        form="auto" if codec in {"raw", "lossless"} else codec,
+        compress=codec == "lossless",
+    )
 
 
 def _by_accelerate(folder: Path, work: Path, budget_bytes: int, threads: int) -> Any:

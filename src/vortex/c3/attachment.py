@@ -5,7 +5,8 @@
 
 The budget covers the linears: what fits is pinned, the rest is streamed in the order that the first forward shows. The
 input embedding is memory-mapped on a CPU; norms, biases and whatever is not a plain linear stay resident. Logits are
-those of the resident model in the same dtype, bit for bit. After `close` the model has no linears to compute with.
+those of the resident model in the same dtype, bit for bit. `codec="int8"`, "int4" or "mxfp4" rounds the weights (on a
+CPU): other logits, the same ones at every budget. After `close` the model has no linears to compute with.
 
 The weights of a model that is in memory are written to a folder of their own (in the user's cache, gone with `close`),
 or to `folder`, which is kept and used again. A model on torch's meta device (too large to be loaded) needs a `folder`
@@ -30,8 +31,10 @@ import torch
 from vortex.c3.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paged_linear import LAYOUTS, LinearShape, PagedLinear, PagedWeights, as_tensor
 from vortex.c3.pager import PagerOptions, residency
+from vortex.c3.quantised_linear import AUTO, FORMATS, format_for, is_lossless, layout_of, packed_bytes, packed_weight
 from vortex.c3.sizes import parse_bytes
-from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.errors import ConfigError, ModelFileError, UnsupportedModel
+from vortex.kernels.formats import Format
 
 HEAD, EMBEDDING = "head", "embedding"
 ReadParameter = Callable[[str], torch.Tensor]
@@ -40,14 +43,25 @@ Progress = Callable[[int, int], None]  # linears done, linears in all
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A linear layer of a model. parameter: the full name of its weight; several sites may share one unit."""
+    """A linear layer of a model. parameter: the full name of its weight; several sites may share one unit.
+
+    layout, num_bytes: in memory. kind: what the weight is rounded to, if it is.
+    """
 
     name: str
     parameter: str
     unit: str
     shape: LinearShape
     dtype: torch.dtype
+    kind: Format | None
+    layout: str
     num_bytes: int
+
+    @property
+    def packed_shape(self) -> tuple[int, int]:
+        """Rounded weights lie [outputs, inputs] whichever way the layer has them."""
+        shape = self.shape
+        return (shape.inputs, shape.outputs) if shape.transposed and not self.kind else (shape.outputs, shape.inputs)
 
 
 class Attachment:
@@ -89,25 +103,28 @@ def attach_model(
     *,
     folder: Path | None = None,
     prefetch_depth: int = 1,
-    compress: bool = False,
+    codec: str = AUTO,
     lock_memory: bool = False,
     disk_memory: Path | None = None,
 ) -> Attachment:
     """Replace the model's linears, now. budget: bytes, or text like "2.2GB".
 
-    folder: a `.c3` folder that is kept (made if it is not there). compress: lossless codecs where they pay.
-    Raises ConfigError for a budget too small (with the smallest that works), UnsupportedModel for a model without
-    plain linears, ModelFileError for a folder of another model, StorageError where packing fails.
+    folder: a `.c3` folder that is kept (made if it is not there). codec: auto, raw, lossless, int8, int4, mxfp4.
+    Raises ConfigError for a budget too small (with the smallest that works), an unknown codec, or one that rounds on a
+    GPU; UnsupportedModel for a model without plain linears, ModelFileError for a folder of another model or codec,
+    StorageError where packing fails, MissingCapability where a codec needs the native core and it is not there.
     """
     budget_bytes = parse_bytes(budget) if isinstance(budget, str) else budget
     options = PagerOptions(
         budget_bytes=budget_bytes, prefetch_depth=prefetch_depth, lock_memory=lock_memory, disk_memory=disk_memory
     )
-    sites = linear_sites(model)
+    sites = linear_sites(model, codec)
+    if codec in FORMATS and _device_of(model).type != "cpu":
+        raise ConfigError(f"the codec {codec} computes on a CPU; choose raw or lossless on a GPU")
     residency(unit_sizes(sites), options)  # a budget too small is told before anything is packed
     path = folder or _own_folder()
     if not path.exists():
-        pack_weights(model, path, compress=compress)
+        pack_weights(model, path, codec=codec)
     packed = C3Folder(path)
     _check_same(packed, sites)
     weights = PagedWeights(packed, options, _device_of(model))
@@ -117,12 +134,17 @@ def attach_model(
     return Attachment(weights, sites, path if folder is None else None)
 
 
+def check_budget(model: Any, budget_bytes: int, codec: str = AUTO) -> None:
+    """Raises ConfigError, with the smallest that works, for a budget that cannot page the model."""
+    residency(unit_sizes(linear_sites(model, codec)), PagerOptions(budget_bytes=budget_bytes))
+
+
 def pack_weights(
     model: Any,
     path: Path,
     *,
     read: ReadParameter | None = None,
-    compress: bool = False,
+    codec: str = AUTO,
     metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -131,19 +153,20 @@ def pack_weights(
     read: gives a parameter by its name, for a model whose own parameters hold no bytes.
     """
     read = read or model.get_parameter
-    sites = {site.unit: site for site in linear_sites(model)}
-    with C3Writer(path, {"kind": "linears", **(metadata or {})}, compress=compress) as writer:
+    sites = {site.unit: site for site in linear_sites(model, codec)}
+    with C3Writer(path, {"kind": "linears", **(metadata or {})}, compress=is_lossless(codec)) as writer:
         for number, (unit, site) in enumerate(sites.items()):
-            _add(writer, f"{unit}.0", read(site.parameter), site.dtype)
+            _add_linear(writer, f"{unit}.0", read(site.parameter), site)
             if progress is not None:
                 progress(number + 1, len(sites))
         embedding = _embedding_name(model)
-        if embedding is not None and not _is_tied(model):
+        head_has_its_bytes = _is_tied(model) and (HEAD not in sites or sites[HEAD].kind is None)
+        if embedding is not None and not head_has_its_bytes:
             own = model.get_parameter(f"{embedding}.weight")
             _add(writer, f"{EMBEDDING}.{embedding.replace('.', '/')}", read(f"{embedding}.weight"), own.dtype)
 
 
-def linear_sites(model: Any) -> tuple[Site, ...]:
+def linear_sites(model: Any, codec: str = AUTO) -> tuple[Site, ...]:
     """Plain linears in the order they were registered, the head last. Raises UnsupportedModel where there is none."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     units: dict[int, str] = {}  # by the identity of the weight: layers that share one share its unit
@@ -154,8 +177,12 @@ def linear_sites(model: Any) -> tuple[Site, ...]:
             continue
         unit = HEAD if module is head else name.replace(".", "/")
         unit = units.setdefault(id(module.weight), unit)
-        weight = module.weight
-        found.append(Site(name, f"{name}.weight", unit, shape, weight.dtype, weight.numel() * weight.element_size()))
+        weight, kind = module.weight, format_for(codec, shape.inputs)
+        if kind is None:
+            layout, num_bytes = LAYOUTS[weight.dtype], weight.numel() * weight.element_size()
+        else:
+            layout, num_bytes = layout_of(kind), packed_bytes(kind, shape.outputs, shape.inputs)
+        found.append(Site(name, f"{name}.weight", unit, shape, weight.dtype, kind, layout, num_bytes))
     if not found:
         raise UnsupportedModel(f"{type(model).__name__} has no plain linear layers to page")
     return tuple(sorted(found, key=lambda site: site.unit == HEAD))
@@ -174,6 +201,15 @@ def _linear_shape(module: Any) -> LinearShape | None:
     return None
 
 
+def _add_linear(writer: C3Writer, name: str, weight: torch.Tensor, site: Site) -> None:
+    if site.kind is None:
+        _add(writer, name, weight, site.dtype)
+        return
+    weight = weight.detach().to("cpu")
+    data = packed_weight(weight.T if site.shape.transposed else weight, site.kind)
+    writer.add(name, site.layout, site.packed_shape, data)
+
+
 def _add(writer: C3Writer, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> None:
     data = tensor.detach().to("cpu", dtype).contiguous()
     writer.add(name, LAYOUTS[dtype], tuple(data.shape), data.view(torch.uint8).numpy())
@@ -182,10 +218,10 @@ def _add(writer: C3Writer, name: str, tensor: torch.Tensor, dtype: torch.dtype) 
 def _check_same(packed: C3Folder, sites: tuple[Site, ...]) -> None:
     for site in sites:
         entry = packed.entries.get(f"{site.unit}.0")
-        shape = site.shape
-        wanted = (shape.inputs, shape.outputs) if shape.transposed else (shape.outputs, shape.inputs)
-        if entry is None or entry.shape != wanted or entry.layout != LAYOUTS[site.dtype]:
-            raise ModelFileError(f"{packed.path} holds the weights of another model or dtype; delete it to pack anew")
+        if entry is None or entry.shape != site.packed_shape or entry.layout != site.layout:
+            raise ModelFileError(
+                f"{packed.path} holds the weights of another model, dtype or codec; delete it to pack anew"
+            )
 
 
 def _replace(model: Any, site: Site, weights: PagedWeights) -> None:
@@ -201,7 +237,8 @@ def _map_embedding(model: Any, packed: C3Folder) -> None:
     name = _embedding_name(model)
     if name is None or _device_of(model).type != "cpu":
         return
-    stored = f"{HEAD}.0" if _is_tied(model) else f"{EMBEDDING}.{name.replace('.', '/')}"
+    own = f"{EMBEDDING}.{name.replace('.', '/')}"
+    stored = f"{HEAD}.0" if _is_tied(model) and own not in packed else own
     if stored not in packed:
         return
     entry = packed.entries[stored]

@@ -6,14 +6,15 @@ The memory of it is a small JSON file, one entry per file system. A damaged or f
 from __future__ import annotations
 
 import json
-import mmap
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from vortex.c3.direct_file import DirectFile
 from vortex.c3.folder import TILE_BYTES
+from vortex.c3.ring import anonymous_bytes
 from vortex.c3.tile_reader import ReadShape
 from vortex.records.atomic import atomic_write
 
@@ -72,18 +73,23 @@ def measure_disk(file: DirectFile, num_bytes: int) -> DiskProfile:
 def read_rate(file: DirectFile, start: int, num_bytes: int, shape: ReadShape) -> float:
     """Bytes per second of direct reads from `start` in this shape."""
     piece = shape.tiles_per_read * TILE_BYTES
-    count = max(1, num_bytes // piece)
-    memory = memoryview(mmap.mmap(-1, piece * shape.threads))
+    return rate_of_pieces(file, [start + number * piece for number in range(max(1, num_bytes // piece))], shape)
+
+
+def rate_of_pieces(file: DirectFile, offsets: Sequence[int], shape: ReadShape) -> float:
+    """The same for pieces that begin at these places."""
+    piece = shape.tiles_per_read * TILE_BYTES
+    memory = memoryview(anonymous_bytes(piece * shape.threads))  # type: ignore[arg-type] # a Buffer
 
     def read(number: int) -> None:
         slot = number % shape.threads * piece  # two reads may share a slot: the bytes are not looked at
-        file.read_into(memory[slot : slot + piece], start + number * piece)
+        file.read_into(memory[slot : slot + piece], offsets[number])
 
     with ThreadPoolExecutor(shape.threads) as pool:
-        list(pool.map(read, range(min(count, shape.threads))))  # threads and pages are there
+        list(pool.map(read, range(min(len(offsets), shape.threads))))  # threads and pages are there
         started = time.perf_counter()
-        list(pool.map(read, range(count)))
-        return count * piece / (time.perf_counter() - started)
+        list(pool.map(read, range(len(offsets))))
+        return len(offsets) * piece / (time.perf_counter() - started)
 
 
 def _remembered(path: Path | None) -> dict[str, DiskProfile]:

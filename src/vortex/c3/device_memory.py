@@ -6,6 +6,7 @@ On a CPU "device" the same code copies at once, so that tests hold it against th
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ import torch
 from vortex.c3.folder import ALIGNMENT_BYTES
 from vortex.c3.ring import anonymous_bytes
 from vortex.c3.tile_memory import Staging
+
+REGISTER_PORTABLE = 1  # page-locked for every device's context
 
 
 class DeviceMemory:
@@ -47,6 +50,13 @@ class DeviceMemory:
         handle = pinned[first : first + num_bytes]
         return Staging(_writeable(handle), handle)
 
+    def page_locked(self, num_bytes: int) -> Staging | None:
+        """Exactly this much: torch's own page-locked memory comes in powers of two."""
+        array = anonymous_bytes(num_bytes)
+        if self._copies is not None and not _locked_by_cuda(array):
+            return None
+        return Staging(array, torch.from_numpy(array))
+
     def reuse(self, staging: Staging) -> None:
         if staging.ticket is not None:
             staging.ticket.synchronize()
@@ -73,6 +83,16 @@ class DeviceMemory:
     def released(self) -> None:
         if self._copies is not None:
             self._copies.wait_stream(torch.cuda.current_stream(self.device))
+
+
+def _locked_by_cuda(array: np.ndarray) -> bool:
+    """Page-lock the array's memory until the array is gone. False where the driver refuses."""
+    runtime = torch.cuda.cudart()
+    address = array.ctypes.data
+    if int(runtime.cudaHostRegister(address, array.nbytes, REGISTER_PORTABLE)):
+        return False
+    weakref.finalize(array, runtime.cudaHostUnregister, address)
+    return True
 
 
 def _writeable(tensor: torch.Tensor) -> np.ndarray:

@@ -63,7 +63,7 @@ class ExpertPager:
         self._file = DirectFile(folder.weights_path)
         self._read_into = read_into or self._file.read_into
         paged = [self.units[unit] for unit in self.units if expert_unit(unit)]
-        self._host = host_tier(self._read_into, paged, options.host_bytes)
+        self._host = host_tier(self._read_into, paged, options.host_bytes, self.memory)
         self.disk = disk_profile(self._file, folder.num_bytes, options.disk_memory)
         self._start_clean()
         self.stats = SweepCounters(resident_bytes=trunk_bytes + self._num_slots * self._slot_bytes)
@@ -162,7 +162,7 @@ class ExpertPager:
         shape = self.disk.shape if self.disk else ReadShape()
         device = None if self.memory.is_host else self.memory
         self._host.forget()
-        self._reader = TileReader(self.folder.path, self._host.read_into, shape, device)
+        self._reader = TileReader(self.folder.path, self._host.read_into, shape, device, self._host)
         self._views: dict[Expert, dict[str, Any]] = {}
         self._slots: dict[Expert, Any] = {}
         self._free: list[Any] = []

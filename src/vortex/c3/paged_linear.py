@@ -1,8 +1,9 @@
 """A linear layer whose weight lives in a `.c3` folder, and the source that its kind share.
 
 PagedLinear promises the bits of the layer it stands for: it makes the very same product, over leased bytes instead of
-a parameter. `PagedWeights` leases units from a pager; it learns the order in which a forward uses them from the first
-one, and aims the pager's reads by it from the second one on.
+a parameter. With a codec that rounds (quantised_linear.py) it has that codec's bits, whatever is paged. `PagedWeights`
+leases units from a pager; it learns the order in which a forward uses them from the first one, and aims the pager's
+reads by it from the second one on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 
 from vortex.c3.folder import C3Folder
 from vortex.c3.pager import Pager, PagerOptions
+from vortex.c3.quantised_linear import LAYOUT_TAG, QuantisedWeight
 from vortex.errors import BackendError
 
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
@@ -57,8 +59,11 @@ class PagedWeights:
         self._seen = []
 
     @contextmanager
-    def lease(self, unit: str) -> Iterator[torch.Tensor]:
-        """The unit's weight on the device, for the time of one product. Raises ModelFileError or StorageError."""
+    def lease(self, unit: str, dtype: torch.dtype) -> Iterator[torch.Tensor | QuantisedWeight]:
+        """The unit's weight on the device, for the time of one product. dtype: of the layer's inputs.
+
+        Raises ModelFileError or StorageError.
+        """
         if self._seen is not None:
             self._watch(unit)
         if unit in self._on_device:
@@ -66,6 +71,10 @@ class PagedWeights:
             return
         entry = self.folder.entries[f"{unit}.0"]
         with self.pager.lease(unit) as lease:
+            if entry.layout.startswith(LAYOUT_TAG):
+                rows, columns = entry.shape
+                yield QuantisedWeight(lease.views[entry.name], entry.layout, (rows, columns), dtype)
+                return
             weight = as_tensor(lease.views[entry.name], entry.layout, entry.shape)
             if self.device.type != "cpu":
                 weight = weight.to(self.device)  # waits for the copy: the lease may end
@@ -126,15 +135,18 @@ class PagedLinear(torch.nn.Module):  # type: ignore[misc] # torch is not typed
         super().__init__()
         self.unit, self.shape = unit, shape
         self.in_features, self.out_features = shape.inputs, shape.outputs
-        self._lease: Callable[[str], Any] = weights.lease
+        self._lease: Callable[[str, torch.dtype], Any] = weights.lease
         self.weight = torch.nn.Parameter(torch.empty_like(like, device="meta"), requires_grad=False)
         self.bias = bias
 
     def lease(self) -> Any:
         """A context in which the weight's tensor is there."""
-        return self._lease(self.unit)
+        return self._lease(self.unit, self.weight.dtype)
 
-    def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def product(self, x: torch.Tensor, weight: torch.Tensor | QuantisedWeight) -> torch.Tensor:
+        if isinstance(weight, QuantisedWeight):
+            y = weight.product(x)
+            return y if self.bias is None else y + self.bias
         if not self.shape.transposed:
             return F.linear(x, weight, self.bias)
         flat = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), weight)

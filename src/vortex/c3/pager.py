@@ -75,18 +75,19 @@ class Pager:
         self._order = list(self.units)
         self._sizes = {unit: sum(aligned(entry.num_bytes) for entry in parts) for unit, parts in self.units.items()}
         pinned, ring_bytes = residency(self._sizes, options)
-        self._streamed = [unit for unit in self._order if unit not in pinned]
+        self.streamed = [unit for unit in self._order if unit not in pinned]
         self._ring_bytes = ring_bytes
         self._file = DirectFile(folder.weights_path)
         self.disk: DiskProfile | None = disk_profile(self._file, folder.num_bytes, options.disk_memory)
         self._shape = self.disk.shape if self.disk else ReadShape()
         self._read_into = read_into or self._file.read_into
-        self._host = host_tier(self._read_into, [self.units[unit] for unit in self._streamed], options.host_bytes)
+        paged = [self.units[unit] for unit in self.streamed]
+        self._host = host_tier(self._read_into, paged, options.host_bytes, self.memory)
         self._reader = self._new_reader()
         self._ring = Ring(self.memory.region(ring_bytes))
         self._ahead: deque[_Ahead] = deque()
         self._next = 0  # of the streamed units, the next to read
-        self.bytes_to_fetch = sum(entry.stored_bytes for unit in self._streamed for entry in self.units[unit])
+        self.bytes_to_fetch = sum(entry.stored_bytes for unit in self.streamed for entry in self.units[unit])
         pinned_bytes = sum(self._sizes[unit] for unit in pinned)
         self.stats = SweepCounters(resident_bytes=pinned_bytes + ring_bytes)
         self._pinned = self._load_pinned([unit for unit in self._order if unit in pinned])
@@ -130,7 +131,7 @@ class Pager:
 
     def _new_reader(self) -> TileReader:
         device = None if self.memory.is_host else self.memory
-        return TileReader(self.folder.path, self._host.read_into, self._shape, device)
+        return TileReader(self.folder.path, self._host.read_into, self._shape, device, self._host)
 
     def _load_pinned(self, units: Sequence[str]) -> dict[str, Lease]:
         """Straight from disk into memory of their own, never through the page cache."""
@@ -153,13 +154,13 @@ class Pager:
 
     def _fill(self) -> None:
         """Read ahead until the ring is full: the deterministic next unit, always."""
-        while self._streamed:
-            unit = self._streamed[self._next]
+        while self.streamed:
+            unit = self.streamed[self._next]
             region = self._ring.take(self._sizes[unit])
             if region is None:
                 return
             self._ahead.append(_Ahead(unit, *self._start(unit, region)))
-            self._next = (self._next + 1) % len(self._streamed)
+            self._next = (self._next + 1) % len(self.streamed)
 
     def _arrived(self, unit: str) -> _Ahead:
         """The unit, whole and checked, at the front of the queue."""
@@ -183,7 +184,7 @@ class Pager:
             self._ahead.popleft()
             self._ring.give_back()
         if not self._ahead:
-            self._next = self._streamed.index(unit)
+            self._next = self.streamed.index(unit)
         self._fill()
         assert self._ahead, "the ring holds any unit"
 

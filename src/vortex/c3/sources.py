@@ -73,7 +73,10 @@ def expert_unit(name: str) -> str | None:
 
 
 class ResidentSource:
-    """A whole folder in memory: mapped where its tiles are raw, decoded once where they are not."""
+    """A whole folder in memory: mapped where its tiles are raw, decoded once where they are not.
+
+    Every tile is checked when it is first used, and not again.
+    """
 
     bytes_to_fetch = 0
 
@@ -86,7 +89,7 @@ class ResidentSource:
     @contextmanager
     def lease(self, unit: str) -> Iterator[Lease]:
         if unit not in self._leases:
-            views = {entry.name: self.folder.read(entry.name) for entry in self._units[unit]}
+            views = {entry.name: self.read(entry.name) for entry in self._units[unit]}
             self._leases[unit] = Lease(views, lasts=True)
         yield self._leases[unit]
 
@@ -96,6 +99,8 @@ class ResidentSource:
                 yield expert, lease
 
     def read(self, name: str) -> np.ndarray:
+        if self.entries[name].is_raw:
+            self.folder.verify(name)  # mapped bytes are not looked at; coded ones are checked as they are decoded
         return self.folder.read(name)
 
     def counters(self) -> Mapping[str, float]:

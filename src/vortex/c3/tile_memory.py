@@ -41,6 +41,10 @@ class TileMemory(Protocol):
 
     def staging(self, num_bytes: int) -> Staging: ...
 
+    def page_locked(self, num_bytes: int) -> Staging | None:
+        """Memory of this process to keep tiles in that the device copies from by itself; None where it gives none."""
+        ...
+
     def reuse(self, staging: Staging) -> None:
         """Returns once the last upload from it has left it."""
         ...
@@ -68,6 +72,9 @@ class HostMemory:
 
     def staging(self, num_bytes: int) -> Staging:
         raise AssertionError("host memory is read into directly")
+
+    def page_locked(self, num_bytes: int) -> Staging | None:
+        return None
 
     def reuse(self, staging: Staging) -> None: ...
 

@@ -1,7 +1,8 @@
 """Tensors from a `.c3` folder into given memory: many direct reads at once, each tile checked and decoded as it lands.
 
 Raw tiles are read straight to their place in this process's memory. Coded tiles go through a scratch buffer per thread;
-tiles for a device through two page-locked ones per thread, so that one is copied while the other is read into. A tile
+tiles for a device through two page-locked ones per thread, so that one is copied while the other is read into, unless
+they are kept in page-locked memory already. A tile
 that cannot be read, does not match its checksum, or does not arrive in time is an error that names it; bytes that
 failed their check are never handed out.
 """
@@ -16,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,6 +27,14 @@ from vortex.c3.tile_memory import Staging, TileMemory
 from vortex.errors import StorageError
 
 ReadInto = Callable[[memoryview, int], None]  # target, file offset
+
+
+class KeptBytes(Protocol):
+    """Pieces of the file that were read before (c3/host_tier.py)."""
+
+    def checked_bytes(self, offset: int, num_bytes: int) -> Staging | None: ...
+
+    def passed_check(self, offset: int, num_bytes: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +91,20 @@ class Reading:
 class TileReader:
     """`read_into` reads the weights file (DirectFile.read_into); `path` is the folder, for messages.
 
-    device: where targets are, if not in this process's memory.
+    device: where targets are, if not in this process's memory. kept: what is in memory already, page-locked.
     """
 
     def __init__(
-        self, path: Path, read_into: ReadInto, shape: ReadShape = ReadShape(), device: TileMemory | None = None
+        self,
+        path: Path,
+        read_into: ReadInto,
+        shape: ReadShape = ReadShape(),
+        device: TileMemory | None = None,
+        kept: KeptBytes | None = None,
     ) -> None:
         self.path = path
         self.shape = shape
-        self._device = device
+        self._device, self._kept = device, kept
         self._read_into = read_into
         self._pool = ThreadPoolExecutor(shape.threads, thread_name_prefix="c3-read")
         self._scratch = threading.local()
@@ -124,19 +138,25 @@ class TileReader:
             ) from error
 
     def _upload(self, device: TileMemory, entry: TensorEntry, numbers: range, target: Any) -> Any:
-        """The tiles by way of a staging buffer of this thread."""
-        staging = self._staging_buffer(device)
+        """The tiles from where they are kept, or by way of a staging buffer of this thread."""
         num_bytes = sum(entry.tiles[number].num_bytes for number in numbers)
+        start, offset = numbers[0] * TILE_BYTES, entry.tiles[numbers[0]].offset
+        place = target[start : start + num_bytes]
+        kept = self._kept.checked_bytes(offset, aligned(num_bytes)) if self._kept and entry.is_raw else None
+        if kept is not None:
+            return device.upload(place, kept, num_bytes)
+        staging = self._staging_buffer(device)
         if entry.is_raw:
             landing = memoryview(staging.bytes)[: aligned(num_bytes)]  # type: ignore[arg-type] # a Buffer
-            self._read_into(landing, entry.tiles[numbers[0]].offset)
+            self._read_into(landing, offset)
             for number in numbers:
-                place = (number - numbers[0]) * TILE_BYTES
-                check_tile(self.path, entry, number, landing[place : place + entry.tiles[number].num_bytes])
+                first = (number - numbers[0]) * TILE_BYTES
+                check_tile(self.path, entry, number, landing[first : first + entry.tiles[number].num_bytes])
+            if self._kept:
+                self._kept.passed_check(offset, aligned(num_bytes))
         else:
             self._read_coded(entry, numbers[0], staging.bytes)
-        start = numbers[0] * TILE_BYTES
-        return device.upload(target[start : start + num_bytes], staging, num_bytes)
+        return device.upload(place, staging, num_bytes)
 
     def _read_raw(self, entry: TensorEntry, first: int, last: int, target: np.ndarray) -> None:
         start = first * TILE_BYTES

@@ -77,18 +77,41 @@ def attach(
         Path | None, typer.Option("--folder", help="A safetensors folder; without one, a random 1 GB model.")
     ] = None,
     budget: BudgetOption = None,
+    codec: Annotated[
+        list[str] | None, typer.Option("--codec", help="raw, lossless, int8, int4 or mxfp4. Repeatable.")
+    ] = None,
+    shape: Annotated[str, typer.Option("--shape", help="Of the random model: 1b (0.9 GB) or 8b (3.6 GB).")] = "1b",
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Tokens in one forward.")] = 1,
     peer: Annotated[bool, typer.Option("--peer/--no-peer", help="Beside accelerate's disk offload.")] = True,
+    airllm_python: Annotated[
+        str | None, typer.Option("--airllm-python", help="Interpreter with airllm, to measure it in turns.")
+    ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Rounds; medians count.")] = 3,
     json_out: JsonOutOption = None,
     plot: PlotOption = None,
 ) -> None:
-    """Seconds per token of a transformers model paged by vortex.c3.attach, beside accelerate. Needs root."""
-    from vortex.bench.attach import AttachMeasurement
+    """Seconds per token of a transformers model paged by vortex.c3.attach, beside accelerate and AirLLM. Needs root."""
+    from vortex.bench.attach import SHAPES, AttachMeasurement
     from vortex.bench.machine import usable_cores
     from vortex.bench.measurement import run_measurement
+    from vortex.c3.quantised_linear import format_for
+    from vortex.errors import RequestError
 
+    if shape not in SHAPES:
+        raise RequestError(f"no shape '{shape}'; choose {' or '.join(SHAPES)}")
+    codecs = tuple(dict.fromkeys(codec or ["raw"]))
+    for name in codecs:
+        format_for(name, 0)
     measurement = AttachMeasurement(
-        budget_bytes=(budget or 500) * 10**6, folder=folder, runs=runs, threads=usable_cores(), with_peer=peer
+        budget_bytes=(budget or 500) * 10**6,
+        folder=folder,
+        codecs=codecs,
+        shape=shape,
+        rows=rows,
+        runs=runs,
+        threads=usable_cores(),
+        with_peer=peer,
+        airllm_python=airllm_python,
     )
     present(run_measurement(measurement), json_out, plot)
 

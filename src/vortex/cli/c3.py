@@ -34,6 +34,7 @@ def pack(
         bool,
         typer.Option("--compress/--raw", help="Lossless codecs where a tile shrinks by 5% or more."),
     ] = False,
+    as_json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
     """Pack a model's weights into tiles now, rather than when it is first used.
@@ -53,7 +54,7 @@ def pack(
     options = load_options(resolved, loaded, compress=compress)
     with working(f"packing {resolved.name}"):
         folder = pack_model(resolved.path, out, options) if out else packed_folder(resolved.path, options)
-    _show(folder, as_json=False)
+    _show(folder, as_json)
 
 
 def inspect(folder: FolderArgument, as_json: JsonOption = False) -> None:
@@ -63,16 +64,19 @@ def inspect(folder: FolderArgument, as_json: JsonOption = False) -> None:
     _show(C3Folder(folder), as_json)
 
 
-def verify(folder: FolderArgument) -> None:
+def verify(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Read every tile and compare its checksum. The first that differs is named."""
     from vortex.c3.folder import C3Folder
-    from vortex.cli.terminal import working
+    from vortex.cli.terminal import print_json, working
 
     opened = C3Folder(folder)
     with working(f"reading {folder}"):
         for name in opened.entries:
             opened.verify(name)
     num_tiles = sum(len(entry.tiles) for entry in opened.entries.values())
+    if as_json:
+        print_json({"path": str(folder), "tensors": len(opened.entries), "tiles": num_tiles, "whole": True})
+        return
     typer.echo(f"{folder}: {num_tiles} tiles of {len(opened.entries)} tensors are as they were written")
 
 

@@ -232,7 +232,7 @@ def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Draf
     return ModelDrafter(small.model)
 
 
-def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool = False) -> LoadOptions:
+def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool | None = None) -> LoadOptions:
     """How the settings want a model loaded. `compress`: where it must be packed first."""
     from vortex.models.loading import LoadOptions
 

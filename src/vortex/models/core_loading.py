@@ -109,7 +109,7 @@ def _packed(path: Path, checkpoint: CoreCheckpoint, options: LoadOptions) -> C3F
             return C3Folder(target)
         except ModelFileError:
             shutil.rmtree(target)  # damaged; what it was packed from is still there
-    with C3Writer(target, {"core": checkpoint.config.to_json()}, compress=options.compress) as writer:
+    with C3Writer(target, {"core": checkpoint.config.to_json()}, compress=bool(options.compress)) as writer:
         write_core(checkpoint, writer, options.form)
     return C3Folder(target)
 

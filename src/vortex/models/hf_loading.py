@@ -2,7 +2,8 @@
 
 Loads safetensors alone, and no code of a model's folder is ever run. Under a budget the weights go from their files to
 a `.c3` folder tensor by tensor, and the model itself is built without them, so a model larger than memory can be
-loaded. What the backend cannot run (recurrent states, encoders, code of its own) is refused before a weight is read.
+loaded. `int8`, `int4` and `mxfp4` go the same way, all resident where no budget is set. What the backend cannot run
+(recurrent states, encoders, code of its own) is refused before a weight is read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from vortex.models.hf import HfModel
 
 INSTALL = "pip install 'vortex[hf]'"
+ROUNDED_FORMS = ("int8", "int4", "mxfp4")  # values of model.compute that only the paged linears know
+EVERYTHING_BYTES = 1 << 60  # a budget that all weights fit
 RECURRENT_LAYERS = {"linear_attention", "mamba", "mamba2", "conv", "recurrent", "rwkv", "gated_delta", "hybrid"}
 
 
@@ -76,7 +79,9 @@ def open_transformers(folder: Path, options: LoadOptions) -> tuple[Any, Attachme
     config = _config_of(folder)
     device = _device(options.device, options.threads)
     dtype = _dtype(options.form, config, device)
-    if options.budget_bytes:
+    if options.form in ROUNDED_FORMS and device.type != "cpu":
+        raise ConfigError(f"{options.form} in the backend hf computes on a CPU; set model.compute or runtime.device")
+    if options.budget_bytes or options.form in ROUNDED_FORMS:
         return _load_paged(folder, config, dtype, device, options)
     return _load_resident(folder, dtype).to(device), None
 
@@ -133,9 +138,7 @@ def _dtype(form: str, config: Any, device: torch.device) -> torch.dtype:
     """`auto`: the checkpoint's own, but float32 on a CPU that does not multiply bfloat16."""
     import torch
 
-    if form in {"int4", "int8"}:
-        raise ConfigError(f"the backend hf computes in bf16 or float32, not {form}; set model.compute to one of them")
-    if form != "auto":
+    if form not in {"auto", *ROUNDED_FORMS}:
         return torch.bfloat16 if form == "bf16" else torch.float32
     own = getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
     own = getattr(torch, own, None) if isinstance(own, str) else own
@@ -164,10 +167,14 @@ def _load_paged(
     folder: Path, config: Any, dtype: torch.dtype, device: torch.device, options: LoadOptions
 ) -> tuple[Any, Any]:
     """Without ever holding all weights, where the files name them as the model does; else through memory, once."""
-    from vortex.c3.attachment import attach_model, pack_weights
+    from vortex.c3.attachment import attach_model, check_budget, pack_weights
     from vortex.c3.paged_linear import LAYOUTS
 
-    path = options.packed_root / f"{folder.name}-{fingerprint(folder)}.linears-{LAYOUTS[dtype]}.c3"
+    budget_bytes = options.budget_bytes or EVERYTHING_BYTES
+    exact = {None: "auto", True: "lossless", False: "raw"}[options.compress]
+    codec = options.form if options.form in ROUNDED_FORMS else exact
+    tag = f"{LAYOUTS[dtype]}-{codec}" if codec in ROUNDED_FORMS else LAYOUTS[dtype]
+    path = options.packed_root / f"{folder.name}-{fingerprint(folder)}.linears-{tag}.c3"
     model = _skeleton(config, dtype)
     files = SafetensorsFiles(folder)
     named = all(files.has(name) for name in _own_names(model))
@@ -176,21 +183,22 @@ def _load_paged(
         model = _load_resident(folder, dtype)
     elif not path.exists():
         tied = _tied_names(model)
+        check_budget(model, budget_bytes, codec)  # a budget too small is told before anything is packed
         pack_weights(
             model,
             path,
             read=lambda name: files.read(tied.get(name, name)),
-            compress=options.compress,
+            codec=codec,
             progress=options.progress,
         )
     if device.type != "cpu":
         _fill(model, files, dtype, device)
     attachment = attach_model(
         model,
-        options.budget_bytes,
+        budget_bytes,
         folder=path,
         prefetch_depth=options.prefetch_depth,
-        compress=options.compress,
+        codec=codec,
         lock_memory=options.lock_memory,
         disk_memory=options.packed_root / "disks.json",
     )

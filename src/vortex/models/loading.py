@@ -51,7 +51,7 @@ class LoadOptions:
     prefetch_depth: int = 1  # with a budget: largest units read ahead
     lock_memory: bool = False  # with a budget: never swapped out
     host_cache_bytes: int = 0  # with a budget, on a GPU: weights kept in ordinary memory between disk and GPU
-    compress: bool = False  # when packing: lossless codecs where they pay
+    compress: bool | None = None  # when packing: lossless codecs where they pay; None: where they do by default
     progress: PackProgress | None = None
 
 
@@ -123,10 +123,10 @@ def pack_model(source: Path, path: Path, options: LoadOptions) -> C3Folder:
     metadata: dict[str, object] = {
         "config": checkpoint.config.to_json(),
         "source": source.name,
-        "compressed": options.compress,
+        "compressed": bool(options.compress),
         "experts_per_token": checkpoint.config.experts_per_token,
     }
-    with C3Writer(path, metadata, compress=options.compress) as writer:
+    with C3Writer(path, metadata, compress=bool(options.compress)) as writer:
         _tokenizer_files(source, checkpoint).save(writer.folder)
         pack(checkpoint, writer, options.form, options.progress)
     return C3Folder(path)
