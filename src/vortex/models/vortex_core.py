@@ -17,7 +17,8 @@ import numpy as np
 from vortex.blocks.lava_slots import LavaSlots
 from vortex.blocks.step_math import rms_norm, silu
 from vortex.models.core_config import CoreConfig
-from vortex.models.core_layer import CoreLayerStep, LayerRecord, LayerRows, LayerSequence
+from vortex.models.core_layer import CoreLayerStep
+from vortex.models.core_sequence import LayerRecord, LayerRows, LayerSequence
 from vortex.models.core_weights import CoreWeights
 from vortex.models.sweep_clock import SweepClock
 from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
