@@ -50,7 +50,8 @@ def test_the_step_form_is_the_network(variant: str, native: bool) -> None:
     np.testing.assert_allclose(output.logits, expected.logits[0].numpy(), atol=1e-4, rtol=1e-3)
     if network.config.mtp_k:
         drafts = torch.stack([rows[0] for rows in expected.mtp_logits], 1).numpy()
-        np.testing.assert_allclose(output.draft_logits, drafts, atol=1e-4, rtol=1e-3)
+        found = np.stack([output.draft_logits[row] for row in range(len(drafts))])
+        np.testing.assert_allclose(found, drafts, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("variant", variants(VARIANTS, BOUNDED))
@@ -122,7 +123,7 @@ def test_wanted_rows_and_cost() -> None:
     cost = model.sweep_cost(spans)
     output = model.sweep(spans)
     assert output.logits.shape == (1, 61)
-    assert output.draft_logits.shape == (1, 2, 61)
+    assert output.draft_logits[0].shape == (2, 61)
     assert output.hidden.shape == (3, 24)
     assert output.hidden_rows == (slice(0, 0), slice(0, 3), slice(3, 3))
     assert cost.bytes_to_fetch == 0

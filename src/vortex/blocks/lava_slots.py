@@ -7,7 +7,7 @@ Shapes: M slots, H heads, K key width, V value width, C clusters.
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,9 @@ class LavaSlots:
     def share(self) -> LavaSlots:
         """The same slots for a state that goes on; both copy before they write."""
         self.is_shared = True
-        return dataclasses.replace(self, use=self.use.copy())
+        shared = copy.copy(self)
+        shared.use = self.use.copy()
+        return shared
 
     def read(self, q_HK: np.ndarray, gamma_H: np.ndarray, null_logit_H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(what is read [H, V] without the null slot's part, the null slot's probability [H])."""

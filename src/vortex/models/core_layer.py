@@ -44,6 +44,8 @@ class CoreLayerStep:
         self, x_RD: np.ndarray, spans: Sequence[LayerRows], depth_R: np.ndarray
     ) -> tuple[np.ndarray, list[LayerSequence], list[LayerRecord]]:
         """(the rows after this layer, each span's next state, each span's record). `depth_R` is counted up."""
+        if self._gate is None:
+            return self._ungated(x_RD, spans, depth_R)
         kept_R, scale_R, opens = self._gates(x_RD, spans, depth_R)
         depth_R += kept_R
         kept_rows = np.flatnonzero(kept_R)
@@ -59,17 +61,30 @@ class CoreLayerStep:
             LayerRecord(kept_R[span.rows], opened, record)
             for span, opened, record in zip(spans, opens, rows, strict=True)
         ]
-        if self._gate is not None:
-            y = x + (y - x) * scale_R[kept_rows, None]
-            states = [
-                LayerSequence(state.local, state.delta, state.lava, bool(opened[-1]))
-                for state, opened in zip(states, opens, strict=True)
-            ]
+        y = x + (y - x) * scale_R[kept_rows, None]
+        states = [
+            LayerSequence(state.local, state.delta, state.lava, bool(opened[-1]))
+            for state, opened in zip(states, opens, strict=True)
+        ]
         if len(kept_rows) == len(x_RD):
             return y, states, records
         out = x_RD.copy()
         out[kept_rows] = y
         return out, states, records
+
+    def _ungated(
+        self, x_RD: np.ndarray, spans: Sequence[LayerRows], depth_R: np.ndarray
+    ) -> tuple[np.ndarray, list[LayerSequence], list[LayerRecord]]:
+        depth_R += 1
+        pieces = [span.rows for span in spans]
+        with self.weights.matrices(self._unit) as matrices:
+            y, states, rows = self._blocks.run(x_RD, [span.before for span in spans], pieces, matrices)
+        everyone = np.ones(len(x_RD), bool)
+        return (
+            y,
+            states,
+            [LayerRecord(everyone[p], everyone[p], record) for p, record in zip(pieces, rows, strict=True)],
+        )
 
     def replay(self, before: LayerSequence, record: LayerRecord, num_tokens: int) -> LayerSequence:
         """The state after the first `num_tokens` of the recorded span, from its rows; the same bits as a sweep's."""
@@ -81,9 +96,7 @@ class CoreLayerStep:
         self, x_RD: np.ndarray, spans: Sequence[LayerRows], depth_R: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """(rows that take the layer, their scale, the trigger after each token by span)."""
-        if self._gate is None:
-            everyone = np.ones(len(x_RD), bool)
-            return everyone, everyone, [everyone[span.rows] for span in spans]
+        assert self._gate is not None, "other layers are everyone's"
         weight, bias = self._gate
         scale = sigmoid((x_RD * weight).sum(axis=1) + bias)
         half, band = np.float32(0.5), self.config.depth_hysteresis

@@ -19,9 +19,9 @@ from vortex.blocks.step_math import rms_norm, silu
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_layer import CoreLayerStep
 from vortex.models.core_sequence import LayerRecord, LayerRows, LayerSequence
-from vortex.models.core_weights import CoreWeights
+from vortex.models.core_weights import CoreWeights, Product
 from vortex.models.sweep_clock import SweepClock
-from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+from vortex.types import Exactness, RowLookup, Span, SweepCost, SweepOutput, Want
 
 PREFILL_CHUNK = 64
 ROW_SHARE = 0.5  # of a sweep of one row, what a further row takes until that is learned
@@ -179,22 +179,42 @@ class VortexCore:
         logits_rows, wanted = _wanted(spans, rows, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
         hidden_rows, wanted_hidden = _wanted(spans, rows, {Want.ALL_HIDDEN: None})
         hidden = rms_norm(x[wanted], self._norm, self.config.norm_epsilon)
-        drafts = [self._draft_rows(index, hidden) for index in range(self.config.mtp_k)] if len(wanted) else []
         logits = np.empty((0, self.vocab_size), np.float32)
-        draft_logits = None
+        draft_logits: RowLookup | None = None
         if len(wanted):
             with self.weights.matrices("head") as (head,):
                 logits = head(hidden)
-                if drafts:
-                    draft_logits = np.stack([head(draft) for draft in drafts], axis=1)
+                if self.config.mtp_k:
+                    draft_logits = FurtherHeads(self, hidden)
+                    if self.weights.source.bytes_to_fetch:  # the head is at hand now
+                        draft_logits = np.stack([draft_logits.of_row(row, head) for row in range(len(hidden))])
         all_hidden = rms_norm(x[wanted_hidden], self._norm, self.config.norm_epsilon) if len(wanted_hidden) else None
         return SweepOutput(logits, logits_rows, all_hidden, hidden_rows, draft_logits)
 
-    def _draft_rows(self, index: int, hidden: np.ndarray) -> np.ndarray:
-        """The hidden rows that predict the token `index` + 2 places on."""
-        with self.weights.matrices(f"mtp.{index}.matrices") as (in_proj, out_proj):
-            inner = silu(in_proj(rms_norm(hidden, self._mtp_norms[index], self.config.norm_epsilon)))
-            return hidden + out_proj(inner)
+    def draft_rows(self, hidden_RD: np.ndarray) -> np.ndarray:
+        """The hidden rows that predict the tokens 2, 3, … places on: [mtp_k, R, D]."""
+        drafts = []
+        for index, norm in enumerate(self._mtp_norms):
+            with self.weights.matrices(f"mtp.{index}.matrices") as (in_proj, out_proj):
+                inner = silu(in_proj(rms_norm(hidden_RD, norm, self.config.norm_epsilon)))
+                drafts.append(hidden_RD + out_proj(inner))
+        return np.stack(drafts)
+
+
+class FurtherHeads:
+    """Logits of the further heads at a sweep's wanted rows, computed for a row that is asked for: BAD asks for one row
+    of a block, and plain decoding for none."""
+
+    def __init__(self, model: VortexCore, hidden_RD: np.ndarray) -> None:
+        self._model, self._hidden = model, hidden_RD
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        with self._model.weights.matrices("head") as (head,):
+            return self.of_row(row, head)
+
+    def of_row(self, row: int, head: Product) -> np.ndarray:
+        """[mtp_k, vocab] float32."""
+        return head(self._model.draft_rows(self._hidden[row : row + 1])[:, 0])
 
 
 def _lent(slots: LavaSlots | None) -> LavaSlots | None:
