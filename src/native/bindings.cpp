@@ -127,4 +127,5 @@ void register_kernels(nb::module_& module) {
   nb::class_<PyMatrix>(module, "Matrix").def(nb::init<int, Bytes, int64_t, int64_t, bool>());
   register_layers(module);
   register_core(module);
+  register_stack(module);
 }

@@ -51,5 +51,6 @@ Matrix matrix_of(const nb::dict& matrices, const nb::dict& biases, const char* n
 
 void register_layers(nb::module_& module);
 void register_core(nb::module_& module);
+void register_stack(nb::module_& module);
 
 }  // namespace vortex

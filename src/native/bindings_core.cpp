@@ -4,74 +4,91 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
-#include "core_layer.h"
+#include "bindings_core.h"
 
 namespace vortex {
-namespace {
 
-using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;  // of any shape
+PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
+  const auto whole = [&](const char* name) { return nb::cast<int64_t>(shape[name]); };
+  const auto real = [&](const char* name) { return nb::cast<float>(shape[name]); };
+  const auto vector = [&](const char* name, int64_t size) {
+    const auto array = nb::cast<Floats>(vectors[name], false);
+    require((int64_t)array.size() == size, "a vector of the core does not fit its shape");
+    return (const float*)array.data();
+  };
+  layer.width = whole("width");
+  layer.inner = whole("mlp_width");
+  layer.epsilon = real("norm_epsilon");
+  layer.local_taps = whole("local_conv");
+  layer.window = whole("local_window");
+  layer.local_heads = whole("local_heads");
+  layer.heads = whole("num_heads");
+  layer.key_dim = whole("key_dim");
+  layer.value_dim = whole("value_dim");
+  layer.delta_taps = whole("ssm_conv");
+  for (int64_t size : {layer.width, layer.inner, layer.local_taps, layer.heads, layer.key_dim, layer.value_dim, layer.delta_taps})
+    require(size > 0, "sizes of a core are positive");
+  require(layer.local_taps <= MAX_TAPS && layer.delta_taps <= MAX_TAPS, "a convolution has at most 32 taps");
+  require(layer.window >= 0 && (!layer.window || (layer.local_heads > 0 && layer.width % layer.local_heads == 0)), "width is no multiple of local_heads");
+  layer.local_norm = vector("local_norm", layer.width);
+  layer.mixer_norm = vector("mixer_norm", layer.width);
+  layer.mlp_norm = vector("mlp_norm", layer.width);
+  layer.local_conv = vector("local_conv", layer.local_taps * layer.width);
+  layer.distance_bias = layer.window ? vector("distance_bias", layer.local_heads * layer.window) : nullptr;
+  layer.delta_conv = vector("delta_conv", layer.delta_taps * layer.mixed());
+  layer.decay_rate = vector("decay_rate", layer.heads);
+  layer.decay_bias = vector("decay_bias", layer.heads);
+  layer.delta_norm = vector("delta_norm", layer.value_dim);
+  if (!whole("has_lava")) return;
+  Lava& lava = layer.lava;
+  lava.heads = whole("lava_heads");
+  lava.key_dim = whole("lava_key_dim");
+  lava.value_dim = whole("lava_value_dim");
+  lava.taps = whole("lava_conv");
+  lava.slots = whole("lava_slots");
+  lava.write_every = whole("lava_write_every");
+  lava.writes = whole("lava_writes");
+  lava.read_every = whole("lava_read_every");
+  lava.top_k = whole("lava_top_k");
+  lava.on_surprise = whole("lava_write_on_surprise") != 0;
+  require(whole("lava_rank_number") >= 0 && whole("lava_rank_number") <= 2, "no such rank");
+  lava.rank = (LavaRank)whole("lava_rank_number");
+  lava.threshold = real("lava_surprise_threshold");
+  lava.merge_cosine = real("lava_merge_cosine");
+  lava.half_life = real("lava_half_life");
+  for (int64_t size : {lava.heads, lava.key_dim, lava.value_dim, lava.taps, lava.slots, lava.write_every, lava.read_every})
+    require(size > 0, "sizes of LAVA are positive");
+  require(lava.taps <= MAX_TAPS && lava.writes >= 0 && lava.top_k >= 0, "a convolution has at most 32 taps");
+  lava.conv = vector("lava_conv", lava.taps * lava.mixed());
+  lava.gamma = vector("lava_gamma", lava.heads);
+  lava.null_logit = vector("lava_null_logit", lava.heads);
+  lava.null_value = vector("lava_null_value", lava.heads * lava.value_dim);
+  lava.write_bias = *vector("lava_write_bias", 1);
+}
 
-struct PyCoreLayer {
-  CoreLayer layer{};
-  nb::object kept;  // the vectors
-
-  PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
-    const auto whole = [&](const char* name) { return nb::cast<int64_t>(shape[name]); };
-    const auto real = [&](const char* name) { return nb::cast<float>(shape[name]); };
-    const auto vector = [&](const char* name, int64_t size) {
-      const auto array = nb::cast<Floats>(vectors[name], false);
-      require((int64_t)array.size() == size, "a vector of the core does not fit its shape");
-      return (const float*)array.data();
-    };
-    layer.width = whole("width");
-    layer.inner = whole("mlp_width");
-    layer.epsilon = real("norm_epsilon");
-    layer.local_taps = whole("local_conv");
-    layer.window = whole("local_window");
-    layer.local_heads = whole("local_heads");
-    layer.heads = whole("num_heads");
-    layer.key_dim = whole("key_dim");
-    layer.value_dim = whole("value_dim");
-    layer.delta_taps = whole("ssm_conv");
-    for (int64_t size : {layer.width, layer.inner, layer.local_taps, layer.heads, layer.key_dim, layer.value_dim, layer.delta_taps})
-      require(size > 0, "sizes of a core are positive");
-    require(layer.local_taps <= MAX_TAPS && layer.delta_taps <= MAX_TAPS, "a convolution has at most 32 taps");
-    require(layer.window >= 0 && (!layer.window || (layer.local_heads > 0 && layer.width % layer.local_heads == 0)), "width is no multiple of local_heads");
-    layer.local_norm = vector("local_norm", layer.width);
-    layer.mixer_norm = vector("mixer_norm", layer.width);
-    layer.mlp_norm = vector("mlp_norm", layer.width);
-    layer.local_conv = vector("local_conv", layer.local_taps * layer.width);
-    layer.distance_bias = layer.window ? vector("distance_bias", layer.local_heads * layer.window) : nullptr;
-    layer.delta_conv = vector("delta_conv", layer.delta_taps * layer.mixed());
-    layer.decay_rate = vector("decay_rate", layer.heads);
-    layer.decay_bias = vector("decay_bias", layer.heads);
-    layer.delta_norm = vector("delta_norm", layer.value_dim);
-    if (!whole("has_lava")) return;
-    Lava& lava = layer.lava;
-    lava.heads = whole("lava_heads");
-    lava.key_dim = whole("lava_key_dim");
-    lava.value_dim = whole("lava_value_dim");
-    lava.taps = whole("lava_conv");
-    lava.slots = whole("lava_slots");
-    lava.write_every = whole("lava_write_every");
-    lava.writes = whole("lava_writes");
-    lava.read_every = whole("lava_read_every");
-    lava.top_k = whole("lava_top_k");
-    lava.on_surprise = whole("lava_write_on_surprise") != 0;
-    lava.random = whole("lava_random") != 0;
-    lava.threshold = real("lava_surprise_threshold");
-    lava.merge_cosine = real("lava_merge_cosine");
-    lava.half_life = real("lava_half_life");
-    for (int64_t size : {lava.heads, lava.key_dim, lava.value_dim, lava.taps, lava.slots, lava.write_every, lava.read_every})
-      require(size > 0, "sizes of LAVA are positive");
-    require(lava.taps <= MAX_TAPS && lava.writes >= 0 && lava.top_k >= 0, "a convolution has at most 32 taps");
-    lava.conv = vector("lava_conv", lava.taps * lava.mixed());
-    lava.gamma = vector("lava_gamma", lava.heads);
-    lava.null_logit = vector("lava_null_logit", lava.heads);
-    lava.null_value = vector("lava_null_value", lava.heads * lava.value_dim);
-    lava.write_bias = *vector("lava_write_bias", 1);
+CoreMatrices core_matrices(const CoreLayer& c, const std::vector<const PyMatrix*>& matrices) {
+  require(matrices.size() == (c.lava.heads ? 8u : 6u), "a core's layer has six matrices, eight with LAVA");
+  size_t next = 0;
+  const auto take = [&](int64_t rows, int64_t columns) {
+    const Matrix* m = &matrices[next++]->matrix;
+    require(m->rows == rows && m->columns == columns, "a matrix does not fit the layer");
+    return m;
+  };
+  CoreMatrices m{};
+  m.local_in = take(c.local_projected(), c.width);
+  m.local_out = take(c.width, (c.window ? 2 : 1) * c.width);
+  m.delta_in = take(c.delta_projected(), c.width);
+  m.delta_out = take(c.width, c.heads * c.value_dim);
+  if (c.lava.heads) {
+    m.lava_in = take(c.lava.projected(), c.width);
+    m.lava_out = take(c.width, c.lava.heads * c.lava.value_dim);
   }
-};
+  m.mlp_in = take(2 * c.inner, c.width);
+  m.mlp_out = take(c.width, c.inner);
+  return m;
+}
+
+namespace {
 
 // A span: its sequence's state before, and arrays that become the state after.
 struct PyCoreSpan {
@@ -166,24 +183,7 @@ void run_core(CoreWorkspace& workspace, const PyCoreLayer& l, const std::vector<
   std::vector<CoreSpan> found = joined(l, spans, local, delta, lava);
   const CoreLayer& c = l.layer;
   require((int64_t)x.shape(0) == (int64_t)local.shape(0) && (int64_t)x.shape(1) == c.width, "x does not fit the spans");
-  require(matrices.size() == (lava ? 8u : 6u), "a core's layer has six matrices, eight with LAVA");
-  size_t next = 0;
-  const auto take = [&](int64_t rows, int64_t columns) {
-    const Matrix* m = &matrices[next++]->matrix;
-    require(m->rows == rows && m->columns == columns, "a matrix does not fit the layer");
-    return m;
-  };
-  CoreMatrices m{};
-  m.local_in = take(c.local_projected(), c.width);
-  m.local_out = take(c.width, (c.window ? 2 : 1) * c.width);
-  m.delta_in = take(c.delta_projected(), c.width);
-  m.delta_out = take(c.width, c.heads * c.value_dim);
-  if (lava) {
-    m.lava_in = take(c.lava.projected(), c.width);
-    m.lava_out = take(c.width, c.lava.heads * c.lava.value_dim);
-  }
-  m.mlp_in = take(2 * c.inner, c.width);
-  m.mlp_out = take(c.width, c.inner);
+  const CoreMatrices m = core_matrices(c, matrices);
   {
     nb::gil_scoped_release released;
     workspace.run(c, m, x.data(), (int64_t)x.shape(0), found, {local.data(), delta.data(), lava ? lava->data() : nullptr});

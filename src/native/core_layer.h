@@ -11,10 +11,13 @@ namespace vortex {
 
 constexpr int64_t MAX_TAPS = 32;  // of a convolution
 
+enum class LavaRank : int { Surprise, Random, Gate };  // what chooses the pairs that are written; blocks/lava_options.py
+
 struct Lava {
   int64_t heads = 0;  // 0: a layer without
   int64_t key_dim, value_dim, taps, slots, write_every, writes, read_every, top_k;
-  bool on_surprise, random;
+  bool on_surprise;
+  LavaRank rank;
   float threshold, merge_cosine, half_life, write_bias;
   const float *conv, *gamma, *null_logit, *null_value;  // [taps][mixed], [heads], [heads], [heads][value_dim]
 

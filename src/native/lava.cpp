@@ -125,7 +125,9 @@ void LavaRows::write_chunk(LavaState& s) {
   scores.resize((size_t)size);
   order.resize((size_t)size);
   for (int64_t i = 0; i < size; i++)
-    scores[(size_t)i] = lava_.random ? random_rank(s.position - size + i) : s.waiting_surprise[i] * s.waiting_gate[i];
+    scores[(size_t)i] = lava_.rank == LavaRank::Random ? random_rank(s.position - size + i)
+                        : lava_.rank == LavaRank::Gate ? s.waiting_gate[i]
+                                                       : s.waiting_surprise[i] * s.waiting_gate[i];
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return scores[(size_t)a] > scores[(size_t)b]; });
   const int64_t count = std::min(lava_.writes, size);

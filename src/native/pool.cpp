@@ -68,7 +68,7 @@ void Team::barrier() {
   }
 }
 
-Pool::Pool(int num_threads) : shared_(num_threads) {
+Pool::Pool(int num_threads) : shared_(num_threads), placement_(num_threads) {
   for (int i = 1; i < num_threads; i++) threads_.emplace_back([this, i] { work(i); });
 }
 
@@ -83,6 +83,7 @@ void Pool::run(const std::function<void(Team&)>& job) {
   std::lock_guard lock(one_job_);
   Team team(shared_, 0);
   if (shared_.size > 1) {
+    placement_.here(0);
     job_ = &job;
     running_.store(shared_.size - 1, std::memory_order_relaxed);
     job_number_.fetch_add(1, std::memory_order_release);
@@ -99,6 +100,7 @@ void Pool::work(int index) {
     job_number_.wait(seen, std::memory_order_acquire);
     seen++;
     if (stop_) return;
+    placement_.here(index);
     (*job_)(team);
     running_.fetch_sub(1, std::memory_order_release);
   }

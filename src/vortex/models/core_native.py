@@ -23,6 +23,7 @@ from vortex.models.core_sequence import BlockRecord, LayerSequence
 from vortex.models.core_weights import Product
 
 MAX_TAPS = 32  # src/native/core_layer.h
+RANKS = ("surprise", "random", "gate")  # LavaRank there
 
 
 def can_run(config: CoreConfig, index: int) -> bool:
@@ -31,12 +32,17 @@ def can_run(config: CoreConfig, index: int) -> bool:
     return taps <= MAX_TAPS and not (config.has_lava(index) and config.lava_clusters)
 
 
+def native_layer(config: CoreConfig, vectors: BlockVectors) -> Any:
+    """The layer's shape and vectors as the native core keeps them."""
+    shape: dict[str, Any] = dataclasses.asdict(config)
+    shape |= {"has_lava": vectors.lava is not None, "lava_rank_number": RANKS.index(config.lava_rank)}
+    return dispatch.load().CoreLayer(shape, _named(vectors))
+
+
 class NativeBlocks:
     def __init__(self, config: CoreConfig, vectors: BlockVectors) -> None:
         module = dispatch.load()
-        shape: dict[str, Any] = dataclasses.asdict(config)
-        shape |= {"has_lava": vectors.lava is not None, "lava_random": config.lava_rank == "random"}
-        self._layer = module.CoreLayer(shape, _named(vectors))
+        self._layer = native_layer(config, vectors)
         self._workspace, self._make_span = module.CoreWorkspace(), module.CoreSpan
         self._window = config.local_window
 

@@ -11,29 +11,38 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from vortex.blocks.lava_slots import LavaSlots
 from vortex.blocks.step_math import rms_norm, silu
 from vortex.models.core_config import CoreConfig
-from vortex.models.core_layer import CoreLayerStep
-from vortex.models.core_sequence import LayerRecord, LayerRows, LayerSequence
+from vortex.models.core_layers import LayerByLayer, Layers
+from vortex.models.core_stack import NativeStack, can_stack
 from vortex.models.core_weights import CoreWeights, Product
 from vortex.models.sweep_clock import SweepClock
 from vortex.types import Exactness, RowLookup, Span, SweepCost, SweepOutput, Want
 
 PREFILL_CHUNK = 64
 ROW_SHARE = 0.5  # of a sweep of one row, what a further row takes until that is learned
-Layers = tuple[LayerSequence, ...]
+
+
+class Swept(Protocol):
+    """A span after a sweep; `state` as if all of it were committed, `replay(n)` as if its first n tokens were."""
+
+    @property
+    def state(self) -> Any: ...
+
+    def replay(self, num_tokens: int) -> Any: ...
 
 
 class CoreSequence:
     """A SequenceState. Layer states are values: a snapshot shares them."""
 
-    def __init__(self, model: VortexCore, layers: Layers, length: int = 0) -> None:
-        self._model, self._layers, self._length = model, layers, length
-        self._pending: tuple[int, Layers, list[LayerRecord]] | None = None
+    def __init__(self, model: VortexCore, state: Any, length: int = 0) -> None:
+        self._model, self._state, self._length = model, state, length
+        self._pending: tuple[int, Swept] | None = None
 
     @property
     def length(self) -> int:
@@ -41,34 +50,39 @@ class CoreSequence:
 
     @property
     def resident_bytes(self) -> int:
-        return sum(layer.num_bytes for layer in self._layers)
+        return 0 if self._state is None else self._model.steps.num_bytes(self._state)
+
+    @property
+    def state(self) -> Any:
+        """What the model's `steps` take."""
+        assert self._state is not None, "a closed state cannot be swept"
+        return self._state
 
     @property
     def layers(self) -> Layers:
-        assert self._layers, "a closed state cannot be swept"
-        return self._layers
+        return self._model.steps.view(self.state)
 
-    def swept(self, num_tokens: int, layers: Layers, records: list[LayerRecord]) -> None:
+    def swept(self, num_tokens: int, swept: Swept) -> None:
         """What a sweep found; it counts once it is committed."""
-        self._pending = (num_tokens, layers, records)
+        self._pending = (num_tokens, swept)
 
     def commit(self, num_tokens: int) -> None:
         assert self._pending is not None, "commit without a sweep"
-        swept_tokens, layers, records = self._pending
+        swept_tokens, swept = self._pending
         assert 0 <= num_tokens <= swept_tokens, f"commit of {num_tokens} after a span of {swept_tokens}"
         if num_tokens == swept_tokens:
-            self._layers = layers
+            self._state = swept.state
         elif num_tokens:
-            self._layers = self._model.replay(self._layers, records, num_tokens)
+            self._state = swept.replay(num_tokens)
         self._length += num_tokens
         self._pending = None
-        self._model.last_committed = self._layers
+        self._model.last_committed = self._state
 
     def snapshot(self) -> CoreSequence:
-        return CoreSequence(self._model, self.layers, self._length)
+        return CoreSequence(self._model, self.state, self._length)
 
     def close(self) -> None:
-        self._layers, self._pending = (), None
+        self._state, self._pending = None, None
 
 
 class VortexCore:
@@ -87,11 +101,11 @@ class VortexCore:
         memory_path: Path | None = None,
     ) -> None:
         self.config, self.weights = config, weights
-        self._layers = [CoreLayerStep(config, index, weights) for index in range(config.num_layers)]
+        self.steps: Any = (NativeStack if can_stack(config, weights) else LayerByLayer)(config, weights)
         self._norm = weights.vector("norm.weight")
         self._mtp_norms = [weights.vector(f"mtp.{index}.norm.weight") for index in range(config.mtp_k)]
         self._memory, self._memory_path = memory, memory_path
-        self.last_committed: Layers = ()
+        self.last_committed: Any = None
         entries = weights.source.entries.items()
         self._num_weights = sum(int(np.prod(entry.shape)) for name, entry in entries if name[-1].isdigit())
         self._weight_bytes = weights.weight_bytes
@@ -114,12 +128,7 @@ class VortexCore:
         return PREFILL_CHUNK
 
     def new_state(self) -> CoreSequence:
-        slots = iter(self._memory or ())
-        layers = [
-            layer.new_sequence(_lent(next(slots, None)) if self.config.has_lava(layer.index) else None)
-            for layer in self._layers
-        ]
-        return CoreSequence(self, tuple(layers))
+        return CoreSequence(self, self.steps.new_state(self._memory or ()))
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
         assert spans, "a sweep needs a span"
@@ -131,27 +140,12 @@ class VortexCore:
             first += len(span.token_ids)
         ids = np.concatenate([np.asarray(span.token_ids, np.int64) for span in spans])
         assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
-        x = self.weights.embedding[ids]
-        depth = np.zeros(len(ids), np.int64)
-        after: list[list[LayerSequence]] = []
-        records: list[list[LayerRecord]] = []
-        for index, layer in enumerate(self._layers):
-            spans_here = [LayerRows(state.layers[index], place) for state, place in zip(states, rows, strict=True)]
-            x, layer_states, layer_records = layer.step(x, spans_here, depth)
-            after.append(layer_states)
-            records.append(layer_records)
-        for index, (state, span) in enumerate(zip(states, spans, strict=True)):
-            state.swept(len(span.token_ids), tuple(s[index] for s in after), [r[index] for r in records])
+        x, swept = self.steps.sweep(self.weights.embedding[ids], [state.state for state in states], rows)
+        for state, span, found in zip(states, spans, swept, strict=True):
+            state.swept(len(span.token_ids), found)
         output = self._output(x, spans, rows)
         self._clock.observe(len(ids), time.perf_counter() - started)
         return output
-
-    def replay(self, before: Layers, records: Sequence[LayerRecord], num_tokens: int) -> Layers:
-        """Every layer's state after the first `num_tokens` of a recorded span."""
-        return tuple(
-            layer.replay(state, record, num_tokens)
-            for layer, state, record in zip(self._layers, before, records, strict=True)
-        )
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
         num_rows = sum(len(span.token_ids) for span in spans)
@@ -168,10 +162,11 @@ class VortexCore:
 
     def close(self) -> None:
         """Writes the memory where one was asked for. Raises StorageError."""
-        if self._memory_path is not None and self.last_committed:
+        if self._memory_path is not None and self.last_committed is not None:
             from vortex.models.core_memory import save_memory
 
-            save_memory(self._memory_path, [layer.lava.slots for layer in self.last_committed if layer.lava])
+            layers = self.steps.view(self.last_committed)
+            save_memory(self._memory_path, [layer.lava.slots for layer in layers if layer.lava])
         self._memory_path = None
         self.weights.close()
 
@@ -215,10 +210,6 @@ class FurtherHeads:
     def of_row(self, row: int, head: Product) -> np.ndarray:
         """[mtp_k, vocab] float32."""
         return head(self._model.draft_rows(self._hidden[row : row + 1])[:, 0])
-
-
-def _lent(slots: LavaSlots | None) -> LavaSlots | None:
-    return None if slots is None else slots.share()
 
 
 def _core_state(span: Span) -> CoreSequence:
