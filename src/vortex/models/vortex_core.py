@@ -17,6 +17,7 @@ import numpy as np
 
 from vortex.blocks.lava_slots import LavaSlots
 from vortex.blocks.step_math import rms_norm, silu
+from vortex.kernels import dispatch
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_layers import LayerByLayer, Layers
 from vortex.models.core_stack import NativeStack, can_stack
@@ -102,6 +103,7 @@ class VortexCore:
     ) -> None:
         self.config, self.weights = config, weights
         self.steps: Any = (NativeStack if can_stack(config, weights) else LayerByLayer)(config, weights)
+        self._native = dispatch.load() if weights.is_packed("head") else None
         self._norm = weights.vector("norm.weight")
         self._mtp_norms = [weights.vector(f"mtp.{index}.norm.weight") for index in range(config.mtp_k)]
         self._memory, self._memory_path = memory, memory_path
@@ -173,7 +175,7 @@ class VortexCore:
     def _output(self, x: np.ndarray, spans: Sequence[Span], rows: Sequence[slice]) -> SweepOutput:
         logits_rows, wanted = _wanted(spans, rows, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
         hidden_rows, wanted_hidden = _wanted(spans, rows, {Want.ALL_HIDDEN: None})
-        hidden = rms_norm(x[wanted], self._norm, self.config.norm_epsilon)
+        hidden = self._normed(x[wanted], self._norm)
         logits = np.empty((0, self.vocab_size), np.float32)
         draft_logits: RowLookup | None = None
         if len(wanted):
@@ -183,15 +185,22 @@ class VortexCore:
                     draft_logits = FurtherHeads(self, hidden)
                     if self.weights.source.bytes_to_fetch:  # the head is at hand now
                         draft_logits = np.stack([draft_logits.of_row(row, head) for row in range(len(hidden))])
-        all_hidden = rms_norm(x[wanted_hidden], self._norm, self.config.norm_epsilon) if len(wanted_hidden) else None
+        all_hidden = self._normed(x[wanted_hidden], self._norm) if len(wanted_hidden) else None
         return SweepOutput(logits, logits_rows, all_hidden, hidden_rows, draft_logits)
+
+    def _normed(self, x_RD: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        if self._native is None:
+            return rms_norm(x_RD, weight, self.config.norm_epsilon)
+        y = np.empty_like(x_RD)
+        self._native.rms_norm(x_RD, weight, self.config.norm_epsilon, y)
+        return y
 
     def draft_rows(self, hidden_RD: np.ndarray) -> np.ndarray:
         """The hidden rows that predict the tokens 2, 3, … places on: [mtp_k, R, D]."""
         drafts = []
         for index, norm in enumerate(self._mtp_norms):
             with self.weights.matrices(f"mtp.{index}.matrices") as (in_proj, out_proj):
-                inner = silu(in_proj(rms_norm(hidden_RD, norm, self.config.norm_epsilon)))
+                inner = silu(in_proj(self._normed(hidden_RD, norm)))
                 drafts.append(hidden_RD + out_proj(inner))
         return np.stack(drafts)
 
