@@ -35,8 +35,6 @@ struct PyCoreStack {
   }
 };
 
-using Array = nb::ndarray<nb::numpy, float>;
-
 struct PyCoreState {
   CoreState state;
 
@@ -127,10 +125,15 @@ void register_stack(nb::module_& module) {
       .def("layer", [](nb::handle self, size_t index) { return nb::cast<const PyCoreState&>(self).layer(self, index); })
       .def("with_slots", &PyCoreState::with_slots)
       .def_prop_ro("num_bytes", &PyCoreState::num_bytes);
-  nb::class_<CoreSweep>(module, "CoreSweep").def("after", [](const CoreSweep& s, int64_t span) {
-    require(span >= 0 && span < s.num_spans(), "no such span");
-    return PyCoreState{s.after(span)};
-  });
+  nb::class_<CoreSweep>(module, "CoreSweep")
+      .def("after", [](const CoreSweep& s, int64_t span) {
+        require(span >= 0 && span < s.num_spans(), "no such span");
+        return PyCoreState{s.after(span)};
+      })
+      .def("layers_taken", [](const CoreSweep& s, int64_t span) {
+        require(span >= 0 && span < s.num_spans(), "no such span");
+        return s.layers_taken(span);
+      });
   nb::class_<PyCoreStack>(module, "CoreStack")
       .def(nb::init<int64_t, int64_t, float>())
       .def("add_layer", &PyCoreStack::add_layer, nb::arg("layer"), nb::arg("matrices"), nb::arg("gate").none(), nb::arg("bias"))

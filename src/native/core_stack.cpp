@@ -178,6 +178,13 @@ void CoreSweep::run_layer(const CoreStack& stack, CoreWorkspace& workspace, int6
   }
 }
 
+int64_t CoreSweep::layers_taken(int64_t span) const {
+  const int64_t first = std::accumulate(num_rows_.begin(), num_rows_.begin() + span, (int64_t)0);
+  int64_t sum = 0;
+  for (const Layer& layer : layers_) sum += count(layer.kept, first, num_rows_[(size_t)span]);
+  return sum;
+}
+
 CoreState CoreSweep::replay(const CoreStack& stack, CoreWorkspace& workspace, int64_t span, int64_t num_tokens) const {
   CoreState state = before_[(size_t)span];
   const int64_t first = std::accumulate(num_rows_.begin(), num_rows_.begin() + span, (int64_t)0);

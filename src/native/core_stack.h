@@ -54,6 +54,7 @@ class CoreSweep {
   const CoreState& after(int64_t span) const { return after_[(size_t)span]; }
   // The state after the first `num_tokens` of a span's rows.
   CoreState replay(const CoreStack& stack, CoreWorkspace& workspace, int64_t span, int64_t num_tokens) const;
+  int64_t layers_taken(int64_t span) const;  // by all of a span's rows together
   int64_t num_spans() const { return (int64_t)before_.size(); }
   int64_t num_rows(int64_t span) const { return num_rows_[(size_t)span]; }
 

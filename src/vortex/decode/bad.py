@@ -158,8 +158,8 @@ class AnswerDrafts:
             path.extend(sampled)
         self._surroundings = _surroundings(entropy_nats)
 
-    def receive_heads(self, head_logits: np.ndarray) -> None:
-        """Logits of the model's further heads at the newest token's row, float32 [heads, vocab]."""
+    def receive_heads(self, head_logits: Callable[[], np.ndarray]) -> None:
+        """Gives the logits of the model's further heads at the newest token's row, float32 [heads, vocab]."""
         for path in self._paths:
             path.receive_heads(head_logits)
 

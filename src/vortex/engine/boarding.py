@@ -6,6 +6,7 @@ thread.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from vortex.decode.bad import AnswerDrafts, BlockDecoding, Price
@@ -58,9 +59,9 @@ class Boarding:
                 plain_s=self._plain_s or sweep_s,
                 entropy_nats=choice.newest_entropy_nats,
             )
-            if output.draft_logits is not None:
+            if (heads := output.draft_logits) is not None:
                 row = output.logits_rows[index].start + len(choice.sampled) - 1
-                drafts.receive_heads(output.draft_logits[row])
+                drafts.receive_heads(functools.partial(heads.__getitem__, row))
 
     def _limit(self, choice: Choice) -> int:
         """Guesses that can be of use: within the block, the answer's limit and the context."""

@@ -28,6 +28,11 @@ class SweptLayers:
     state: Layers
     records: list[LayerRecord]
 
+    @property
+    def layers_taken(self) -> int:
+        """By all of the span's rows together."""
+        return sum(int(np.count_nonzero(record.kept)) for record in self.records)
+
     def replay(self, num_tokens: int) -> Layers:
         """The state after the first `num_tokens` of the span."""
         return tuple(

@@ -46,6 +46,11 @@ class SweptStack:
         """As if all of it were committed."""
         return self.sweep.after(self.index)
 
+    @property
+    def layers_taken(self) -> int:
+        """By all of the span's rows together."""
+        return int(self.sweep.layers_taken(self.index))
+
     def replay(self, num_tokens: int) -> Any:
         """The state after the first `num_tokens` of the span."""
         return self.stack.native.replay(self.sweep, self.index, num_tokens)

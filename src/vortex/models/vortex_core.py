@@ -35,6 +35,9 @@ class Swept(Protocol):
     @property
     def state(self) -> Any: ...
 
+    @property
+    def layers_taken(self) -> int: ...
+
     def replay(self, num_tokens: int) -> Any: ...
 
 
@@ -62,6 +65,12 @@ class CoreSequence:
     @property
     def layers(self) -> Layers:
         return self._model.steps.view(self.state)
+
+    @property
+    def layers_taken(self) -> int:
+        """By all rows of the sweep that waits for its commit: a depth gate lets rows skip layers."""
+        assert self._pending is not None, "nothing was swept"
+        return self._pending[1].layers_taken
 
     def swept(self, num_tokens: int, swept: Swept) -> None:
         """What a sweep found; it counts once it is committed."""
