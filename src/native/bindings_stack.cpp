@@ -118,9 +118,21 @@ PyCoreState replay(PyCoreStack& s, const std::shared_ptr<CoreSweep>& sweep, int6
   return {sweep->replay(s.stack, s.workspace, span, num_tokens)};
 }
 
+void gate_scales(Table x, Vector weight, float bias, MutableVector scales) {
+  require(x.shape(1) == weight.size() && x.shape(0) == scales.size(), "a gate does not fit the rows");
+  for (size_t r = 0; r < x.shape(0); r++) scales(r) = gate_scale(x.data() + r * x.shape(1), weight.data(), bias, (int64_t)x.shape(1));
+}
+
+void blend_rows(MutableTable x, MutableTable y, Vector scales) {
+  require(x.shape(0) == y.shape(0) && x.shape(1) == y.shape(1) && x.shape(0) == scales.size(), "rows differ");
+  for (size_t r = 0; r < x.shape(0); r++) blend(x.data() + r * x.shape(1), y.data() + r * x.shape(1), scales(r), (int64_t)x.shape(1));
+}
+
 }  // namespace
 
 void register_stack(nb::module_& module) {
+  module.def("gate_scales", &gate_scales);
+  module.def("blend", &blend_rows);  // x += scale * (y - x), y is used up
   nb::class_<PyCoreState>(module, "CoreState")
       .def("layer", [](nb::handle self, size_t index) { return nb::cast<const PyCoreState&>(self).layer(self, index); })
       .def("with_slots", &PyCoreState::with_slots)

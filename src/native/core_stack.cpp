@@ -90,6 +90,16 @@ int64_t LayerState::num_bytes() const {
   return (int64_t)(size * sizeof(float));
 }
 
+float gate_scale(const float* x, const float* weight, float bias, int64_t width) {
+  const float score = kernels().dot(x, weight, width) + bias;
+  return (float)(1 / (1 + std::exp(std::min(-(double)score, 80.0))));
+}
+
+void blend(float* x, float* y, float scale, int64_t width) {
+  for (int64_t i = 0; i < width; i++) y[i] -= x[i];
+  kernels().add_scaled(x, y, scale, width);
+}
+
 CoreState CoreStack::empty() const {
   CoreState state;
   for (const StackLayer& layer : layers) state.layers.push_back(empty_layer(layer.shape));
@@ -121,8 +131,7 @@ void CoreSweep::open_gates(const CoreStack& stack, int64_t index, const float* x
     for (int64_t span = 0, r = 0; span < num_spans(); span++) {
       bool open = before_[(size_t)span].gate_open[(size_t)index];
       for (const int64_t end = r + num_rows_[(size_t)span]; r < end; r++) {
-        const float score = kernels().dot(x + r * layer.shape.width, layer.gate_weight, layer.shape.width) + layer.gate_bias;
-        scale[(size_t)r] = (float)(1 / (1 + std::exp(std::min(-(double)score, 80.0))));
+        scale[(size_t)r] = gate_scale(x + r * layer.shape.width, layer.gate_weight, layer.gate_bias, layer.shape.width);
         open = (open || scale[(size_t)r] > 0.5f + stack.hysteresis) && !(scale[(size_t)r] < 0.5f - stack.hysteresis);
         here.open[(size_t)r] = open;
         here.kept[(size_t)r] = (open || index < stack.depth_min) && (!stack.depth_max || depth[(size_t)r] < stack.depth_max);
@@ -164,10 +173,9 @@ void CoreSweep::run_layer(const CoreStack& stack, CoreWorkspace& workspace, int6
       if (here.kept[(size_t)r]) y = std::copy(x + r * shape.width, x + (r + 1) * shape.width, y);
     workspace.run(shape, layer.matrices, rows.data(), kept, spans, records);
     y = rows.data();
-    for (int64_t r = 0; r < rows_; r++) {  // what the layer adds counts as much as its gate says
+    for (int64_t r = 0; r < rows_; r++) {
       if (!here.kept[(size_t)r]) continue;
-      for (int64_t i = 0; i < shape.width; i++) y[i] -= x[r * shape.width + i];
-      kernels().add_scaled(x + r * shape.width, y, scale[(size_t)r], shape.width);
+      blend(x + r * shape.width, y, scale[(size_t)r], shape.width);
       y += shape.width;
     }
   }

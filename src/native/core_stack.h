@@ -37,6 +37,11 @@ struct StackLayer {
   float gate_bias;
 };
 
+// How open a gate is for a row, 0 to 1.
+float gate_scale(const float* x, const float* weight, float bias, int64_t width);
+// x += scale * (y - x): what a layer adds counts as much as its gate says. y is used up.
+void blend(float* x, float* y, float scale, int64_t width);
+
 struct CoreStack {
   std::vector<StackLayer> layers;
   int64_t depth_min, depth_max;  // first layers of every token; most layers of a token, 0: no limit

@@ -6,6 +6,7 @@ import torch
 
 from tests.models.core_models import BOUNDED, VARIANTS, one_thread, tiny_network, tokens, variants
 from vortex.models.core_checkpoint import CoreCheckpoint
+from vortex.models.core_layers import LayerByLayer
 from vortex.models.core_network import CoreNetwork, weights_of
 from vortex.models.core_weights import CoreWeights, MemorySource
 from vortex.models.vortex_core import CoreSequence, VortexCore
@@ -89,6 +90,18 @@ def bits_before(model: VortexCore, ids: list[int]) -> list[np.ndarray]:
     state = model.new_state()
     swept(model, state, ids)
     return bits(state)
+
+
+@pytest.mark.parametrize("variant", variants(VARIANTS, BOUNDED))
+def test_one_call_and_layer_by_layer_give_the_same_bits(variant: str) -> None:
+    """A paged core goes layer by layer."""
+    network, ids = tiny_network(**ALL[variant]), tokens(1, 60)[0].tolist()
+    together, apart = core_of(network), core_of(network)
+    apart.steps = LayerByLayer(apart.config, apart.weights)
+    states = [model.new_state() for model in (together, apart)]
+    rows = [swept(model, state, ids, 47) for model, state in zip((together, apart), states, strict=True)]
+    assert np.array_equal(*rows)
+    assert all(np.array_equal(a, b) for a, b in zip(*map(bits, states), strict=True))
 
 
 def test_a_snapshot_goes_its_own_way() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from vortex.blocks.delta_step import DeltaWeights, delta_rows
 from vortex.blocks.lava_step import LavaSequence, LavaWeights, lava_rows
 from vortex.blocks.local_step import LocalWeights, local_rows
-from vortex.blocks.step_math import rms_norm, silu
+from vortex.blocks.step_math import rms_norm, sigmoid, silu
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_sequence import BlockRecord, LayerSequence
 from vortex.models.core_weights import CoreWeights, Product
@@ -93,6 +93,14 @@ class NumpyBlocks:
             for (_, local), (_, _, delta), lava in zip(locals_, deltas, lavas, strict=True)
         ]
         return x, states, records
+
+    def gate_scales(self, x_RD: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """How open the depth gate is for each row, 0 to 1."""
+        return sigmoid((x_RD * weight).sum(axis=1) + bias)
+
+    def blend(self, x_RD: np.ndarray, y_RD: np.ndarray, scale_R: np.ndarray) -> np.ndarray:
+        """What the layer adds counts as much as its gate says."""
+        return x_RD + (y_RD - x_RD) * scale_R[:, None]
 
     def replay(self, before: LayerSequence, record: BlockRecord) -> LayerSequence:
         """The state after the recorded rows; the same bits as a sweep's."""

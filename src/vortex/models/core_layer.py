@@ -14,7 +14,6 @@ from vortex.blocks.delta_step import DeltaSequence
 from vortex.blocks.lava_slots import LavaSlots
 from vortex.blocks.lava_step import LavaSequence
 from vortex.blocks.local_step import LocalSequence
-from vortex.blocks.step_math import sigmoid
 from vortex.models import core_native
 from vortex.models.core_blocks import NumpyBlocks, block_vectors
 from vortex.models.core_config import CoreConfig
@@ -61,7 +60,7 @@ class CoreLayerStep:
             LayerRecord(kept_R[span.rows], opened, record)
             for span, opened, record in zip(spans, opens, rows, strict=True)
         ]
-        y = x + (y - x) * scale_R[kept_rows, None]
+        y = self._blocks.blend(x, y, scale_R[kept_rows])
         states = [
             LayerSequence(state.local, state.delta, state.lava, bool(opened[-1]))
             for state, opened in zip(states, opens, strict=True)
@@ -98,7 +97,7 @@ class CoreLayerStep:
         """(rows that take the layer, their scale, the trigger after each token by span)."""
         assert self._gate is not None, "other layers are everyone's"
         weight, bias = self._gate
-        scale = sigmoid((x_RD * weight).sum(axis=1) + bias)
+        scale = self._blocks.gate_scales(x_RD, weight, bias)
         half, band = np.float32(0.5), self.config.depth_hysteresis
         opened = np.empty(len(x_RD), bool)
         for span in spans:

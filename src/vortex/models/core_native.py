@@ -41,7 +41,7 @@ def native_layer(config: CoreConfig, vectors: BlockVectors) -> Any:
 
 class NativeBlocks:
     def __init__(self, config: CoreConfig, vectors: BlockVectors) -> None:
-        module = dispatch.load()
+        module = self._module = dispatch.load()
         self._layer = native_layer(config, vectors)
         self._workspace, self._make_span = module.CoreWorkspace(), module.CoreSpan
         self._window = config.local_window
@@ -70,6 +70,18 @@ class NativeBlocks:
             BlockRecord(rows.local[p], rows.delta[p], None if rows.lava is None else rows.lava[p]) for p in pieces
         ]
         return x, [step.after() for step in steps], records
+
+    def gate_scales(self, x_RD: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """How open the depth gate is for each row, 0 to 1."""
+        scales = np.empty(len(x_RD), np.float32)
+        self._module.gate_scales(np.ascontiguousarray(x_RD), weight, float(bias[0]), scales)
+        return scales
+
+    def blend(self, x_RD: np.ndarray, y_RD: np.ndarray, scale_R: np.ndarray) -> np.ndarray:
+        """x + scale (y - x); `y_RD` is used up."""
+        blended = x_RD.copy()
+        self._module.blend(blended, y_RD, np.ascontiguousarray(scale_R))
+        return blended
 
     def replay(self, before: LayerSequence, record: BlockRecord) -> LayerSequence:
         """The state after the recorded rows; the same bits as a sweep's."""
