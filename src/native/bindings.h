@@ -50,5 +50,7 @@ struct PyMatrix {
 Matrix matrix_of(const nb::dict& matrices, const nb::dict& biases, const char* name);
 
 void register_layers(nb::module_& module);
+void register_core(nb::module_& module);
+void register_stack(nb::module_& module);
 
 }  // namespace vortex

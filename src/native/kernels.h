@@ -73,6 +73,26 @@ struct Partial {
   float* values;
 };
 
+// One token of a gated delta rule's head: S *= decay, error = v - S^T k, S += rate k error^T, out = S^T q.
+struct DeltaToken {
+  int64_t key_dim, value_dim;
+  const float *q, *k, *v;
+  float decay, rate;
+  float* matrix;  // S, [key_dim][value_dim]
+  float *error, *out;
+};
+
+// A read of one head of LAVA's slots: out = sum of share_i values_i, shares by strength_i exp(gamma q.k_i), and a null
+// slot that always takes part. top_k: slots that do, 0: all.
+struct SlotRead {
+  int64_t key_dim, value_dim, slots, count, top_k;  // the first `count` of them are occupied
+  const float *keys, *values;                       // [key_dim][slots], [slots][value_dim]
+  const float *strength, *q, *null_value;
+  float gamma, null_logit;
+  float* share;  // out: of each slot; room for `slots`, rounded up to a multiple of 16
+  float* out;    // [value_dim]
+};
+
 struct Kernels {
   const char* name;
   void (*quantize)(const Activations&, int64_t row, int64_t first_block, int64_t end_block);
@@ -95,6 +115,14 @@ struct Kernels {
   void (*merge)(Partial& into, const Partial& next, int head_width, bool first);
   // The softmax's result, values / sum, [head_width]. A sink (or null) is one more score, without a value.
   void (*finish)(const Partial&, const float* sink, int head_width, float* out);
+  // y[i] = sum over taps, oldest first, of rows[tap][i] * weight[tap * stride + i].
+  void (*convolve)(const float* const* rows, const float* weight, int64_t stride, int64_t taps, int64_t n, float* y);
+  void (*silu)(float* x, int64_t n);  // in place
+  void (*unit)(float* x, int64_t n);  // x / |x| in place
+  float (*dot)(const float* x, const float* y, int64_t n);
+  void (*softmax)(float* x, int64_t n);  // in place
+  void (*delta_token)(const DeltaToken&);
+  void (*read_slots)(const SlotRead&);
   uint8_t (*read)(const uint8_t* p, int64_t n);  // n >= 256; see peak.h
   int64_t (*dots)(int64_t rounds);  // see peak.h
   int64_t (*decode_bf16e3)(const uint8_t* rest, const uint8_t* codes, uint8_t top, const uint8_t* escapes,

@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "placement.h"
+
 namespace vortex {
 
 struct Shared {  // between the members of a team
@@ -58,6 +60,7 @@ class Pool {
  private:
   void work(int index);
   Shared shared_;
+  Placement placement_;
   std::mutex one_job_;
   const std::function<void(Team&)>* job_ = nullptr;
   alignas(64) std::atomic<uint32_t> job_number_{0};

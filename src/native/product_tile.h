@@ -179,6 +179,10 @@ template <Format F>
 void float_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y, int64_t y_stride, int valid) {
   if constexpr (MAX_ROWS >= 4)
     for (; row + 4 <= end; row += 4) float_rows<F, 4>(tile, a, row, y, y_stride, valid);
+  if constexpr (MAX_ROWS >= 4)  // one pass over the weights for the few rows of a draft
+    for (; row + 3 <= end; row += 3) float_rows<F, 3>(tile, a, row, y, y_stride, valid);
+  if constexpr (MAX_ROWS >= 2)
+    for (; row + 2 <= end; row += 2) float_rows<F, 2>(tile, a, row, y, y_stride, valid);
   for (; row < end; row++) float_rows<F, 1>(tile, a, row, y, y_stride, valid);
 }
 

@@ -9,6 +9,9 @@
 #define VORTEX_PANEL_PRODUCT nullptr
 #endif
 #include "attention.h"
+#include "mixing.h"
+#include "delta_rule.h"
+#include "slots.h"
 #include "peak.h"
 #include "lossless.h"
 
@@ -21,6 +24,7 @@ namespace vortex {
 const Kernels VORTEX_TABLE(VORTEX_ISA) = {
     VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
     VORTEX_ISA::scale, VORTEX_ISA::add_scaled, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
-    VORTEX_ISA::merge, VORTEX_ISA::finish, VORTEX_ISA::read, VORTEX_ISA::dots, VORTEX_ISA::decode_bf16e3,
+    VORTEX_ISA::merge, VORTEX_ISA::finish, VORTEX_ISA::convolve, VORTEX_ISA::silu, VORTEX_ISA::unit, VORTEX_ISA::dot,
+    VORTEX_ISA::softmax, VORTEX_ISA::delta_token, VORTEX_ISA::read_slots, VORTEX_ISA::read, VORTEX_ISA::dots, VORTEX_ISA::decode_bf16e3,
 };
 }  // namespace vortex

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -45,20 +45,26 @@ class Span:
     want: Want = Want.LAST_LOGITS
 
 
+class RowLookup(Protocol):
+    """Rows by their numbers: an array, or what computes one when asked."""
+
+    def __getitem__(self, row: int, /) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SweepOutput:
     """Rows of all spans in order; `logits_rows[i]` and `hidden_rows[i]` are those of span i (maybe empty).
 
     logits: [wanted, vocab] float32. hidden: [wanted, width] float32 after the last norm, or None.
-    draft_logits: [wanted, heads, vocab] float32 beside `logits` (same rows) where a model has further heads that guess
-    ahead, or None; head k guesses the token k + 2 places behind the row's.
+    draft_logits: by row beside `logits` (same rows), [heads, vocab] float32 where a model has further heads that guess
+    ahead, or None; head k guesses the token k + 2 places behind the row's. A row may be computed when it is asked for.
     """
 
     logits: np.ndarray
     logits_rows: tuple[slice, ...]
     hidden: np.ndarray | None = None
     hidden_rows: tuple[slice, ...] = ()
-    draft_logits: np.ndarray | None = None
+    draft_logits: RowLookup | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import torch
 
 from tests.models.core_models import BOUNDED, VARIANTS, one_thread, tiny_network, tokens, variants
 from vortex.models.core_checkpoint import CoreCheckpoint
+from vortex.models.core_layers import LayerByLayer
 from vortex.models.core_network import CoreNetwork, weights_of
 from vortex.models.core_weights import CoreWeights, MemorySource
 from vortex.models.vortex_core import CoreSequence, VortexCore
@@ -50,7 +51,8 @@ def test_the_step_form_is_the_network(variant: str, native: bool) -> None:
     np.testing.assert_allclose(output.logits, expected.logits[0].numpy(), atol=1e-4, rtol=1e-3)
     if network.config.mtp_k:
         drafts = torch.stack([rows[0] for rows in expected.mtp_logits], 1).numpy()
-        np.testing.assert_allclose(output.draft_logits, drafts, atol=1e-4, rtol=1e-3)
+        found = np.stack([output.draft_logits[row] for row in range(len(drafts))])
+        np.testing.assert_allclose(found, drafts, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("variant", variants(VARIANTS, BOUNDED))
@@ -90,6 +92,18 @@ def bits_before(model: VortexCore, ids: list[int]) -> list[np.ndarray]:
     return bits(state)
 
 
+@pytest.mark.parametrize("variant", variants(VARIANTS, BOUNDED))
+def test_one_call_and_layer_by_layer_give_the_same_bits(variant: str) -> None:
+    """A paged core goes layer by layer."""
+    network, ids = tiny_network(**ALL[variant]), tokens(1, 60)[0].tolist()
+    together, apart = core_of(network), core_of(network)
+    apart.steps = LayerByLayer(apart.config, apart.weights)
+    states = [model.new_state() for model in (together, apart)]
+    rows = [swept(model, state, ids, 47) for model, state in zip((together, apart), states, strict=True)]
+    assert np.array_equal(*rows)
+    assert all(np.array_equal(a, b) for a, b in zip(*map(bits, states), strict=True))
+
+
 def test_a_snapshot_goes_its_own_way() -> None:
     model, ids = core_of(tiny_network(lava_slots=9)), tokens(1, 60)[0].tolist()
     state = model.new_state()
@@ -122,7 +136,7 @@ def test_wanted_rows_and_cost() -> None:
     cost = model.sweep_cost(spans)
     output = model.sweep(spans)
     assert output.logits.shape == (1, 61)
-    assert output.draft_logits.shape == (1, 2, 61)
+    assert output.draft_logits[0].shape == (2, 61)
     assert output.hidden.shape == (3, 24)
     assert output.hidden_rows == (slice(0, 0), slice(0, 3), slice(3, 3))
     assert cost.bytes_to_fetch == 0

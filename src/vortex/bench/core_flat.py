@@ -49,6 +49,7 @@ SHAPE = CoreConfig(
     local_window=0,
 )
 FORM = "bf16"  # of both models' weights
+WARM_UP = 5  # rounds that do not count
 HEADS = 4  # of the Transformer beside, width 64 each
 
 
@@ -103,13 +104,15 @@ class FlatMeasurement:
         with tempfile.TemporaryDirectory() as folder:
             transformer = random_transformer(self.config, Path(folder), self.lengths[-1] + 2)
             riders += self._transformer_riders(transformer)
-            for round_number in range(self.rounds + 5):
-                for index, rider in enumerate(riders):
-                    if not index or riders[index - 1].model is not rider.model:
-                        _one_token(rider.model, rider.state)  # the other model's weights and keys leave the caches
-                    seconds = _one_token(rider.model, rider.state)
-                    if round_number >= 5:
-                        rider.seconds.append(seconds)
+            for round_number in range(self.rounds + WARM_UP):
+                for model in (core, transformer):
+                    own = [rider for rider in riders if rider.model is model]
+                    begin = round_number % len(own)
+                    _one_token(model, own[begin - 1].state)  # the other model's weights and keys leave the caches
+                    for rider in (*own[begin:], *own[:begin]):
+                        seconds = _one_token(rider.model, rider.state)
+                        if round_number >= WARM_UP:
+                            rider.seconds.append(seconds)
         return self._report(riders)
 
     def _core_riders(self, model: VortexCore) -> list[_Rider]:

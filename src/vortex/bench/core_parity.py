@@ -1,9 +1,11 @@
-"""One core, four forms, every flag on and off: how far apart their logits and gradients are.
+"""One core, five forms, every flag on and off: how far apart their logits and gradients are.
 
 exact      torch, training: chunked delta rule, attention over all pairs that were written
 in pieces  torch, through the slots, at odd cuts
 step       torch, token by token, the delta rule's definition
-numpy      the LanguageModel: one sweep against another cut and a partial commit, which must be the same bits
+numpy      the LanguageModel without the native core
+native     the LanguageModel with it (layers with clusters: numpy's)
+Both of the latter: one sweep against another cut, company and a partial commit, which must be the same bits.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 from vortex.blocks.gated_delta import GatedDelta
+from vortex.kernels import dispatch
 from vortex.models.core_checkpoint import CoreCheckpoint
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_network import CoreNetwork, weights_of
@@ -73,12 +76,17 @@ class Distances:
     in_pieces: float
     steps: float
     numpy: float
+    native: float
     gradient: float
     same_bits: bool
 
     @property
     def hold(self) -> bool:
-        return max(self.in_pieces, self.steps, self.numpy) <= LIMIT and self.gradient <= 1e-3 and self.same_bits
+        return (
+            max(self.in_pieces, self.steps, self.numpy, self.native) <= LIMIT
+            and self.gradient <= 1e-3
+            and self.same_bits
+        )
 
 
 class ParityMeasurement:
@@ -93,14 +101,14 @@ class ParityMeasurement:
 
     def measure(self) -> Report:
         found = {name: distances(dataclasses.replace(BASE, **changes)) for name, changes in FLAGS.items()}
-        rows = [
-            [name, f"{d.in_pieces:.1e}", f"{d.steps:.1e}", f"{d.numpy:.1e}", f"{d.gradient:.1e}", str(d.same_bits)]
-            for name, d in found.items()
-        ]
+        rows = []
+        for name, d in found.items():
+            values = (d.in_pieces, d.steps, d.numpy, d.native, d.gradient)
+            rows.append([name, *(f"{value:.1e}" for value in values), str(d.same_bits)])
         return Report(
             name="core parity",
             title=f"Largest difference from the exact form over {NUM_TOKENS} tokens (limit {LIMIT:g})",
-            columns=["flag", "in pieces", "step by step", "numpy", "gradient", "sweeps' bits equal"],
+            columns=["flag", "in pieces", "step by step", "numpy", "native", "gradient", "sweeps' bits equal"],
             rows=rows,
             figures={
                 "holds": all(d.hold for d in found.values()),
@@ -120,13 +128,15 @@ def distances(config: CoreConfig) -> Distances:
         steps = _in_pieces(network, ids, tuple((at, at + 1) for at in range(NUM_TOKENS)))
         for rule in rules:
             rule.chunked = True
-    rows, same_bits = _numpy_rows(network, ids)
+    rows, same_bits = _model_rows(network, ids, native=False)
+    native_rows, same_native_bits = _model_rows(network, ids, native=dispatch.usable())
     return Distances(
         in_pieces=float((pieces - exact).abs().max()),
         steps=float((steps - exact).abs().max()),
         numpy=float(np.abs(rows - exact[0].numpy()).max()),
+        native=float(np.abs(native_rows - exact[0].numpy()).max()),
         gradient=_gradient_distance(network, ids),
-        same_bits=same_bits,
+        same_bits=same_bits and same_native_bits,
     )
 
 
@@ -170,10 +180,10 @@ def _gradient_distance(network: CoreNetwork, ids: torch.Tensor) -> float:
     return max(float((pieces[n] - g).abs().max() / g.abs().max().clamp(min=1e-6)) for n, g in exact.items())
 
 
-def _numpy_rows(network: CoreNetwork, ids: torch.Tensor) -> tuple[np.ndarray, bool]:
+def _model_rows(network: CoreNetwork, ids: torch.Tensor, *, native: bool) -> tuple[np.ndarray, bool]:
     """(logits of one sweep, whether other cuts, company and rejected drafts give the same bits)."""
     checkpoint = CoreCheckpoint(network.config, weights_of(network))
-    model = VortexCore(network.config, CoreWeights(MemorySource(checkpoint)))
+    model = VortexCore(network.config, CoreWeights(MemorySource(checkpoint, native=native)))
     tokens = ids[0].tolist()
     rows = model.sweep([Span(model.new_state(), tokens, Want.ALL_LOGITS)]).logits
     state, other, cut_rows = model.new_state(), model.new_state(), []

@@ -7,7 +7,7 @@ Shapes: M slots, H heads, K key width, V value width, C clusters.
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,16 @@ from vortex.blocks.step_math import unit
 NOWHERE = np.float32(-np.inf)
 
 
+def slots_last(keys_HMK: np.ndarray) -> np.ndarray:
+    """The same keys in the memory order [H, K, M]."""
+    return np.ascontiguousarray(keys_HMK.transpose(0, 2, 1)).transpose(0, 2, 1)
+
+
 @dataclass(slots=True)
 class LavaSlots:
     """keys [H, M, K], values [H, M, V]; strength, use, touched float32 [M]; cluster int64 [M]; sums [C, H, K].
+
+    In memory a channel of all keys lies together (`slots_last`), as the native core reads them.
 
     occupied: slots in use. is_shared: an older state may still hold the arrays, so they are copied before a write.
     by_cluster: occupied slots in the order of their clusters, and where each cluster begins; None: not up to date.
@@ -43,7 +50,7 @@ class LavaSlots:
         heads, slots = options.heads, options.slots
         return cls(
             options,
-            keys=np.zeros((heads, slots, options.key_dim), np.float32),
+            keys=slots_last(np.zeros((heads, slots, options.key_dim), np.float32)),
             values=np.zeros((heads, slots, options.value_dim), np.float32),
             strength=np.zeros(slots, np.float32),
             use=np.zeros(slots, np.float32),
@@ -60,7 +67,9 @@ class LavaSlots:
     def share(self) -> LavaSlots:
         """The same slots for a state that goes on; both copy before they write."""
         self.is_shared = True
-        return dataclasses.replace(self, use=self.use.copy())
+        shared = copy.copy(self)
+        shared.use = self.use.copy()
+        return shared
 
     def read(self, q_HK: np.ndarray, gamma_H: np.ndarray, null_logit_H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(what is read [H, V] without the null slot's part, the null slot's probability [H])."""
@@ -80,7 +89,7 @@ class LavaSlots:
 
     def write(self, key_HK: np.ndarray, value_HV: np.ndarray, gate: np.float32, chunk: int) -> None:
         """One pair: merged with the most similar slot, put into an empty one, or in place of the least worth."""
-        self._own()
+        self.own()
         slot, merges = self._choose_slot(key_HK, chunk)
         old = self.strength[slot] if merges else np.float32(0)
         total = old + gate
@@ -101,9 +110,10 @@ class LavaSlots:
             self.sums[self.cluster[slot]] += key_HK
         self.by_cluster = None
 
-    def _own(self) -> None:
+    def own(self) -> None:
+        """Before a write: the arrays are this state's alone."""
         if self.is_shared:
-            self.keys, self.values, self.sums = self.keys.copy(), self.values.copy(), self.sums.copy()
+            self.keys, self.values, self.sums = self.keys.copy("K"), self.values.copy(), self.sums.copy()
             self.strength, self.touched = self.strength.copy(), self.touched.copy()
             self.cluster, self.is_shared = self.cluster.copy(), False
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from vortex.bench.measurement import Measurement
 
 RECALL_PARTS = ("mqar", "filler", "passkey")
+OTHER_PARTS = ("parity", "flat", "clusters", "mtp", "depth")
+SHIPPED = "vortex-core"
 
 
 def register(group: typer.Typer) -> None:
@@ -22,7 +24,10 @@ def register(group: typer.Typer) -> None:
 
 def core(
     part: Annotated[
-        str, typer.Argument(help="parity, flat, clusters; mqar, filler, passkey: these train small cores first.")
+        str,
+        typer.Argument(
+            help="parity, flat, clusters, mtp, depth; mqar, filler, passkey: these train small cores first."
+        ),
     ] = "parity",
     *,
     size: Annotated[str, typer.Option("--size", help="What is trained: small (two cores) or large (a GPU).")] = "small",
@@ -33,14 +38,24 @@ def core(
     results: Annotated[
         Path | None, typer.Option("--results", help="Folder of training results: written with --variant, else read.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="mtp: the core that is asked; depth: the one without a gate.")
+    ] = None,
+    gated: Annotated[Path | None, typer.Option("--gated", help="depth: the core with a depth gate.")] = None,
+    text: Annotated[Path | None, typer.Option("--text", help="depth: a text that neither was trained on.")] = None,
     json_out: JsonOutOption = None,
     plot: PlotOption = None,
 ) -> None:
-    """The V-Blocks core: parity of its forms, flat cost at any length, recall against a state without a memory.
+    """The V-Blocks core: parity of its forms, flat cost at any length, recall against a state without a memory, what
+    its further heads and a depth gate save.
 
     Examples:
 
       vortex bench core flat
+
+      vortex bench core mtp
+
+      vortex bench core depth --model data/plain --gated data/gated --text held_out.txt
 
       vortex bench core mqar --seed 0 --seconds 150
     """
@@ -69,9 +84,44 @@ def core(
         from vortex.bench.core_clusters import ClustersMeasurement
 
         measurement = ClustersMeasurement()
+    elif part == "mtp":
+        measurement = _mtp(model)
+    elif part == "depth":
+        measurement = _depth(model, gated, text)
     else:
-        raise RequestError(f"no part '{part}'; there are parity, flat, clusters, {', '.join(RECALL_PARTS)}")
+        raise RequestError(f"no part '{part}'; there are {', '.join((*OTHER_PARTS, *RECALL_PARTS))}")
     present(run_measurement(measurement), json_out, plot)
+
+
+def _mtp(model: str | None) -> Measurement:
+    from vortex.bench.asking import Subject
+    from vortex.bench.core_mtp import MtpMeasurement, held_out_questions
+    from vortex.cli.composition import open_model, settings_for
+    from vortex.cli.terminal import notice
+    from vortex.learn.dialogues import teacher_prompts
+
+    opened = open_model(settings_for("dev_small", None, {"model.name": model or SHIPPED}))
+    subject = Subject(opened.name, opened.model, opened.tokenizer, opened.chat_format)
+    heads = int(getattr(getattr(opened.model, "config", None), "mtp_k", 0))
+    groups = {
+        "of its training": [prompt.question for prompt in teacher_prompts(seed=991, count=32)],
+        "words it never saw": held_out_questions(),
+    }
+    return MtpMeasurement(subject, heads, groups, progress=notice)
+
+
+def _depth(plain: str | None, gated: Path | None, text: Path | None) -> Measurement:
+    from vortex.bench.core_depth import DepthMeasurement, read_core_pair
+    from vortex.cli.terminal import notice
+    from vortex.errors import RequestError
+
+    if plain is None or gated is None or text is None:
+        raise RequestError("depth wants two cores and a text: --model FOLDER --gated FOLDER --text FILE")
+    try:
+        words = text.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"--text {text} cannot be read: {error}") from error
+    return DepthMeasurement(*read_core_pair(Path(plain), gated), words, progress=notice)
 
 
 def _recall(task: RecallTask, seeds: list[int], results: Path | None, changes: dict[str, object]) -> Measurement:

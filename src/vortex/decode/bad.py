@@ -226,12 +226,14 @@ class AnswerDrafts:
                 guess.sources.append(source)
         return guess
 
-    def receive_heads(self, head_logits: np.ndarray) -> None:
-        """Logits of the model's further heads at the newest token's row, float32 [heads, vocab]."""
+    def receive_heads(self, head_logits: Callable[[], np.ndarray]) -> None:
+        """Gives the logits of the model's further heads at the newest token's row, float32 [heads, vocab]."""
         if self._account.is_paused and not self._is_looking:
             return
+        started = time.perf_counter()
         for path in self._paths:
             path.receive_heads(head_logits)
+        self.spent_s += time.perf_counter() - started
 
     def close(self) -> None:
         for path in self._paths:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -111,11 +111,12 @@ class WatchedPath:
             return None
         return proposal
 
-    def receive_heads(self, head_logits: np.ndarray) -> None:
+    def receive_heads(self, head_logits: Callable[[], np.ndarray]) -> None:
+        """Computed here, on the path's account, and only where it is listened to."""
         receive = getattr(self._path, "receive_heads", None)
-        if receive is not None:
+        if receive is not None and not self.source.is_resting:
             with self._watched():
-                receive(head_logits)
+                receive(head_logits())
 
     def close(self) -> None:
         if self._path is not None:

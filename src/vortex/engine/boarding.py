@@ -6,6 +6,7 @@ thread.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from vortex.decode.bad import AnswerDrafts, BlockDecoding, Price
@@ -65,9 +66,9 @@ class Boarding:
                 guess_s=guess_s,
                 entropy_nats=choice.newest_entropy_nats,
             )
-            if output.draft_logits is not None:
+            if (heads := output.draft_logits) is not None:
                 row = output.logits_rows[index].start + len(choice.sampled) - 1
-                drafts.receive_heads(output.draft_logits[row])
+                drafts.receive_heads(functools.partial(heads.__getitem__, row))
 
     def _extra_s(self, riders: Sequence[Rider], sweep_s: float) -> float:
         """What the guesses of a sweep took: by the clock, but not less than their price, which knows what a wide sweep

@@ -68,6 +68,12 @@ def teacher_prompts(seed: int, count: int) -> list[TeacherPrompt]:
     return found
 
 
+def is_asked_about(word: str) -> bool:
+    """Whether any question here is made of the word."""
+    lists = [words for words in _topics().values() if isinstance(words, list)]
+    return any(word in str(entry).split() for words in lists for entry in words)
+
+
 @functools.cache
 def _topics() -> dict[str, Any]:
     text = (resources.files("vortex.learn") / "data" / "topics.yaml").read_text(encoding="utf-8")

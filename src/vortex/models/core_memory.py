@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from vortex.blocks.lava_options import LavaOptions
-from vortex.blocks.lava_slots import LavaSlots
+from vortex.blocks.lava_slots import LavaSlots, slots_last
 from vortex.errors import ModelFileError, StorageError
 from vortex.records.atomic import atomic_write
 
@@ -67,4 +67,5 @@ def _slots(file: Any, index: int, options: LavaOptions) -> LavaSlots:
     empty = LavaSlots.empty(options)
     if any(arrays[name].shape != getattr(empty, name).shape for name in ARRAYS):
         raise ValueError("its arrays have other shapes")
+    arrays["keys"] = slots_last(arrays["keys"])
     return LavaSlots(options, **arrays, occupied=int(file.get_tensor(f"{index}.occupied")[0]))

@@ -130,6 +130,15 @@ class CoreWeights:
         units = units_of(self.source.entries)
         return sum(entry.num_bytes for entries in units.values() for entry in entries)
 
+    def is_packed(self, unit: str) -> bool:
+        """Whether the unit's matrices are the native core's."""
+        return self.source.entries[f"{unit}.0"].layout != PLAIN_ROWS
+
+    def stays(self, unit: str) -> bool:
+        """Whether the unit's matrices may be kept: a lease of them lasts."""
+        with self.source.lease(unit) as lease:
+            return lease.lasts
+
     def vector(self, name: str) -> np.ndarray:
         """float32, of its shape, aligned."""
         return self._array(name).copy()

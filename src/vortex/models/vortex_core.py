@@ -11,28 +11,42 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from vortex.blocks.lava_slots import LavaSlots
 from vortex.blocks.step_math import rms_norm, silu
+from vortex.kernels import dispatch
 from vortex.models.core_config import CoreConfig
-from vortex.models.core_layer import CoreLayerStep, LayerRecord, LayerRows, LayerSequence
-from vortex.models.core_weights import CoreWeights
+from vortex.models.core_layers import LayerByLayer, Layers
+from vortex.models.core_stack import NativeStack, can_stack
+from vortex.models.core_weights import CoreWeights, Product
 from vortex.models.sweep_clock import SweepClock
-from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+from vortex.types import Exactness, RowLookup, Span, SweepCost, SweepOutput, Want
 
 PREFILL_CHUNK = 64
 ROW_SHARE = 0.5  # of a sweep of one row, what a further row takes until that is learned
-Layers = tuple[LayerSequence, ...]
+
+
+class Swept(Protocol):
+    """A span after a sweep; `state` as if all of it were committed, `replay(n)` as if its first n tokens were."""
+
+    @property
+    def state(self) -> Any: ...
+
+    @property
+    def layers_taken(self) -> int: ...
+
+    def replay(self, num_tokens: int) -> Any: ...
 
 
 class CoreSequence:
     """A SequenceState. Layer states are values: a snapshot shares them."""
 
-    def __init__(self, model: VortexCore, layers: Layers, length: int = 0) -> None:
-        self._model, self._layers, self._length = model, layers, length
-        self._pending: tuple[int, Layers, list[LayerRecord]] | None = None
+    def __init__(self, model: VortexCore, state: Any, length: int = 0) -> None:
+        self._model, self._state, self._length = model, state, length
+        self._pending: tuple[int, Swept] | None = None
 
     @property
     def length(self) -> int:
@@ -40,34 +54,45 @@ class CoreSequence:
 
     @property
     def resident_bytes(self) -> int:
-        return sum(layer.num_bytes for layer in self._layers)
+        return 0 if self._state is None else self._model.steps.num_bytes(self._state)
+
+    @property
+    def state(self) -> Any:
+        """What the model's `steps` take."""
+        assert self._state is not None, "a closed state cannot be swept"
+        return self._state
 
     @property
     def layers(self) -> Layers:
-        assert self._layers, "a closed state cannot be swept"
-        return self._layers
+        return self._model.steps.view(self.state)
 
-    def swept(self, num_tokens: int, layers: Layers, records: list[LayerRecord]) -> None:
+    @property
+    def layers_taken(self) -> int:
+        """By all rows of the sweep that waits for its commit: a depth gate lets rows skip layers."""
+        assert self._pending is not None, "nothing was swept"
+        return self._pending[1].layers_taken
+
+    def swept(self, num_tokens: int, swept: Swept) -> None:
         """What a sweep found; it counts once it is committed."""
-        self._pending = (num_tokens, layers, records)
+        self._pending = (num_tokens, swept)
 
     def commit(self, num_tokens: int) -> None:
         assert self._pending is not None, "commit without a sweep"
-        swept_tokens, layers, records = self._pending
+        swept_tokens, swept = self._pending
         assert 0 <= num_tokens <= swept_tokens, f"commit of {num_tokens} after a span of {swept_tokens}"
         if num_tokens == swept_tokens:
-            self._layers = layers
+            self._state = swept.state
         elif num_tokens:
-            self._layers = self._model.replay(self._layers, records, num_tokens)
+            self._state = swept.replay(num_tokens)
         self._length += num_tokens
         self._pending = None
-        self._model.last_committed = self._layers
+        self._model.last_committed = self._state
 
     def snapshot(self) -> CoreSequence:
-        return CoreSequence(self._model, self.layers, self._length)
+        return CoreSequence(self._model, self.state, self._length)
 
     def close(self) -> None:
-        self._layers, self._pending = (), None
+        self._state, self._pending = None, None
 
 
 class VortexCore:
@@ -86,11 +111,12 @@ class VortexCore:
         memory_path: Path | None = None,
     ) -> None:
         self.config, self.weights = config, weights
-        self._layers = [CoreLayerStep(config, index, weights) for index in range(config.num_layers)]
+        self.steps: Any = (NativeStack if can_stack(config, weights) else LayerByLayer)(config, weights)
+        self._native = dispatch.load() if weights.is_packed("head") else None
         self._norm = weights.vector("norm.weight")
         self._mtp_norms = [weights.vector(f"mtp.{index}.norm.weight") for index in range(config.mtp_k)]
         self._memory, self._memory_path = memory, memory_path
-        self.last_committed: Layers = ()
+        self.last_committed: Any = None
         entries = weights.source.entries.items()
         self._num_weights = sum(int(np.prod(entry.shape)) for name, entry in entries if name[-1].isdigit())
         self._weight_bytes = weights.weight_bytes
@@ -113,12 +139,7 @@ class VortexCore:
         return PREFILL_CHUNK
 
     def new_state(self) -> CoreSequence:
-        slots = iter(self._memory or ())
-        layers = [
-            layer.new_sequence(_lent(next(slots, None)) if self.config.has_lava(layer.index) else None)
-            for layer in self._layers
-        ]
-        return CoreSequence(self, tuple(layers))
+        return CoreSequence(self, self.steps.new_state(self._memory or ()))
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
         assert spans, "a sweep needs a span"
@@ -130,27 +151,12 @@ class VortexCore:
             first += len(span.token_ids)
         ids = np.concatenate([np.asarray(span.token_ids, np.int64) for span in spans])
         assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
-        x = self.weights.embedding[ids]
-        depth = np.zeros(len(ids), np.int64)
-        after: list[list[LayerSequence]] = []
-        records: list[list[LayerRecord]] = []
-        for index, layer in enumerate(self._layers):
-            spans_here = [LayerRows(state.layers[index], place) for state, place in zip(states, rows, strict=True)]
-            x, layer_states, layer_records = layer.step(x, spans_here, depth)
-            after.append(layer_states)
-            records.append(layer_records)
-        for index, (state, span) in enumerate(zip(states, spans, strict=True)):
-            state.swept(len(span.token_ids), tuple(s[index] for s in after), [r[index] for r in records])
+        x, swept = self.steps.sweep(self.weights.embedding[ids], [state.state for state in states], rows)
+        for state, span, found in zip(states, spans, swept, strict=True):
+            state.swept(len(span.token_ids), found)
         output = self._output(x, spans, rows)
         self._clock.observe(len(ids), time.perf_counter() - started)
         return output
-
-    def replay(self, before: Layers, records: Sequence[LayerRecord], num_tokens: int) -> Layers:
-        """Every layer's state after the first `num_tokens` of a recorded span."""
-        return tuple(
-            layer.replay(state, record, num_tokens)
-            for layer, state, record in zip(self._layers, before, records, strict=True)
-        )
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
         num_rows = sum(len(span.token_ids) for span in spans)
@@ -167,37 +173,61 @@ class VortexCore:
 
     def close(self) -> None:
         """Writes the memory where one was asked for. Raises StorageError."""
-        if self._memory_path is not None and self.last_committed:
+        if self._memory_path is not None and self.last_committed is not None:
             from vortex.models.core_memory import save_memory
 
-            save_memory(self._memory_path, [layer.lava.slots for layer in self.last_committed if layer.lava])
+            layers = self.steps.view(self.last_committed)
+            save_memory(self._memory_path, [layer.lava.slots for layer in layers if layer.lava])
         self._memory_path = None
         self.weights.close()
 
     def _output(self, x: np.ndarray, spans: Sequence[Span], rows: Sequence[slice]) -> SweepOutput:
         logits_rows, wanted = _wanted(spans, rows, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
         hidden_rows, wanted_hidden = _wanted(spans, rows, {Want.ALL_HIDDEN: None})
-        hidden = rms_norm(x[wanted], self._norm, self.config.norm_epsilon)
-        drafts = [self._draft_rows(index, hidden) for index in range(self.config.mtp_k)] if len(wanted) else []
+        hidden = self._normed(x[wanted], self._norm)
         logits = np.empty((0, self.vocab_size), np.float32)
-        draft_logits = None
+        draft_logits: RowLookup | None = None
         if len(wanted):
             with self.weights.matrices("head") as (head,):
                 logits = head(hidden)
-                if drafts:
-                    draft_logits = np.stack([head(draft) for draft in drafts], axis=1)
-        all_hidden = rms_norm(x[wanted_hidden], self._norm, self.config.norm_epsilon) if len(wanted_hidden) else None
+                if self.config.mtp_k:
+                    draft_logits = FurtherHeads(self, hidden)
+                    if self.weights.source.bytes_to_fetch:  # the head is at hand now
+                        draft_logits = np.stack([draft_logits.of_row(row, head) for row in range(len(hidden))])
+        all_hidden = self._normed(x[wanted_hidden], self._norm) if len(wanted_hidden) else None
         return SweepOutput(logits, logits_rows, all_hidden, hidden_rows, draft_logits)
 
-    def _draft_rows(self, index: int, hidden: np.ndarray) -> np.ndarray:
-        """The hidden rows that predict the token `index` + 2 places on."""
-        with self.weights.matrices(f"mtp.{index}.matrices") as (in_proj, out_proj):
-            inner = silu(in_proj(rms_norm(hidden, self._mtp_norms[index], self.config.norm_epsilon)))
-            return hidden + out_proj(inner)
+    def _normed(self, x_RD: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        if self._native is None:
+            return rms_norm(x_RD, weight, self.config.norm_epsilon)
+        y = np.empty_like(x_RD)
+        self._native.rms_norm(x_RD, weight, self.config.norm_epsilon, y)
+        return y
+
+    def draft_rows(self, hidden_RD: np.ndarray) -> np.ndarray:
+        """The hidden rows that predict the tokens 2, 3, … places on: [mtp_k, R, D]."""
+        drafts = []
+        for index, norm in enumerate(self._mtp_norms):
+            with self.weights.matrices(f"mtp.{index}.matrices") as (in_proj, out_proj):
+                inner = silu(in_proj(self._normed(hidden_RD, norm)))
+                drafts.append(hidden_RD + out_proj(inner))
+        return np.stack(drafts)
 
 
-def _lent(slots: LavaSlots | None) -> LavaSlots | None:
-    return None if slots is None else slots.share()
+class FurtherHeads:
+    """Logits of the further heads at a sweep's wanted rows, computed for a row that is asked for: BAD asks for one row
+    of a block, and plain decoding for none."""
+
+    def __init__(self, model: VortexCore, hidden_RD: np.ndarray) -> None:
+        self._model, self._hidden = model, hidden_RD
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        with self._model.weights.matrices("head") as (head,):
+            return self.of_row(row, head)
+
+    def of_row(self, row: int, head: Product) -> np.ndarray:
+        """[mtp_k, vocab] float32."""
+        return head(self._model.draft_rows(self._hidden[row : row + 1])[:, 0])
 
 
 def _core_state(span: Span) -> CoreSequence:
