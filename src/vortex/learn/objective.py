@@ -1,8 +1,8 @@
 """What training minimises: the next token, later tokens by a forward curriculum, and the depth gates' excess.
 
 Multi-token prediction begins with the next token alone; each further head's weight rises to its full one during its
-own part of the first half of training (small models gain only from such a curriculum, arXiv 2505.22757). Depth gates may
-stay open at first, until the layers have learnt something that is worth choosing from.
+own part of the first half of training (small models gain only from such a curriculum, arXiv 2505.22757). Depth gates
+may stay open at first, until the layers have learnt something that is worth choosing from.
 """
 
 from __future__ import annotations
