@@ -1,7 +1,7 @@
 """A peer program in a process of its own, so that its threads and libraries do not meet ours.
 
-Speaks one JSON object a line each way with a worker script (`llama_cpp_worker.py`), which runs in the interpreter where
-the peer is installed and imports nothing of this package. Close it after use; a worker whose parent is gone ends.
+Speaks one JSON object a line each way with a worker (`workers/`), which runs in the interpreter where the peer is
+installed. Close it after use; a worker whose parent is gone ends.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 
 from vortex.errors import BackendError, MissingCapability
 
-PEERS = {"llama.cpp": "llama_cpp_worker.py"}
+PEERS = {"llama.cpp": "llama_cpp_worker"}
 WORKERS = {
     **PEERS,
-    "vortex": "paged_worker.py",
-    "transformers": "transformers_worker.py",
-    "airllm": "airllm_worker.py",
-    "transformers lookup": "transformers_lookup_worker.py",
+    "vortex": "paged_worker",
+    "transformers": "transformers_worker",
+    "airllm": "airllm_worker",
+    "transformers lookup": "transformers_lookup_worker",
 }
+
+WORKER_LOOP = Path(__file__).parent / "workers" / "worker_loop.py"
 
 
 def peer_python(chosen: str | None) -> str:
@@ -38,7 +40,7 @@ class Peer:
         self.name = name
         try:
             self._process = subprocess.Popen(
-                [python, str(Path(__file__).with_name(WORKERS[name]))],
+                [python, str(WORKER_LOOP), WORKERS[name]],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

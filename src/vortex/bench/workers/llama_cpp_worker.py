@@ -1,6 +1,6 @@
-"""llama.cpp behind JSON lines: a script for the interpreter where `llama_cpp` is installed. Imports nothing of ours.
+"""llama.cpp behind JSON lines, for the interpreter where `llama_cpp` is installed. Imports nothing of ours.
 
-One request a line on stdin, one answer a line on stdout; ends when stdin does.
+Requests and answers (worker_loop.py):
     {"operation": "version"}                                     -> {"version"}
     {"operation": "load", "file", "context", "threads"}          -> {"vocab_size"}
     {"operation": "time", "prompt": ids, "new_tokens": n}        -> {"prefill_s", "decode_s", "top", ...}
@@ -10,9 +10,6 @@ One request a line on stdin, one answer a line on stdout; ends when stdin does.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from typing import Any
 
@@ -118,21 +115,3 @@ def _without_repacking(library: Any) -> None:
         return params
 
     library.llama_model_default_params = mapped
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever the library prints must not meet the answers
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("operation"))(**request)
-        except Exception as error:  # every failure goes back to who asked
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import sys
@@ -136,21 +135,3 @@ def _by_accelerate(folder: Path, work: Path, budget_bytes: int, threads: int) ->
         use_safetensors=True,
         local_files_only=True,
     ).eval()
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever libraries print must not meet the answers
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("operation"))(**request)
-        except Exception as error:  # every failure goes back to who asked
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()

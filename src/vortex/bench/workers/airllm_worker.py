@@ -9,7 +9,6 @@ AirLLM has no budget: it splits the model into a file per layer, and loads each 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -58,21 +57,3 @@ class Worker:
 
         with torch.inference_mode():
             return self.model(input_ids=torch.tensor([ids]), use_cache=False).logits
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever libraries print must not meet the answers
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("operation"))(**request)
-        except Exception as error:  # every failure goes back to who asked
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()

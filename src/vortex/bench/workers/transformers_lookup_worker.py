@@ -7,9 +7,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -68,21 +65,3 @@ class Worker:
         first_s, first_length = marks[0]
         decoded = len(prompt) + len(tokens) - first_length
         return {"tokens": tokens, "decode_s": time.perf_counter() - first_s, "decoded": decoded}
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever the library prints must not meet the answers
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("operation"))(**request)
-        except Exception as error:  # every failure goes back to who asked
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import sys
@@ -120,21 +119,3 @@ def _memory_rate() -> float:
             list(pool.map(np.sum, parts))
             best = max(best, num_threads * MEMORY_SAMPLE_BYTES / (time.perf_counter() - started))
     return best
-
-
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever libraries print must not meet the answers
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("operation"))(**request)
-        except Exception as error:  # every failure goes back to who asked
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    main()
