@@ -18,7 +18,7 @@ from vortex.errors import ConfigError, ModelFileError, TrainingStopped
 from vortex.learn.batches import Batches
 from vortex.learn.core_run import build_network, train_core
 from vortex.learn.documents import find_files
-from vortex.learn.objective import depth_weight, mtp_weights
+from vortex.learn.objective import mtp_weights
 from vortex.learn.schedule import Schedule, learning_rate_factor
 from vortex.learn.token_store import open_store
 from vortex.learn.training import Training, TrainingOptions
@@ -121,10 +121,6 @@ def test_further_heads_come_one_after_the_other() -> None:
     assert mtp_weights(0.0, 2, 0.3) == (0.0, 0.0)
     assert mtp_weights(0.25, 2, 0.3) == (pytest.approx(0.15), 0.0)
     assert mtp_weights(1.0, 2, 0.3) == (0.3, pytest.approx(0.21))
-
-
-def test_depth_gates_may_stay_open_at_first() -> None:
-    assert [depth_weight(share) for share in (0.0, 0.3, 0.45, 0.6, 1.0)] == [0, 0, pytest.approx(0.5), 1, 1]
 
 
 @pytest.mark.parametrize("schedule", list(Schedule))

@@ -1,8 +1,7 @@
 """What training minimises: the next token, later tokens by a forward curriculum, and the depth gates' excess.
 
 Multi-token prediction begins with the next token alone; each further head's weight rises to its full one during its
-own part of the first half of training (small models gain only from such a curriculum, arXiv 2505.22757). Depth gates
-may stay open at first, until the layers have learnt something that is worth choosing from.
+own part of the first half of training (small models gain only from such a curriculum, arXiv 2505.22757).
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import torch
 import torch.nn.functional as F
 
 AUXILIARY_WEIGHT = 1.0
-DEPTH_RISES = (0.3, 0.6)  # shares of training between which the weight of the depth loss goes from 0 to its full one
 
 
 class NetworkOutput(Protocol):
@@ -39,18 +37,15 @@ class Loss:
     next_token: torch.Tensor
 
 
-def loss_of(
-    output: NetworkOutput, ids_BT1: torch.Tensor, mtp_weights: tuple[float, ...], progress: float = 1.0
-) -> Loss:
-    """ids [B, T + 1]: the tokens that went in are the first T. mtp_weights: one per head that was computed. progress:
-    share of the training that is done, 0 to 1."""
+def loss_of(output: NetworkOutput, ids_BT1: torch.Tensor, mtp_weights: tuple[float, ...]) -> Loss:
+    """ids [B, T + 1]: the tokens that went in are the first T. mtp_weights: one per head that was computed."""
     next_token = _cross_entropy(output.logits, ids_BT1[:, 1:])
     total = next_token
     for at, (logits, weight) in enumerate(zip(output.mtp_logits, mtp_weights, strict=False)):
         if weight:
             total = total + weight * _cross_entropy(logits[:, : -(at + 1)], ids_BT1[:, at + 2 :])
-    for name, value in output.losses.items():
-        total = total + AUXILIARY_WEIGHT * (depth_weight(progress) if name == "depth" else 1.0) * value
+    for value in output.losses.values():
+        total = total + AUXILIARY_WEIGHT * value
     return Loss(total, next_token.detach())
 
 
@@ -59,12 +54,6 @@ def mtp_weights(progress: float, heads: int, full_weight: float) -> tuple[float,
     part = 1 / (2 * heads + 2) if heads else 1.0
     rises = (min(1.0, max(0.0, progress / part - (at + 1))) for at in range(heads))
     return tuple(full_weight * 0.7**at * rise for at, rise in enumerate(rises))
-
-
-def depth_weight(progress: float) -> float:
-    """Of the depth gates' excess when `progress` of all steps (0 to 1) are done."""
-    start, end = DEPTH_RISES
-    return min(1.0, max(0.0, (progress - start) / (end - start)))
 
 
 def _cross_entropy(logits_BTV: torch.Tensor, targets_BT: torch.Tensor) -> torch.Tensor:

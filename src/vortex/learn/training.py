@@ -146,7 +146,7 @@ class Training:
             ids = torch.from_numpy(self._batches.batch(step)).to(self._device, non_blocking=True)
             with self._autocast():
                 output = self._trainable(ids[:, :-1], with_mtp=any(weights))
-                loss = loss_of(output, ids, weights, share)
+                loss = loss_of(output, ids, weights)
             self._optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss.total)
             norm = nn.utils.clip_grad_norm_(self._network.parameters(), options.clip)
