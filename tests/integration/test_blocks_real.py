@@ -35,5 +35,5 @@ def test_no_way_of_drafting_changes_an_answer() -> None:
     report = run_measurement(EqualityMeasurement(subjects, spread(task_prompts(), 1), new_tokens=40, stride=3))
     for each in subjects.values():
         each.model.close()
-    assert report.figures["answers_compared"] == 2 * report.figures["cells"]
+    assert report.figures["answers_compared"] == 2 * report.figures["ways"]
     assert report.figures["differences"] == 0, report.rows
