@@ -49,7 +49,8 @@ def test_gradients_of_the_forms_are_the_same(variant: str) -> None:
         found.append({n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None})
     assert found[0].keys() == found[1].keys()
     for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, atol=1e-4, rtol=2e-3, msg=name)
+        distance = (found[1][name] - gradient).abs().max() / gradient.abs().max().clamp(min=1e-6)
+        assert distance <= 1e-3, name
 
 
 @pytest.mark.parametrize("variant", variants(VARIANTS, BOUNDED))

@@ -71,7 +71,8 @@ FLAGS: dict[str, dict[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Distances:
-    """Largest differences of logits from the exact form, of gradients (relative); whether the sweeps' bits agree."""
+    """Largest differences from the exact form, of logits to the largest logit, of gradients to each tensor's largest;
+    whether the sweeps' bits agree."""
 
     in_pieces: float
     steps: float
@@ -107,7 +108,7 @@ class ParityMeasurement:
             rows.append([name, *(f"{value:.1e}" for value in values), str(d.same_bits)])
         return Report(
             name="core parity",
-            title=f"Largest difference from the exact form over {NUM_TOKENS} tokens (limit {LIMIT:g})",
+            title=f"Difference from the exact form, of the largest logit, over {NUM_TOKENS} tokens (limit {LIMIT:g})",
             columns=["flag", "in pieces", "step by step", "numpy", "native", "gradient", "sweeps' bits equal"],
             rows=rows,
             figures={
@@ -130,11 +131,12 @@ def distances(config: CoreConfig) -> Distances:
             rule.chunked = True
     rows, same_bits = _model_rows(network, ids, native=False)
     native_rows, same_native_bits = _model_rows(network, ids, native=dispatch.usable())
+    largest = float(exact.abs().max())
     return Distances(
-        in_pieces=float((pieces - exact).abs().max()),
-        steps=float((steps - exact).abs().max()),
-        numpy=float(np.abs(rows - exact[0].numpy()).max()),
-        native=float(np.abs(native_rows - exact[0].numpy()).max()),
+        in_pieces=float((pieces - exact).abs().max()) / largest,
+        steps=float((steps - exact).abs().max()) / largest,
+        numpy=float(np.abs(rows - exact[0].numpy()).max()) / largest,
+        native=float(np.abs(native_rows - exact[0].numpy()).max()) / largest,
         gradient=_gradient_distance(network, ids),
         same_bits=same_bits and same_native_bits,
     )

@@ -85,8 +85,11 @@ class Worker:
             disk = disk_profile(weights, self.folder.num_bytes, Path(packed) / "disks.json")
         self.shape = disk.shape if disk else ReadShape()
         piece = self.shape.tiles_per_read * TILE_BYTES
-        ranges = streamed or [[0, self.folder.num_bytes]]
-        self._offsets = [first for start, size in ranges for first in range(start, start + size - piece, piece)]
+        whole = [[0, max(self.folder.num_bytes, piece + 1)]]  # where nothing is streamed, or in pieces below a read's
+        for ranges in (streamed, whole):
+            self._offsets = [first for start, size in ranges for first in range(start, start + size - piece, piece)]
+            if self._offsets:
+                break
         return {}
 
     def rates(self) -> dict[str, Any]:
