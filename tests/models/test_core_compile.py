@@ -12,7 +12,7 @@ __all__ = ["one_thread"]  # a fixture
 
 
 @pytest.mark.long
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # the compiler's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("flag", ["compile_local_mixer_step", "compile_step"])
 def test_a_compiled_core_is_the_same(flag: str) -> None:
     shape = {"num_layers": 1, "lava_period": 0, "mtp_k": 0}
