@@ -22,6 +22,7 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.peer import Peer
 from vortex.bench.report import Curves, Report
 from vortex.bench.task_prompts import KINDS, TaskPrompt
+from vortex.c3.counters import counted_since
 from vortex.decode.drafter import Drafter
 from vortex.types import ChatRequest, SamplingOptions
 
@@ -91,7 +92,7 @@ class BlocksMeasurement:
                     tally = tallies[Cell(prompt.kind, penalty)]
                     self._answer(plain, drafted, prompt, penalty, tally, plain_first=number % 2 == 1)
                     self.progress(f"penalty {penalty:g}: {number} of {len(self.prompts)} prompts")
-        paging = {name: value - paging_before.get(name, 0.0) for name, value in self.paging().items()}
+        paging = counted_since(paging_before, self.paging())
         return self._report(tallies, paging)
 
     def _answer(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 RECENT_SWEEPS = 32
+STATES = frozenset({"resident_bytes", "limit_ratio"})  # how things are; all else is counted up
 
 
 @dataclass(slots=True)
@@ -54,3 +56,8 @@ class SweepCounters:
             "sweep_count": self.sweep_count,
             "limit_ratio": round(median / bound_s, 4) if bound_s else 0.0,
         }
+
+
+def counted_since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    """What was counted between two looks at `as_dict`; states as they are now."""
+    return {name: value if name in STATES else value - before.get(name, 0) for name, value in now.items()}
