@@ -6,8 +6,9 @@ with a small credit, smaller where the answers before it lost theirs. When the b
 pauses, each time twice as long, until it earns again. While it pauses it looks up now and then, and wakes early where a
 guess is likely: on no credit, so one wrong block ends it.
 
-So an answer of n tokens loses at most CREDIT + WAKING_CREDIT * log2(n / FIRST_PAUSE_TOKENS) sweeps, give or take the
-last block of each stretch, whatever the drafters and the prices promise.
+So an answer of n tokens loses at most CREDIT + WAKING_CREDIT * log2(n / FIRST_PAUSE_TOKENS) sweeps and the last block
+of each stretch, whatever the drafters and the prices promise; where every early waking is wrong too, there are about
+twice as many stretches.
 """
 
 from __future__ import annotations
