@@ -31,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "top_k": EVEN | {"lava_top_k": 3, "lava_slots": 70},
     "surprise": ODD | {"lava_write_on_surprise": True, "lava_surprise_threshold": 0.5, "lava_read_every": 3},
     "random": ODD | {"lava_rank": "random", "lava_slots": 19},
+    "gate": ODD | {"lava_rank": "gate", "lava_slots": 19},
     "without": EVEN | {"lava_period": 0},
     "one tap": ODD | {"local_conv": 1, "ssm_conv": 1, "lava_conv": 1, "lava_slots": 19},
 }

@@ -89,6 +89,17 @@ def test_the_divergence_falls_and_the_result_goes_on(teacher: Teacher, tmp_path,
     assert again.curve.held_out[0][1] == pytest.approx(last, rel=1e-3), "it begins where the first run ended"
 
 
+def test_too_little_text_for_the_last_stage_is_said_before_the_first(teacher: Teacher, tmp_path) -> None:
+    (tmp_path / "text.txt").write_text("a text of some fifty letters, enough for rows of 24")
+    run = Bootstrap(
+        out=tmp_path / "core", steps=4, batch_tokens=24, window=24, max_prompts=0, data=[tmp_path / "text.txt"],
+        dtype="float32",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="too few for windows of 96"):
+        bootstrap(run, teacher)
+    assert not (tmp_path / "core" / "model.safetensors").exists()
+
+
 def test_a_core_with_another_tokenizer_is_refused(teacher: Teacher, tmp_path) -> None:
     network = CoreNetwork(CoreConfig(vocab_size=257, width=32, num_layers=2))
     save_core(tmp_path / "own", CoreCheckpoint(network.config, weights_of(network), "bytes"))
