@@ -10,7 +10,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from vortex.errors import ConfigError, MissingCapability, UnsupportedModel
+from vortex.learn import distillation
 from vortex.learn.bootstrap import Bootstrap, bootstrap, make_student
+from vortex.learn.distillation import Distillation, DistillationOptions, divergence
 from vortex.learn.student import student_config
 from vortex.learn.teacher import Teacher, check_quant
 from vortex.models.core_checkpoint import CoreCheckpoint, read_core, save_core
@@ -51,6 +53,27 @@ def test_the_hidden_states_are_those_between_the_layers(teacher: Teacher) -> Non
     assert len(found.hidden) == 3
     logits = teacher.model.lm_head(teacher.model.model.norm(found.hidden[-1]))
     assert torch.allclose(logits, found.logits_BTV, atol=1e-5)
+
+
+def test_logits_of_hidden_rows_are_those_of_the_model(teacher: Teacher) -> None:
+    ids = torch.tensor([[1, 2, 3, 4], [9, 8, 7, 6]])
+    assert torch.equal(teacher.logits_of(teacher.hidden(ids)), teacher.forward(ids).logits_BTV)
+
+
+def test_matching_a_few_rows_at_a_time_gives_the_gradient_of_all(teacher: Teacher, tmp_path, monkeypatch) -> None:
+    ids = torch.randint(0, 256, (4, 16), generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for together in (1 << 27, 2 * 16 * 257):
+        monkeypatch.setattr(distillation, "LOGITS_TOGETHER", together)
+        student = make_student(Bootstrap(out=tmp_path, steps=1, batch_tokens=32), teacher)
+        trainer = Distillation(teacher, student, None, [], DistillationOptions(steps=1, window=16, batch=4))
+        wanted = divergence(teacher.forward(ids).logits_BTV, student(ids, with_mtp=False).logits)
+        assert trainer._matched(ids) == pytest.approx(float(wanted.detach()), rel=1e-5)
+        ours = torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
+        student.zero_grad()
+        torch.autograd.backward(wanted)
+        gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
+        assert torch.allclose(ours, gradients[-1], atol=1e-5 * float(gradients[-1].abs().max()))
 
 
 def test_an_answer_does_not_depend_on_the_batch(teacher: Teacher) -> None:
@@ -113,6 +136,17 @@ def test_a_teacher_of_another_shape_is_refused() -> None:
 
     with pytest.raises(UnsupportedModel, match="cannot be made of a gpt2 model"):
         student_config(GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20)))
+
+
+def test_a_teacher_with_further_norms_is_refused() -> None:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    config = Gemma3TextConfig(
+        vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    with pytest.raises(UnsupportedModel, match="further norms"):
+        student_config(Gemma3ForCausalLM(config))
 
 
 def test_four_bits_want_a_gpu_before_anything_is_fetched() -> None:

@@ -30,7 +30,7 @@ from vortex.models.core_network import CoreNetwork, Notes
 
 LONGER = 4
 LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at once
-SHARES = (("align", 0.4), ("logits", 0.5), ("length", 0.1))  # of all steps
+SHARES = (("align", 0.3), ("logits", 0.6), ("length", 0.1))  # of all steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,28 +131,33 @@ class Distillation:
     def _aligned(self, ids_BT: torch.Tensor) -> float:
         """Backward layer by layer, so that only one layer's activations are in memory; the mean over layers."""
         target = self._teacher.forward(ids_BT).hidden
-        total, notes = 0.0, Notes()
+        total, notes = torch.zeros((), device=ids_BT.device), Notes()
         for at, layer in enumerate(self._student.layers):
             before, after = target[at].float(), target[at + 1].float()
             with _autocast(ids_BT.device):
                 found, _ = layer(before, layer.new_state(len(ids_BT)), ALL_ROWS, notes, exact=True)
             loss = (found.float() - after).square().mean() / (after - before).square().mean()
             torch.autograd.backward(loss)
-            total += float(loss.detach())
-        return total / len(self._student.layers)
+            total += loss.detach()  # read once, after the last layer: reading waits for a GPU
+        return float(total) / len(self._student.layers)
 
     def _matched(self, ids_BT: torch.Tensor) -> float:
-        """A few rows at a time, so that the logits of all do not have to fit into memory together."""
+        """One pass through the layers; logits of a few rows at a time, which hand their gradient to the hidden rows, so
+        that the logits of all do not have to fit into memory together."""
+        wanted_BTD = self._teacher.hidden(ids_BT)
+        with _autocast(ids_BT.device):
+            hidden_BTD = self._student(ids_BT, with_mtp=False, with_logits=False).hidden
+        leaf_BTD = hidden_BTD.detach().requires_grad_()
         rows = max(1, LOGITS_TOGETHER // (ids_BT.shape[1] * self._student.config.vocab_size))
-        total = 0.0
-        for part in ids_BT.split(rows):
-            wanted = self._teacher.forward(part).logits_BTV
-            with _autocast(part.device):
-                found = self._student(part, with_mtp=False).logits
-            loss = divergence(wanted, found) * (len(part) / len(ids_BT))
+        total = torch.zeros((), device=ids_BT.device)
+        for ours, theirs in zip(leaf_BTD.split(rows), wanted_BTD.split(rows), strict=True):
+            with _autocast(ids_BT.device):
+                found = self._student.logits_of(ours)
+            loss = divergence(self._teacher.logits_of(theirs), found) * (len(ours) / len(ids_BT))
             torch.autograd.backward(loss)
-            total += float(loss.detach())
-        return total
+            total += loss.detach()
+        torch.autograd.backward(hidden_BTD, leaf_BTD.grad)
+        return float(total)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _evaluate(self) -> None:

@@ -18,6 +18,7 @@ from vortex.models.core_network import CoreNetwork
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
+LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 MIXERS = (".local.", ".local_norm.", ".delta.", ".mixer_norm.", ".lava.")
 
 
@@ -28,6 +29,13 @@ def student_config(teacher: Any, *, lava_slots: int = 512) -> CoreConfig:
     if layers is None or not all(_is_plain(layer) for layer in layers):
         raise UnsupportedModel(
             f"a core cannot be made of a {settings.model_type} model: its layers are not q, k, v, o and gate, up, down"
+        )
+    if any(hasattr(layer, "pre_feedforward_layernorm") for layer in layers) or any(
+        getattr(settings, name, None) for name in LOGIT_CHANGES
+    ):
+        raise UnsupportedModel(
+            f"a core cannot be made of a {settings.model_type} model: it has further norms or changes its logits, "
+            "which a core does not"
         )
     head_width = getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads
     return CoreConfig(

@@ -68,6 +68,17 @@ class Teacher:
         return TeacherOutput(logits, tuple(caught))
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
+    def hidden(self, token_ids_BT: torch.Tensor) -> torch.Tensor:
+        """The last hidden rows, normed: what the unembedding reads, [B, T, D]."""
+        rows: torch.Tensor = self.model.model(token_ids_BT, use_cache=False).last_hidden_state
+        return rows
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def logits_of(self, hidden_BTD: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BTD)
+        return logits
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def write(
         self, prompts: Sequence[Sequence[int]], max_tokens: int, *, seed: int, temperature: float = 0.7, top_k: int = 40
     ) -> list[list[int]]:
