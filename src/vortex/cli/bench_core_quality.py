@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vortex.cli.core_fields import CoreFieldOption, fields_of
 from vortex.cli.options import ProfileOption, SetOption
 from vortex.cli.presenting import JsonOutOption, PlotOption, present
 
@@ -29,9 +30,7 @@ def core_quality(
         list[str] | None,
         typer.Option("--arch", help="core, transformer, window, recall. Repeatable; without it, all."),
     ] = None,
-    core: Annotated[
-        list[str] | None, typer.Option("--core", help="A field of the core, as lava_writes=16. Repeatable.")
-    ] = None,
+    core: CoreFieldOption = None,
     folder: Annotated[Path, typer.Option("--folder", help="Results of each training; a sweep goes on there.")] = Path(
         "data/core-quality"
     ),
@@ -84,25 +83,6 @@ def core_quality(
         say=notice,
     )
     present(run_measurement(measurement), json_out, plot)
-
-
-def fields_of(texts: list[str]) -> dict[str, int | float]:
-    """NAME=NUMBER each. Raises RequestError for what is neither or no field of a core."""
-    import dataclasses
-
-    from vortex.errors import RequestError
-    from vortex.models.core_config import CoreConfig
-
-    known, found = {field.name for field in dataclasses.fields(CoreConfig)}, {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            found[name] = float(number) if "." in number else int(number)
-        except ValueError as error:
-            raise RequestError(f"--core wants NAME=NUMBER, not {text!r}") from error
-        if name not in known:
-            raise RequestError(f"a core has no {name}: {', '.join(sorted(known - {'vocab_size'}))}")
-    return found
 
 
 def machine_text(file: Path, corpus_mb: int) -> Path:

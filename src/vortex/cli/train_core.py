@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.core_fields import CoreFieldOption, fields_of
 from vortex.cli.options import ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def train_core(
     steps: Annotated[int, typer.Option("--steps", min=0, help="Updates in all.")] = 0,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes of training in all.")] = 0.0,
     size: Annotated[str | None, typer.Option("--size", help="tiny, small, shipped, medium or large.")] = None,
+    core: CoreFieldOption = None,
     tokenizer: Annotated[
         str, typer.Option("--tokenizer", help="auto: made of the data; bytes; or a folder of Vortex-Tok.")
     ] = "auto",
@@ -71,7 +73,7 @@ def train_core(
     from vortex.learn.core_sizes import core_of_size
 
     chosen = _tokenizer(tokenizer, data, out, settings.vortex_tok.vocab_size, settings.vortex_tok.parse)
-    config = core_of_size(wanted.size, chosen.encoder.vocab_size, **changes_of(settings))
+    config = core_of_size(wanted.size, chosen.encoder.vocab_size, **{**changes_of(settings), **fields_of(core or [])})
     run = CoreRun(
         data=data,
         out=out,

@@ -32,7 +32,7 @@ from vortex.models.core_network import CoreNetwork, network_of, weights_of
 from vortex.records.atomic import atomic_write
 from vortex.tokenizer.files import TOKENIZER_FILE
 
-HELD_OUT_WINDOWS = 8
+HELD_OUT_WINDOWS = 16
 ANSWERED_TOGETHER = {"cpu": 8, "cuda": 512}
 
 

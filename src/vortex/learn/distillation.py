@@ -37,7 +37,7 @@ SHARES = (("align", 0.3), ("logits", 0.6), ("length", 0.1))  # of all steps
 class DistillationOptions:
     """steps: of all stages; minutes: instead, where it is not 0. window, batch: of the first two stages.
 
-    Rates are peaks; each stage has its own wave.
+    Rates are peaks; each stage has its own wave, the last one a low one: it lengthens what is known.
     """
 
     steps: int
@@ -46,8 +46,12 @@ class DistillationOptions:
     batch: int
     align_rate: float = 2e-3
     logits_rate: float = 5e-4
+    length_rate: float = 1e-4
     evaluate_every: int = 20
     seed: int = 0
+
+    def rate_of(self, stage: str) -> float:
+        return {"align": self.align_rate, "logits": self.logits_rate, "length": self.length_rate}[stage]
 
     def stage_steps(self, share: float) -> int:
         return max(1, round(self.steps * share))
@@ -101,7 +105,7 @@ class Distillation:
         seconds = 60 * options.minutes * share
         aligns = name == "align"
         parameters = mixer_parameters(self._student) if aligns else list(self._student.parameters())
-        peak = options.align_rate if aligns else options.logits_rate
+        peak = options.rate_of(name)
         optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
         points = self.curve.losses.setdefault(name, [])
         self._student.train()
