@@ -35,6 +35,11 @@ PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
   layer.mlp_norm = vector("mlp_norm", layer.width);
   layer.local_conv = vector("local_conv", layer.local_taps * layer.width);
   layer.distance_bias = layer.window ? vector("distance_bias", layer.local_heads * layer.window) : nullptr;
+  const int64_t head_width = layer.window ? layer.width / layer.local_heads : 0;
+  layer.rotation = vectors.contains("rotation") ? vector("rotation", layer.window * head_width) : nullptr;
+  require(!layer.rotation || head_width % 2 == 0, "heads of a rotated window have an even width");
+  layer.sink_key = vectors.contains("sink_key") ? vector("sink_key", layer.window ? layer.width : 0) : nullptr;
+  layer.sink_value = layer.sink_key ? vector("sink_value", layer.width) : nullptr;
   layer.delta_conv = vector("delta_conv", layer.delta_taps * layer.mixed());
   layer.decay_rate = vector("decay_rate", layer.heads);
   layer.decay_bias = vector("decay_bias", layer.heads);

@@ -121,15 +121,33 @@ struct CoreWorkspace::Step {
   void attend(const CoreSpan& s, int64_t t, int64_t head, float* y) {
     const int64_t n = layer.width / layer.local_heads, count = std::min(layer.window, s.seen + t + 1);
     const float *query = kv_row(s, t) - layer.width + head * n, *bias = layer.distance_bias + head * layer.window;
-    thread_local std::vector<float> shares;
-    shares.resize((size_t)count);
+    thread_local std::vector<float> shares, turned;
+    const int64_t logits = count + (layer.sink_key ? 1 : 0);
+    shares.resize((size_t)logits);
+    turned.resize((size_t)n);
     const float factor = 1.0f / std::sqrt((float)n);
-    for (int64_t i = 0; i < count; i++)  // the oldest first
-      shares[(size_t)i] = k.dot(kv_row(s, t - count + 1 + i) + head * n, query, n) * factor + bias[count - 1 - i];
-    k.softmax(shares.data(), count);
+    for (int64_t i = 0; i < count; i++) {  // the oldest first
+      const int64_t distance = count - 1 - i;
+      const float* q = layer.rotation ? turn(query, layer.rotation + distance * n, n, turned.data()) : query;
+      shares[(size_t)i] = k.dot(kv_row(s, t - distance) + head * n, q, n) * factor + bias[distance];
+    }
+    if (layer.sink_key) shares[(size_t)count] = k.dot(layer.sink_key + head * n, query, n) * factor;
+    k.softmax(shares.data(), logits);
     float* out = y + head * n;
     std::fill(out, out + n, 0.0f);
     for (int64_t i = 0; i < count; i++) k.add_scaled(out, kv_row(s, t - count + 1 + i) + layer.width + head * n, shares[(size_t)i], n);
+    if (layer.sink_key) k.add_scaled(out, layer.sink_value + head * n, shares[(size_t)count], n);
+  }
+
+  // The query turned by a distance, as blocks/local_step.py does.
+  static const float* turn(const float* query, const float* rotation, int64_t n, float* y) {
+    const int64_t half = n / 2;
+    for (int64_t i = 0; i < half; i++) {
+      const float cosine = rotation[i], sine = rotation[half + i];
+      y[i] = query[i] * cosine - query[half + i] * sine;
+      y[half + i] = query[half + i] * cosine + query[i] * sine;
+    }
+    return y;
   }
 
   void run_head(const CoreSpan& s, int64_t head) {

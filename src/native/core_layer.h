@@ -32,6 +32,7 @@ struct CoreLayer {
   int64_t heads, key_dim, value_dim, delta_taps;
   const float *local_norm, *mixer_norm, *mlp_norm;  // [width]
   const float *local_conv, *distance_bias;          // [taps][width], [local_heads][window] or null
+  const float *rotation, *sink_key, *sink_value;    // of the window, or null: [window][head width], cosines then sines; [width]
   const float *delta_conv, *decay_rate, *decay_bias, *delta_norm;  // [taps][mixed], [heads], [heads], [value_dim]
   Lava lava;
 

@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "odd": ODD | {"lava_slots": 37},
     "even": EVEN | {"lava_slots": 100},
     "window": ODD | {"local_window": 5, "lava_slots": 20},
+    "rotated window": ODD | {"local_window": 6, "local_rope_base": 50.0, "local_sink": True},
     "evicting": EVEN | {"lava_slots": 21, "lava_half_life": 2.0},
     "merging": ODD | {"lava_merge_cosine": 0.3, "lava_slots": 24},
     "top_k": EVEN | {"lava_top_k": 3, "lava_slots": 70},

@@ -5,20 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from vortex.blocks.local_mixer import rotated
 from vortex.errors import ConfigError, MissingCapability, UnsupportedModel
 from vortex.learn import distillation
 from vortex.learn.bootstrap import Bootstrap, bootstrap, make_student
 from vortex.learn.distillation import Distillation, DistillationOptions, divergence
-from vortex.learn.student import student_config
+from vortex.learn.student import copy_teacher, student_config
 from vortex.learn.teacher import Teacher, check_quant
 from vortex.models.core_checkpoint import CoreCheckpoint, read_core, save_core
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_network import CoreNetwork, weights_of
+from vortex.models.core_weights import CoreWeights, MemorySource
+from vortex.models.vortex_core import VortexCore
 from vortex.tokenizer.files import TokenizerFiles, TokenizerSettings
+from vortex.types import Span, Want
 
 pytestmark = pytest.mark.long  # transformers alone takes seconds to import
 
@@ -90,18 +95,65 @@ def test_a_student_keeps_what_it_shares_with_its_teacher(teacher: Teacher, tmp_p
     assert torch.equal(student.embedding.weight, teacher.model.get_input_embeddings().weight)
     assert torch.equal(layer.mlp.out_proj.weight, theirs.mlp.down_proj.weight)
     assert torch.equal(layer.mlp_norm.weight, theirs.post_attention_layernorm.weight)
+    assert not layer.delta.out_proj.weight.any(), "beside the window's attention the rule begins silent"
     keys = layer.delta.in_proj.weight[32:64].view(4, 8, 32)
     assert torch.equal(keys[0], keys[1]), "grouped heads are repeated"
     assert torch.equal(keys[::2].flatten(0, 1), theirs.self_attn.k_proj.weight)
 
 
-def test_the_divergence_falls_and_the_result_goes_on(teacher: Teacher, tmp_path, text_folder) -> None:
+def test_within_its_window_a_student_begins_as_its_teacher(teacher: Teacher) -> None:
+    """Without the sink; and in the step form as well, which is what answers later."""
+    config = dataclasses.replace(student_config(teacher.model, window=24), local_sink=False)
+    assert config.local_window == 24
+    student = CoreNetwork(config)
+    copy_teacher(student, teacher.model)
+    ids = torch.randint(0, 256, (2, 24), generator=torch.Generator().manual_seed(1))
+    wanted = teacher.forward(ids).logits_BTV
+    limit = 1e-5 * float(wanted.abs().max())
+    with torch.no_grad():
+        torch.testing.assert_close(student(ids, with_mtp=False).logits, wanted, atol=limit, rtol=0)
+    core = VortexCore(config, CoreWeights(MemorySource(CoreCheckpoint(config, weights_of(student)), "float32")))
+    rows = core.sweep([Span(core.new_state(), ids[0].tolist(), Want.ALL_LOGITS)]).logits
+    torch.testing.assert_close(torch.from_numpy(np.array(rows)), wanted[0], atol=10 * limit, rtol=0)
+
+
+def test_a_sink_is_the_first_tokens_pair_seen_from_behind_the_window(teacher: Teacher) -> None:
+    student = CoreNetwork(student_config(teacher.model, window=6))
+    copy_teacher(student, teacher.model)
+    local = student.layers[0].local
+    query = torch.randn(1, 7, 4, 8)
+    keys = local.sink_key[None, None].detach()
+    turned = rotated(keys, 6, local.rope_base)  # turned back: the first token's key, at place 0
+    place_6 = rotated(query, 0, local.rope_base)[:, 6]
+    torch.testing.assert_close((place_6 * turned[:, 0]).sum(-1), (query[:, 6] * keys[:, 0]).sum(-1))
+
+
+def test_a_teacher_with_norms_on_its_queries_gives_no_window() -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    settings = Qwen3Config(
+        vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(settings)
+    config = student_config(model)
+    assert (config.local_window, config.local_sink) == (0, False)
+    student = CoreNetwork(config)
+    copy_teacher(student, model)
+    assert torch.equal(student.layers[0].delta.out_proj.weight, model.model.layers[0].self_attn.o_proj.weight)
+
+
+@pytest.mark.parametrize(("local_window", "falls_to"), [(0, 0.85), (4, 0.96)])
+def test_the_divergence_falls_and_the_result_goes_on(
+    teacher: Teacher, tmp_path, text_folder, local_window: int, falls_to: float
+) -> None:
     run = Bootstrap(
-        out=tmp_path / "core", steps=40, batch_tokens=96, window=24, max_prompts=0, data=[text_folder], dtype="float32"
-    )
+        out=tmp_path / "core", steps=40, batch_tokens=96, window=24, max_prompts=0, data=[text_folder],
+        dtype="float32", local_window=local_window,
+    )  # fmt: skip
     made = bootstrap(run, teacher)
     first, last = made.curve.held_out[0][1], made.curve.held_out[-1][1]
-    assert last < 0.85 * first
+    assert last < falls_to * first
     assert made.figures["last_kl_nats"] == pytest.approx(last, abs=1e-3)
     assert {"student_cloze", "teacher_cloze", "student_last_word"} <= set(made.figures)
     assert list(made.curve.losses) == ["align", "logits", "length"]

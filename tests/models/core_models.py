@@ -12,6 +12,7 @@ from vortex.models.core_network import CoreNetwork
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "window": {"local_window": 5},
+    "rotated window": {"local_window": 6, "local_rope_base": 50.0, "local_sink": True},
     "duty": {"lava_read_every": 3, "lava_write_every": 6, "lava_writes": 6},
     "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 1.15},
     "untied": {"tie_embeddings": False, "mtp_k": 0, "lava_rank": "random"},

@@ -4,7 +4,9 @@
     y = out_proj [conv(u) * silu(gate), window attention]
 
 The window holds the token itself and the `window` - 1 before it, each distance with a learned bias per head instead of
-a position encoding. State: the last taps - 1 inputs of the convolution, the last window - 1 keys and values.
+a position encoding; with `rope_base` queries and keys are rotated too (RoPE, arXiv 2104.09864), with `sink` there is a
+learned pair beside the window, where attention goes that has nothing to find (arXiv 2309.17453).
+State: the last taps - 1 inputs of the convolution, the last window - 1 keys and values.
 Shapes: B, T, D width, H heads, K head width, W window.
 """
 
@@ -30,14 +32,19 @@ class LocalState:
 
 
 class LocalMixer(nn.Module):
-    def __init__(self, width: int, taps: int, window: int, num_heads: int) -> None:
+    def __init__(
+        self, width: int, taps: int, window: int, num_heads: int, *, rope_base: float = 0.0, sink: bool = False
+    ) -> None:
         super().__init__()
-        self.width, self.window, self.num_heads = width, window, num_heads
+        self.width, self.window, self.num_heads, self.rope_base = width, window, num_heads, rope_base
         self.head_width = width // num_heads
         self.in_proj = nn.Linear(width, (5 if window else 2) * width, bias=False)
         self.conv = CausalConv(width, taps)
         self.out_proj = nn.Linear((2 if window else 1) * width, width, bias=False)
         self.distance_bias = nn.Parameter(torch.zeros(num_heads, window)) if window else None
+        has_sink = bool(window and sink)
+        self.sink_key = nn.Parameter(torch.zeros(num_heads, self.head_width)) if has_sink else None
+        self.sink_value = nn.Parameter(torch.zeros(num_heads, self.head_width)) if has_sink else None
 
     def new_state(self, batch: int) -> LocalState:
         weight = self.conv.weight
@@ -64,6 +71,10 @@ class LocalMixer(nn.Module):
     def _attend(self, q_BTHK: torch.Tensor, kv: torch.Tensor, seen_B: torch.Tensor) -> torch.Tensor:
         """Blocks of W queries against their own block of keys and the one before: [B, T, H * K]."""
         num_rows, window = q_BTHK.shape[1], self.window
+        sink = None if self.sink_key is None else torch.einsum("bthk,hk->bht", q_BTHK, self.sink_key.to(q_BTHK.dtype))
+        if self.rope_base:
+            q_BTHK = rotated(q_BTHK, window - 1, self.rope_base)
+            kv = torch.stack([rotated(kv[:, :, 0], 0, self.rope_base), kv[:, :, 1]], dim=2)
         padding = -num_rows % window
         q = F.pad(q_BTHK, (0, 0, 0, 0, 0, padding)).unflatten(1, (-1, window))  # B n W H K
         kv = F.pad(kv, (0, 0, 0, 0, 0, 0, 1, padding))  # one before: blocks begin at multiples of W
@@ -71,7 +82,14 @@ class LocalMixer(nn.Module):
         k, v = torch.cat([blocks[:, :-1], blocks[:, 1:]], dim=2).unbind(3)  # B n 2W H K
         scores = torch.einsum("bnqhk,bnjhk->bnhqj", q, k) * self.head_width**-0.5
         scores = scores + self._bias(seen_B, q.shape[1])
-        y = torch.einsum("bnhqj,bnjhk->bnqhk", scores.softmax(-1), v)
+        if sink is None:
+            y = torch.einsum("bnhqj,bnjhk->bnqhk", scores.softmax(-1), v)
+            return y.flatten(1, 2)[:, :num_rows].flatten(2)
+        assert self.sink_value is not None, "a sink is a key and a value"
+        sink = F.pad(sink, (0, padding)).unflatten(2, (-1, window)).transpose(1, 2) * self.head_width**-0.5
+        share = torch.cat([scores, sink[..., None].to(scores.dtype)], dim=-1).softmax(-1)
+        y = torch.einsum("bnhqj,bnjhk->bnqhk", share[..., :-1], v)
+        y = y + torch.einsum("bnhq,hk->bnqhk", share[..., -1], self.sink_value.to(share.dtype))
         return y.flatten(1, 2)[:, :num_rows].flatten(2)
 
     def _bias(self, seen_B: torch.Tensor, num_blocks: int) -> torch.Tensor:
@@ -86,3 +104,12 @@ class LocalMixer(nn.Module):
         exists = first + seen_B[:, None, None] >= 0
         mask = inside & exists[:, :, None, None, :]
         return torch.where(mask, bias, float("-inf"))
+
+
+def rotated(x_BTHK: torch.Tensor, first: int, base: float) -> torch.Tensor:
+    """Rows turned by their place, `first` onwards: channels i and i + K / 2 by place * base^(-2 i / K). float32."""
+    half = x_BTHK.shape[-1] // 2
+    speeds = base ** (-torch.arange(half, device=x_BTHK.device, dtype=torch.float32) / half)
+    angle = (first + torch.arange(x_BTHK.shape[1], device=x_BTHK.device))[:, None, None] * speeds  # T 1 K/2
+    a, b = x_BTHK.float().split(half, dim=-1)
+    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], dim=-1)

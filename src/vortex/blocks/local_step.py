@@ -15,10 +15,14 @@ from vortex.blocks.step_math import conv_rows, silu
 
 @dataclass(frozen=True, slots=True)
 class LocalWeights:
-    """conv [taps, D]; distance_bias [H, W] or None."""
+    """conv [taps, D]; distance_bias [H, W] or None. Of a window, each or None: rotation [W, K], of `distance_rotation`;
+    sink_key and sink_value [H, K]."""
 
     conv: np.ndarray
     distance_bias: np.ndarray | None
+    rotation: np.ndarray | None = None
+    sink_key: np.ndarray | None = None
+    sink_value: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,35 @@ def local_rows(
     attended = np.empty((len(projected), width), np.float32)
     for row in range(len(projected)):
         missing = max(0, window - 1 - sequence.seen - row)
-        attended[row] = _attend(qkv[row, 0], kv[row + missing : row + window], weights.distance_bias)
+        attended[row] = _attend(qkv[row, 0], kv[row + missing : row + window], weights)
     seen = min(window - 1, sequence.seen + len(projected))
     return np.concatenate([y, attended], axis=1), LocalSequence(tail, kv[len(projected) :], seen)
 
 
-def _attend(q_HK: np.ndarray, kv: np.ndarray, bias_HW: np.ndarray) -> np.ndarray:
-    """One row over the rows it sees, oldest first, itself last: [D]."""
+def distance_rotation(window: int, head_width: int, base: float) -> np.ndarray:
+    """Cosines and sines of how far a query turns for a key so many tokens before: float32 [W, K]. Turning the query by
+    the distance gives the product of query and key each turned by its place (RoPE, arXiv 2104.09864)."""
+    speeds = base ** (-np.arange(head_width // 2) / (head_width // 2))
+    angle = np.arange(window)[:, None] * speeds
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def _attend(q_HK: np.ndarray, kv: np.ndarray, weights: LocalWeights) -> np.ndarray:
+    """One row over the rows it sees, oldest first, itself last, then the sink: [D]."""
+    assert weights.distance_bias is not None, "a window has biases"
     keys, values = kv[:, 0].transpose(1, 0, 2), kv[:, 1].transpose(1, 0, 2)  # H N K
-    scores = np.matmul(keys, q_HK[:, :, None])[..., 0] * np.float32(q_HK.shape[1] ** -0.5)
-    scores = scores + bias_HW[:, len(kv) - 1 :: -1]
+    scale = np.float32(q_HK.shape[1] ** -0.5)
+    if weights.rotation is None:
+        scores = np.matmul(keys, q_HK[:, :, None])[..., 0] * scale
+    else:
+        cos, sin = np.split(weights.rotation[len(kv) - 1 :: -1], 2, axis=1)  # N K/2
+        a, b = np.split(q_HK[:, None], 2, axis=2)  # H 1 K/2
+        turned = np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=2)
+        scores = (keys * turned).sum(axis=2) * scale
+    scores = scores + weights.distance_bias[:, len(kv) - 1 :: -1]
+    if weights.sink_key is not None and weights.sink_value is not None:
+        scores = np.concatenate([scores, (weights.sink_key * q_HK).sum(axis=1, keepdims=True) * scale], axis=1)
+        values = np.concatenate([values, weights.sink_value[:, None]], axis=1)
     share = np.exp(scores - scores.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
     mixed: np.ndarray = np.matmul(share[:, None, :], values)

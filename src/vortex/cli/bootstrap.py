@@ -35,6 +35,9 @@ def bootstrap(
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes, all stages together.")] = 0.0,
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=32, help="Tokens of one step.")] = 2048,
     window: Annotated[int, typer.Option("--window", min=16, help="Tokens of one row in the first two stages.")] = 256,
+    local_window: Annotated[
+        int, typer.Option("--local-window", min=0, help="Tokens for which the attention itself is kept; 0: none.")
+    ] = 64,
     reuse_dataset: Annotated[
         bool, typer.Option("--reuse-dataset", help="Take the answers that are there from an earlier run.")
     ] = False,
@@ -45,7 +48,7 @@ def bootstrap(
     profile: ProfileOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Make a core of a Transformer: its embeddings, MLPs and norms are kept, its attention is learnt anew.
+    """Make a core of a Transformer: its MLPs, norms and a window of its attention are kept, what is before is learnt.
 
     Aligns hidden states layer by layer, then matches the distribution, then does so on longer text.
     """
@@ -71,6 +74,7 @@ def bootstrap(
         minutes=minutes,
         batch_tokens=batch_tokens,
         window=window,
+        local_window=local_window,
         max_prompts=max_prompts,
         data=data or [],
         reuse=reuse_dataset,

@@ -32,7 +32,7 @@ from vortex.models.core_network import CoreNetwork, network_of, weights_of
 from vortex.records.atomic import atomic_write
 from vortex.tokenizer.files import TOKENIZER_FILE
 
-HELD_OUT_WINDOWS = 16
+HELD_OUT_WINDOWS = {"cpu": 8, "cuda": 32}
 ANSWERED_TOGETHER = {"cpu": 8, "cuda": 512}
 
 
@@ -41,7 +41,8 @@ class Bootstrap:
     """data: text to learn from beside the teacher's own answers to `max_prompts` questions (0: none).
 
     reuse: take the answers that are there already. start_from: a core to go on with, instead of one made of the
-    teacher's weights. batch_tokens: of one step. minutes: ends by time, where it is not 0.
+    teacher's weights. batch_tokens: of one step. local_window: tokens of the student's window of
+    attention, a copy of the teacher's (0: none). minutes: ends by time, where it is not 0.
     """
 
     out: Path
@@ -49,6 +50,7 @@ class Bootstrap:
     batch_tokens: int
     minutes: float = 0.0
     window: int = 256
+    local_window: int = 64
     max_prompts: int = 64
     data: Sequence[Path] = ()
     reuse: bool = False
@@ -80,19 +82,22 @@ def bootstrap(
     say(f"student: {student.num_parameters():,} weights, {student.config.num_layers} layers, on {teacher.device}")
     encoder = encoder_of(teacher)
     store = _store(run, teacher, encoder, say)
+    has_window = bool(student.config.local_window)  # then nearly all of the teacher is there, and should stay
     options = DistillationOptions(
         steps=run.steps,
         minutes=run.minutes,
         window=run.window,
         batch=max(1, run.batch_tokens // run.window),
-        evaluate_every=50 if run.minutes else max(1, run.steps // 20),
+        evaluate_every=50 if run.minutes else max(1, run.steps // 10),
+        align_rate=5e-4 if has_window else 2e-3,
+        copied_factor=0.1 if has_window else 1.0,
         seed=run.seed,
     )
     distillation = Distillation(
         teacher,
         student,
         lambda window, batch: Batches(store.train, window=window, batch=batch, seed=run.seed),
-        held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS),
+        held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS[teacher.device.type]),
         options,
         on_step=on_step,
         on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
@@ -116,7 +121,7 @@ def make_student(run: Bootstrap, teacher: Teacher) -> CoreNetwork:
     """From the teacher's weights, or the core to go on with. Raises ConfigError where they do not belong together."""
     torch.manual_seed(run.seed)
     if run.start_from is None:
-        student = CoreNetwork(student_config(teacher.model))
+        student = CoreNetwork(student_config(teacher.model, window=run.local_window))
         copy_teacher(student, teacher.model)
         return student
     check_same_tokenizer(run.start_from, teacher)

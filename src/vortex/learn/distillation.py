@@ -23,7 +23,7 @@ from vortex.errors import TrainingStopped
 from vortex.learn.batches import Batches
 from vortex.learn.network_evaluation import NetworkEvaluation
 from vortex.learn.schedule import Schedule, learning_rate_factor
-from vortex.learn.student import mixer_parameters
+from vortex.learn.student import copied_parameters, mixer_parameters
 from vortex.learn.teacher import Teacher
 from vortex.learn.training import explained_memory
 from vortex.models.core_network import CoreNetwork, Notes
@@ -37,7 +37,8 @@ SHARES = (("align", 0.3), ("logits", 0.6), ("length", 0.1))  # of all steps
 class DistillationOptions:
     """steps: of all stages; minutes: instead, where it is not 0. window, batch: of the first two stages.
 
-    Rates are peaks; each stage has its own wave, the last one a low one: it lengthens what is known.
+    Rates are peaks; each stage has its own wave, the last one a low one: it lengthens what is known. What was copied
+    of the teacher learns `copied_factor` times as fast as what is new.
     """
 
     steps: int
@@ -47,6 +48,7 @@ class DistillationOptions:
     align_rate: float = 2e-3
     logits_rate: float = 5e-4
     length_rate: float = 1e-4
+    copied_factor: float = 1.0
     evaluate_every: int = 20
     seed: int = 0
 
@@ -104,15 +106,20 @@ class Distillation:
         steps, begun = options.stage_steps(share), time.monotonic()
         seconds = 60 * options.minutes * share
         aligns = name == "align"
-        parameters = mixer_parameters(self._student) if aligns else list(self._student.parameters())
-        peak = options.rate_of(name)
-        optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
+        groups = [(mixer_parameters(self._student), options.rate_of(name))]
+        if not aligns:
+            groups.append((copied_parameters(self._student), options.rate_of(name) * options.copied_factor))
+        parameters = [p for members, _ in groups for p in members]
+        optimizer = torch.optim.AdamW(
+            [{"params": members} for members, _ in groups], betas=(0.9, 0.95), weight_decay=0.0
+        )
         points = self.curve.losses.setdefault(name, [])
         self._student.train()
         done, step = 0.0, 0
         while done < 1:
             factor = learning_rate_factor(Schedule.COSINE, done, warmup=0.1)
-            optimizer.param_groups[0]["lr"] = peak * factor
+            for group, (_, peak) in zip(optimizer.param_groups, groups, strict=True):
+                group["lr"] = peak * factor
             ids = torch.from_numpy(batches.batch(step)[:, :-1]).to(device)
             optimizer.zero_grad(set_to_none=True)
             with explained_memory(step, *ids.shape):

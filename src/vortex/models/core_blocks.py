@@ -7,14 +7,14 @@ Shapes: R rows, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vortex.blocks.delta_step import DeltaWeights, delta_rows
 from vortex.blocks.lava_step import LavaSequence, LavaWeights, lava_rows
-from vortex.blocks.local_step import LocalWeights, local_rows
+from vortex.blocks.local_step import LocalWeights, distance_rotation, local_rows
 from vortex.blocks.step_math import rms_norm, sigmoid, silu
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_sequence import BlockRecord, LayerSequence
@@ -48,9 +48,22 @@ def block_vectors(config: CoreConfig, index: int, weights: CoreWeights) -> Block
     rates = vector("delta.decay_rate"), vector("delta.decay_bias")
     return BlockVectors(
         {name: vector(f"{name}_norm.weight") for name in BLOCKS},
-        LocalWeights(taps("local.conv.weight"), vector("local.distance_bias") if config.local_window else None),
+        _local_weights(config, vector, taps("local.conv.weight")),
         DeltaWeights(config.num_heads, config.key_dim, taps("delta.conv.weight"), *rates, vector("delta.norm")),
         lava,
+    )
+
+
+def _local_weights(config: CoreConfig, vector: Callable[[str], np.ndarray], conv: np.ndarray) -> LocalWeights:
+    window, base = config.local_window, config.local_rope_base
+    if not window:
+        return LocalWeights(conv, None)
+    return LocalWeights(
+        conv,
+        vector("local.distance_bias"),
+        distance_rotation(window, config.width // config.local_heads, base) if base else None,
+        vector("local.sink_key") if config.local_sink else None,
+        vector("local.sink_value") if config.local_sink else None,
     )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class CoreConfig:
     """Widths are numbers of channels; `key_dim` and `value_dim` are per head; `*_conv` are taps, `local_window` tokens.
 
+    local_rope_base: the window's queries and keys are rotated (0: not); local_sink: a learned pair beside the window.
+
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
     lava_foresight: weight of the loss by which write gates learn to say which pairs will be read; the other `lava_*`
     fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
@@ -43,6 +45,8 @@ class CoreConfig:
     local_conv: int = 4
     local_window: int = 0
     local_heads: int = 2
+    local_rope_base: float = 0.0
+    local_sink: bool = False
     ssm_conv: int = 4
     lava_period: int = 4
     lava_heads: int = 2
@@ -80,6 +84,11 @@ class CoreConfig:
     def __post_init__(self) -> None:
         problems = [
             (self.local_window and self.width % self.local_heads, "width must be a multiple of local_heads"),
+            (
+                self.local_window and self.local_rope_base and self.width // self.local_heads % 2,
+                "heads of a rotated window must have an even width",
+            ),
+            (self.local_rope_base and self.local_rope_base < 1, "local_rope_base is 0 or at least 1"),
             (self.lava_rank not in {"surprise", "gate", "random"}, "lava_rank must be surprise, gate or random"),
             (min(self.local_conv, self.ssm_conv, self.lava_conv) < 1, "convolutions need at least one tap"),
             (min(self.lava_slots, self.lava_write_every, self.lava_read_every) < 1, "LAVA needs slots and chunks"),

@@ -44,6 +44,9 @@ def _local(config: CoreConfig) -> Shapes:
     }
     if window:
         shapes["local.distance_bias"] = (config.local_heads, window)
+    if window and config.local_sink:
+        pair = (config.local_heads, width // config.local_heads)
+        shapes |= {"local.sink_key": pair, "local.sink_value": pair}
     return shapes
 
 

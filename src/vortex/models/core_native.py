@@ -173,6 +173,8 @@ def _named(vectors: BlockVectors) -> dict[str, np.ndarray]:
     named |= {"decay_rate": delta.decay_rate, "decay_bias": delta.decay_bias}
     if local.distance_bias is not None:
         named["distance_bias"] = local.distance_bias
+    optional = {"rotation": local.rotation, "sink_key": local.sink_key, "sink_value": local.sink_value}
+    named |= {name: value for name, value in optional.items() if value is not None}
     if lava is not None:
         named |= {"lava_conv": lava.conv, "lava_gamma": lava.gamma, "lava_null_logit": lava.null_logit}
         named |= {"lava_null_value": lava.null_value, "lava_write_bias": lava.write_bias}

@@ -27,7 +27,10 @@ from vortex.models.core_checkpoint import CoreCheckpoint
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_state import CoreState, LayerState, joined, part_of
 
-GATES = ("log_gamma", "write_bias", "null_logit", "null_value", "decay_rate", "decay_bias", "distance_bias")
+GATES = (
+    "log_gamma", "write_bias", "null_logit", "null_value", "decay_rate", "decay_bias", "distance_bias", "sink_key",
+    "sink_value",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -79,7 +82,10 @@ class CoreLayer(nn.Module):
         self.ssm_path_dropout = config.ssm_path_dropout if config.has_lava(index) else 0.0
         width, epsilon = config.width, config.norm_epsilon
         self.local_norm = RMSNorm(width, epsilon)
-        self.local = LocalMixer(width, config.local_conv, config.local_window, config.local_heads)
+        self.local = LocalMixer(
+            width, config.local_conv, config.local_window, config.local_heads,
+            rope_base=config.local_rope_base, sink=config.local_sink,
+        )  # fmt: skip
         self.mixer_norm = RMSNorm(width, epsilon)
         self.delta = GatedDelta(width, config.num_heads, config.key_dim, config.value_dim, config.ssm_conv)
         self.lava = Lava(width, config.lava, config.lava_conv, config.lava_gamma) if config.has_lava(index) else None
@@ -284,6 +290,8 @@ class CoreNetwork(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("conv.weight"):
                 nn.init.uniform_(parameter, -(parameter.shape[1] ** -0.5), parameter.shape[1] ** -0.5)
+            elif name.endswith(("distance_bias", "sink_key", "sink_value")):
+                nn.init.normal_(parameter)
             elif name.endswith(("proj.weight", "embedding.weight", "head.weight")):
                 std = parameter.shape[1] ** -0.5
                 nn.init.normal_(
