@@ -43,6 +43,7 @@ def bootstrap(
     ] = False,
     data: Annotated[list[Path] | None, typer.Option("--data", help="Text to learn from as well. Repeatable.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the result.")] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the saved weights: float32, float16 or int8.")] = "float16",
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     profile: ProfileOption = None,
@@ -79,6 +80,7 @@ def bootstrap(
         data=data or [],
         reuse=reuse_dataset,
         start_from=start,
+        dtype=dtype,
         seed=seed,
     )
     made = run_bootstrap(run, opened, say=notice, on_step=StageTicker())
