@@ -26,8 +26,9 @@ from vortex.models.core_config import CoreConfig
 from vortex.models.core_layout import tensor_shapes
 
 Product = Callable[[np.ndarray], np.ndarray]  # [T, columns] to [T, rows], float32, row by row the same bits
-FORMS = {"auto": Format.F32, "float32": Format.F32, "bf16": Format.BF16, "int8": Format.Q8_0, "int4": Format.Q4_1}
+FORMS = {"float32": Format.F32, "bf16": Format.BF16, "int8": Format.Q8_0, "int4": Format.Q4_1}
 PLAIN_ROWS = "rows_f32"
+SMALL_CORE = 16 << 20  # weights that auto keeps in float32; larger ones are rounded to 8 bits, as other models' are
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def packed_names(config: CoreConfig) -> dict[str, str]:
 def stored_tensors(checkpoint: CoreCheckpoint, form: str = "auto", *, native: bool = True) -> Iterator[StoredTensor]:
     """Everything a source holds, in a sweep's order; the embedding as rows, and once more as the head where it is."""
     weights, names = checkpoint.weights, packed_names(checkpoint.config)
+    rest = FORMS.get(form) or (Format.F32 if sum(w.size for w in weights.values()) < SMALL_CORE else Format.Q8_0)
     embedding = weights["embedding.weight"]
     yield StoredTensor("embedding", "f32", embedding.shape, embedding)
     for name in tensor_shapes(checkpoint.config):
@@ -69,14 +71,33 @@ def stored_tensors(checkpoint: CoreCheckpoint, form: str = "auto", *, native: bo
             yield StoredTensor(name, "f32", weights[name].shape, weights[name])
     for name, stored in names.items():
         matrix = np.ascontiguousarray(weights[name], np.float32)
-        kind = FORMS[form]
-        if matrix.shape[1] % kind.column_multiple:
-            kind = Format.BF16
         if not native:
             yield StoredTensor(stored, PLAIN_ROWS, matrix.shape, matrix)
             continue
-        rows = matrix if kind is Format.F32 else quantize(matrix, GGMLQuantizationType[kind.name])
+        kind, rows = rest, exact_q8_rows(matrix) if form == "auto" else None
+        if rows is not None:
+            kind = Format.Q8_0
+        elif matrix.shape[1] % kind.column_multiple:
+            kind = Format.BF16
+        if rows is None:
+            rows = matrix if kind is Format.F32 else quantize(matrix, GGMLQuantizationType[kind.name])
         yield StoredTensor(stored, f"tiles16_{kind.name}", matrix.shape, pack(kind, rows, *matrix.shape))
+
+
+def exact_q8_rows(matrix: np.ndarray) -> np.ndarray | None:
+    """Q8_0 blocks of a matrix that was kept in int8 (core_int8.py): the same numbers, a row's scale in each of its
+    blocks. None where rows are no whole numbers times a float16. uint8 [rows, columns / 32 * 34]."""
+    num_rows, columns = matrix.shape
+    if columns % Format.Q8_0.column_multiple:
+        return None
+    scale = (np.abs(matrix).max(axis=1, keepdims=True) / 127).astype(np.float16)
+    codes = np.rint(matrix / np.maximum(scale, np.float16(6e-8)).astype(np.float32))
+    if np.abs(codes).max(initial=0) > 127 or not np.array_equal(codes * scale.astype(np.float32), matrix):
+        return None
+    block = Format.Q8_0.column_multiple
+    scales = np.broadcast_to(scale.view(np.uint8)[:, None], (num_rows, columns // block, 2))
+    values = codes.astype(np.int8).view(np.uint8).reshape(num_rows, -1, block)
+    return np.concatenate([scales, values], axis=2).reshape(num_rows, -1)
 
 
 def write_core(checkpoint: CoreCheckpoint, writer: C3Writer, form: str = "auto") -> None:
