@@ -9,6 +9,7 @@ from tests.models.core_models import one_thread, tiny_network
 from tests.models.test_vortex_core import swept
 from vortex.cli.composition import core_options, local_backend, open_model, settings_for
 from vortex.errors import ConfigError, ModelFileError
+from vortex.models import core_loading
 from vortex.models.core_checkpoint import CoreCheckpoint, save_core
 from vortex.models.core_loading import CoreOptions, load_core
 from vortex.models.core_network import weights_of
@@ -35,6 +36,22 @@ def test_resident_and_paged_give_the_same_bits(saved, tmp_path) -> None:
         assert np.array_equal(swept(paged.model, paged.model.new_state(), ids), expected)
         paged.model.close()
     assert resident.notes["licence"] == "CC0"
+
+
+def test_a_large_core_is_packed_once_and_then_opened_from_there(saved, tmp_path, monkeypatch) -> None:
+    ids = list(b"a few bytes of text")
+    expected = swept(*fresh(load_core(saved, LoadOptions(packed_root=tmp_path))), ids)
+    monkeypatch.setattr(core_loading, "PACKED_ONCE", 1000)
+    for _ in range(2):
+        assert np.array_equal(
+            swept(*fresh(load_core(saved, LoadOptions(packed_root=tmp_path / "made"))), ids), expected
+        )
+        monkeypatch.setattr(core_loading, "read_core", None)  # the second time the weights are not read again
+    assert len(list((tmp_path / "made").glob("*.c3"))) == 1
+
+
+def fresh(core):
+    return core.model, core.model.new_state()
 
 
 def test_settings_change_what_a_core_does(saved, tmp_path) -> None:

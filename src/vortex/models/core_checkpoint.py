@@ -12,6 +12,7 @@ Knows no torch.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
@@ -33,6 +34,7 @@ from vortex.records.atomic import atomic_write, commit_rename
 
 FORMAT, VERSION = "vortex-core", 1
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
+MAX_HEADER = 64 << 20  # bytes; a foreign file's first eight bytes may say anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,38 @@ def read_core(path: Path) -> CoreCheckpoint:
 
     Raises ModelNotFound; ModelFileError for a file that is damaged, foreign, or does not fit its configuration.
     """
-    path = _weights_path(path)
+    path = weights_path(path)
     try:
         data = path.read_bytes()
         tensors = load(data)
         metadata = _metadata(data)
     except (SafetensorError, ValueError, OSError) as error:
-        raise ModelFileError(f"{path} is damaged or no safetensors file ({error}); restore it from a copy") from error
+        raise _damaged(path, error) from error
+    head = _head(path, metadata)
+    if _digest(tensors) != metadata.get("xxh3"):
+        raise ModelFileError(f"{path} fails its checksum: a byte has changed; restore it from a copy")
+    weights = unpacked(tensors)
+    _check_shapes(path, head.config, weights)
+    return dataclasses.replace(head, weights=weights)
+
+
+def read_core_head(path: Path) -> CoreCheckpoint:
+    """The same without weights, which are neither read nor checked."""
+    path = weights_path(path)
+    try:
+        with path.open("rb") as file:
+            size = file.read(8)
+            metadata = _metadata(size + file.read(min(int.from_bytes(size, "little"), MAX_HEADER)))
+    except (ValueError, OSError) as error:
+        raise _damaged(path, error) from error
+    return _head(path, metadata)
+
+
+def _damaged(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(f"{path} is damaged or no safetensors file ({error}); restore it from a copy")
+
+
+def _head(path: Path, metadata: Mapping[str, str]) -> CoreCheckpoint:
     try:
         head = json.loads(metadata["vortex"])
         if head["format"] != FORMAT:
@@ -118,16 +145,12 @@ def read_core(path: Path) -> CoreCheckpoint:
         ) from error
     if head["version"] != VERSION:
         raise ModelFileError(f"{path} has version {head['version']}, this program reads {VERSION}; update vortex")
-    if _digest(tensors) != metadata.get("xxh3"):
-        raise ModelFileError(f"{path} fails its checksum: a byte has changed; restore it from a copy")
-    config = CoreConfig.from_json(head["core"])
-    weights = unpacked(tensors)
-    _check_shapes(path, config, weights)
     where = path.parent if path.name == WEIGHTS else path
-    return CoreCheckpoint(config, weights, head["tokenizer"], head["notes"], where)
+    return CoreCheckpoint(CoreConfig.from_json(head["core"]), {}, head["tokenizer"], head["notes"], where)
 
 
-def _weights_path(path: Path) -> Path:
+def weights_path(path: Path) -> Path:
+    """The file of a folder, of a .safetensors path, or beside a .pt path. Raises ModelNotFound, ModelFileError."""
     if path.suffix == ".pt":
         beside = path.with_suffix(".safetensors")
         if not beside.exists() and not path.with_suffix("").is_dir():

@@ -15,10 +15,9 @@ from typing import Any
 
 from vortex.blocks.lava_slots import LavaSlots
 from vortex.c3.folder import C3Folder, C3Writer
-from vortex.c3.sources import WeightSource
 from vortex.errors import ConfigError, ModelFileError
 from vortex.kernels import dispatch
-from vortex.models.core_checkpoint import CoreCheckpoint, read_core
+from vortex.models.core_checkpoint import CoreCheckpoint, read_core, read_core_head, weights_path
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_memory import load_memory
 from vortex.models.core_weights import CoreWeights, MemorySource, write_core
@@ -27,6 +26,7 @@ from vortex.models.vortex_core import VortexCore
 from vortex.protocols import ChatFormat, Tokenizer
 
 BYTES = "bytes"  # the tokenizer without files
+PACKED_ONCE = 64 << 20  # bytes of a checkpoint whose packed form is kept: to pack it takes seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +51,12 @@ class LoadedCore:
 def load_core(path: Path, options: LoadOptions, core: CoreOptions | None = None) -> LoadedCore:
     """`path`: what `read_core` takes. Raises ModelNotFound, ModelFileError, ConfigError."""
     core = core or CoreOptions()
-    if not options.budget_bytes or not path.is_dir():
-        checkpoint = read_core(path)
-        source: WeightSource = MemorySource(checkpoint, options.form)
+    if path.is_dir() and (options.budget_bytes or weights_path(path).stat().st_size > PACKED_ONCE):
+        source = weight_source(_packed(path, options), options)
+        checkpoint = read_core_head(path)
     else:
         checkpoint = read_core(path)
-        source = weight_source(_packed(path, checkpoint, options), options)
+        source = MemorySource(checkpoint, options.form)
     config = changed_config(checkpoint.config, core.changes)
     tokenizer, chat_format = tokenizer_of(checkpoint)
     if tokenizer.vocab_size > config.vocab_size:
@@ -100,7 +100,7 @@ def tokenizer_of(checkpoint: CoreCheckpoint) -> tuple[Tokenizer, ChatFormat]:
     return foreign, TemplateChatFormat(foreign)
 
 
-def _packed(path: Path, checkpoint: CoreCheckpoint, options: LoadOptions) -> C3Folder:
+def _packed(path: Path, options: LoadOptions) -> C3Folder:
     """The checkpoint as a `.c3` folder, made now if it is not there yet."""
     kind = "tiles16" if dispatch.usable() else "rows"
     target = options.packed_root / f"{path.name}-{fingerprint(path)}.core-{kind}-{options.form}.c3"
@@ -109,6 +109,7 @@ def _packed(path: Path, checkpoint: CoreCheckpoint, options: LoadOptions) -> C3F
             return C3Folder(target)
         except ModelFileError:
             shutil.rmtree(target)  # damaged; what it was packed from is still there
+    checkpoint = read_core(path)
     with C3Writer(target, {"core": checkpoint.config.to_json()}, compress=bool(options.compress)) as writer:
         write_core(checkpoint, writer, options.form)
     return C3Folder(target)
