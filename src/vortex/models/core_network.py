@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vortex.blocks.depth_gate import DepthGate
+from vortex.blocks.depth_gate import DepthGate, weight_of
 from vortex.blocks.gated_delta import GatedDelta
 from vortex.blocks.gated_mlp import GatedMLP
 from vortex.blocks.lava import Lava
@@ -227,7 +227,8 @@ class CoreNetwork(nn.Module):
                 shares.append(taken_share(keep, probability))
             after.append(layer_state)
         if shares:
-            notes.losses["depth"] = (torch.stack(shares) - self.config.depth_target).square().mean()
+            # A sum: each gate is held to the target as firmly in a deep core as in a shallow one.
+            notes.losses["depth"] = (torch.stack(shares) - self.config.depth_target).square().sum()
             notes.path_use["mean_depth"] = float(depth.float().mean())
         return x, None if exact else tuple(after)
 
@@ -245,7 +246,9 @@ class CoreNetwork(nn.Module):
             return x, next_state, keep, probability
         kept, places, rows = compact(x, keep)
         y, next_state = layer(kept, state, rows if len(x) > 1 else ALL_ROWS, notes, exact=exact)
-        scale = probability.gather(1, places) * (1.0 if rows.valid_BT is None else rows.valid_BT)
+        scale = weight_of(probability, self.config.depth_hysteresis).gather(1, places) * (
+            1.0 if rows.valid_BT is None else rows.valid_BT
+        )
         added = (y - kept) * scale[..., None].to(x.dtype)
         x = x.scatter_add(1, places[..., None].expand_as(added), added)
         next_state = LayerState(next_state.local, next_state.delta, next_state.lava, is_open[:, -1])
