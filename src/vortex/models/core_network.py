@@ -151,6 +151,7 @@ class CoreNetwork(nn.Module):
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
         self.config = config
+        self.depth_target = config.depth_target  # a trainer may begin with more (learn/schedule.py)
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(CoreLayer(config, index) for index in range(config.num_layers))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
@@ -228,7 +229,7 @@ class CoreNetwork(nn.Module):
             after.append(layer_state)
         if shares:
             # A sum: each gate is held to the target as firmly in a deep core as in a shallow one.
-            notes.losses["depth"] = (torch.stack(shares) - self.config.depth_target).square().sum()
+            notes.losses["depth"] = (torch.stack(shares) - self.depth_target).square().sum()
             notes.path_use["mean_depth"] = float(depth.float().mean())
         return x, None if exact else tuple(after)
 
