@@ -161,9 +161,12 @@ def test_parameter_groups_hold_every_parameter_once() -> None:
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     gates = {id(p) for p in groups[2]["params"]}
     assert id(network.layers[1].lava.log_gamma) in gates
-    assert id(network.layers[1].gate.weight) in gates
-    assert groups[2]["weight_decay"] == 0.0
+    assert groups[2]["weight_decay"] == groups[3]["weight_decay"] == 0.0
     assert groups[2]["lr"] == pytest.approx(1e-2)
+    assert {id(p) for layer in network.layers[1:] for p in layer.gate.parameters()} == {
+        id(p) for p in groups[3]["params"]
+    }
+    assert groups[3]["lr"] == pytest.approx(3e-4), "depth gates are slower than all else"
 
 
 def test_a_detached_state_stops_gradients() -> None:

@@ -28,6 +28,7 @@ from vortex.models.core_config import CoreConfig
 from vortex.models.core_state import CoreState, LayerState, joined, part_of
 
 GATES = ("log_gamma", "write_bias", "null_logit", "null_value", "decay_rate", "decay_bias", "distance_bias")
+DEPTH_GATE_FACTOR = 0.3  # of the learning rate: faster gates close on layers that are still learning
 
 
 @dataclass(slots=True)
@@ -192,18 +193,23 @@ class CoreNetwork(nn.Module):
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, gate_factor: float = 3.0) -> list[dict]:  # type: ignore[type-arg]
-        """For an optimiser: matrices decay; vectors do not; gates neither, and learn `gate_factor` times faster."""
+        """For an optimiser: matrices decay; vectors do not; gates neither, and learn `gate_factor` times faster.
+        A core with depth gates has them in a last group; they learn more slowly than the rest."""
         named = list(self.named_parameters())
-        gates = [p for name, p in named if name.rsplit(".", 1)[-1] in GATES or ".gate." in name]
-        chosen = {id(p) for p in gates}
+        gates = [p for name, p in named if name.rsplit(".", 1)[-1] in GATES]
+        depth_gates = [p for name, p in named if ".gate." in name]
+        chosen = {id(p) for p in (*gates, *depth_gates)}
         matrices = [p for name, p in named if p.dim() == 2 and id(p) not in chosen and "conv" not in name]
         chosen |= {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in chosen]
-        return [
+        groups = [
             {"params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
             {"params": rest, "lr": learning_rate, "weight_decay": 0.0},
             {"params": gates, "lr": learning_rate * gate_factor, "weight_decay": 0.0},
         ]
+        if depth_gates:
+            groups.append({"params": depth_gates, "lr": learning_rate * DEPTH_GATE_FACTOR, "weight_decay": 0.0})
+        return groups
 
     def set_path_dropout(self, ssm: float, local: float) -> None:
         """Shares of training sequences; the delta rule's in LAVA layers alone."""
