@@ -118,9 +118,9 @@ PyCoreState replay(PyCoreStack& s, const std::shared_ptr<CoreSweep>& sweep, int6
   return {sweep->replay(s.stack, s.workspace, span, num_tokens)};
 }
 
-void gate_scales(Table x, Vector weight, float bias, MutableVector scales) {
-  require(x.shape(1) == weight.size() && x.shape(0) == scales.size(), "a gate does not fit the rows");
-  for (size_t r = 0; r < x.shape(0); r++) scales(r) = gate_scale(x.data() + r * x.shape(1), weight.data(), bias, (int64_t)x.shape(1));
+void gate_scores(Table x, Vector weight, float bias, MutableVector scores) {
+  require(x.shape(1) == weight.size() && x.shape(0) == scores.size(), "a gate does not fit the rows");
+  for (size_t r = 0; r < x.shape(0); r++) scores(r) = gate_score(x.data() + r * x.shape(1), weight.data(), bias, (int64_t)x.shape(1));
 }
 
 void blend_rows(MutableTable x, MutableTable y, Vector scales) {
@@ -131,7 +131,7 @@ void blend_rows(MutableTable x, MutableTable y, Vector scales) {
 }  // namespace
 
 void register_stack(nb::module_& module) {
-  module.def("gate_scales", &gate_scales);
+  module.def("gate_scores", &gate_scores);
   module.def("blend", &blend_rows);  // x += scale * (y - x), y is used up
   nb::class_<PyCoreState>(module, "CoreState")
       .def("layer", [](nb::handle self, size_t index) { return nb::cast<const PyCoreState&>(self).layer(self, index); })

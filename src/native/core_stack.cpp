@@ -90,7 +90,7 @@ int64_t LayerState::num_bytes() const {
   return (int64_t)(size * sizeof(float));
 }
 
-float gate_scale(const float* x, const float* weight, float bias, int64_t width) {
+float gate_score(const float* x, const float* weight, float bias, int64_t width) {
   const float score = kernels().dot(x, weight, width) + bias;
   return (float)(1 / (1 + std::exp(std::min(-(double)score, 80.0))));
 }
@@ -123,6 +123,7 @@ CoreSweep::CoreSweep(const CoreStack& stack, CoreWorkspace& workspace, float* x,
 // Which rows take the layer: a Schmitt trigger on a learned score, of the past alone.
 void CoreSweep::open_gates(const CoreStack& stack, int64_t index, const float* x, std::vector<int64_t>& depth, std::vector<float>& scale) {
   const StackLayer& layer = stack.layers[(size_t)index];
+  const float opens = 0.5f + stack.hysteresis, closes = 0.5f - stack.hysteresis;
   Layer& here = layers_[(size_t)index];
   here.kept.assign((size_t)rows_, 1);
   here.open.assign((size_t)rows_, 1);
@@ -131,8 +132,9 @@ void CoreSweep::open_gates(const CoreStack& stack, int64_t index, const float* x
     for (int64_t span = 0, r = 0; span < num_spans(); span++) {
       bool open = before_[(size_t)span].gate_open[(size_t)index];
       for (const int64_t end = r + num_rows_[(size_t)span]; r < end; r++) {
-        scale[(size_t)r] = gate_scale(x + r * layer.shape.width, layer.gate_weight, layer.gate_bias, layer.shape.width);
-        open = (open || scale[(size_t)r] > 0.5f + stack.hysteresis) && !(scale[(size_t)r] < 0.5f - stack.hysteresis);
+        const float score = gate_score(x + r * layer.shape.width, layer.gate_weight, layer.gate_bias, layer.shape.width);
+        open = (open || score > opens) && !(score < closes);
+        scale[(size_t)r] = std::max((score - closes) / (1 - closes), 0.0f);  // nothing where the gate closes
         here.open[(size_t)r] = open;
         here.kept[(size_t)r] = (open || index < stack.depth_min) && (!stack.depth_max || depth[(size_t)r] < stack.depth_max);
       }

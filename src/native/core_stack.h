@@ -37,8 +37,8 @@ struct StackLayer {
   float gate_bias;
 };
 
-// How open a gate is for a row, 0 to 1.
-float gate_scale(const float* x, const float* weight, float bias, int64_t width);
+// A gate's score for a row, 0 to 1.
+float gate_score(const float* x, const float* weight, float bias, int64_t width);
 // x += scale * (y - x): what a layer adds counts as much as its gate says. y is used up.
 void blend(float* x, float* y, float scale, int64_t width);
 

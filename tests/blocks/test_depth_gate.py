@@ -2,7 +2,7 @@
 
 import torch
 
-from vortex.blocks.depth_gate import schmitt, schmitt_reference
+from vortex.blocks.depth_gate import schmitt, schmitt_reference, weight_of
 
 
 def test_the_scan_is_the_definition() -> None:
@@ -18,3 +18,8 @@ def test_inside_the_band_nothing_changes() -> None:
     found = schmitt(probability, torch.tensor([True]), 0.1)
     assert found.tolist() == [[True, True, True, True, False, False]]
     assert schmitt(probability, torch.tensor([False]), 0.1).tolist() == [[False, False, True, True, False, False]]
+
+
+def test_what_a_layer_adds_is_nothing_where_the_gate_closes() -> None:
+    weight = weight_of(torch.tensor([0.2, 0.4, 0.7, 1.0]), 0.1)
+    torch.testing.assert_close(weight, torch.tensor([0.0, 0.0, 0.5, 1.0]))

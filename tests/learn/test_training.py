@@ -16,10 +16,10 @@ import torch
 
 from vortex.errors import ConfigError, ModelFileError, TrainingStopped
 from vortex.learn.batches import Batches
-from vortex.learn.core_run import build_network, train_core
+from vortex.learn.core_run import build_network, run_network, train_core
 from vortex.learn.documents import find_files
 from vortex.learn.objective import mtp_weights
-from vortex.learn.schedule import Schedule, learning_rate_factor
+from vortex.learn.schedule import Schedule, depth_target_at, learning_rate_factor
 from vortex.learn.token_store import open_store
 from vortex.learn.training import Training, TrainingOptions
 from vortex.learn.training_state import newest_state
@@ -121,6 +121,22 @@ def test_further_heads_come_one_after_the_other() -> None:
     assert mtp_weights(0.0, 2, 0.3) == (0.0, 0.0)
     assert mtp_weights(0.25, 2, 0.3) == (pytest.approx(0.15), 0.0)
     assert mtp_weights(1.0, 2, 0.3) == (0.3, pytest.approx(0.21))
+
+
+def test_depth_gates_begin_open() -> None:
+    shares = [depth_target_at(progress, 0.6) for progress in (0.0, 0.1, 0.35, 0.6, 1.0)]
+    assert shares == pytest.approx([1.0, 1.0, 0.8, 0.6, 0.6])
+
+
+def test_a_training_tells_its_gates_what_to_aim_at(small_run, tmp_path) -> None:
+    run = small_run(out=tmp_path / "gated")
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, depth_gating=True, depth_target=0.5))
+    network, targets = build_network(run), []
+    assert network.depth_target == 0.5
+    run_network(run, network, on_tick=lambda tick: targets.append(network.depth_target))
+    assert targets[0] == 1.0
+    assert targets[-1] == 0.5
+    assert targets == sorted(targets, reverse=True)
 
 
 @pytest.mark.parametrize("schedule", list(Schedule))

@@ -19,6 +19,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "by_gate": {"lava_rank": "gate", "lava_foresight": 0.1},
     "no_lava": {"lava_period": 0},
     "gated": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.03, "local_window": 4},
+    "gated_period": {
+        "depth_gating": True,
+        "gated_from": 0,
+        "gated_period": 2,
+        "depth_min": 0,
+        "depth_hysteresis": 0.03,
+    },
     "gated_max": {"depth_gating": True, "gated_from": 0, "depth_min": 0, "depth_max": 2},
 }
 BOUNDED: dict[str, dict[str, Any]] = {  # where the exact form and the slots differ by design

@@ -104,6 +104,11 @@ def test_path_dropout_is_for_training_alone() -> None:
         torch.testing.assert_close(network(ids).logits, evaluated)
 
 
+def test_every_so_manieth_layer_has_a_gate() -> None:
+    network = tiny_network(depth_gating=True, gated_from=1, gated_period=2, num_layers=6)
+    assert [layer.gate is not None for layer in network.layers] == [False, True] * 3
+
+
 def test_what_is_skipped_counts_and_not_the_score() -> None:
     network = tiny_network(depth_gating=True, depth_target=0.6)
     for layer in network.layers[1:]:
@@ -111,7 +116,7 @@ def test_what_is_skipped_counts_and_not_the_score() -> None:
         layer.gate.bias.data.fill_(0.5)  # a score of 0.62 for every token: near the target, and nothing is skipped
     output = network(tokens(2, 20))
     output.losses["depth"].backward()
-    torch.testing.assert_close(output.losses["depth"].detach(), torch.tensor(0.16))
+    torch.testing.assert_close(output.losses["depth"].detach(), torch.tensor(2 * 0.4**2))
     assert network.layers[1].gate.bias.grad > 0  # downhill is towards skipping
     assert output.path_use["mean_depth"] == 3
 
@@ -157,9 +162,12 @@ def test_parameter_groups_hold_every_parameter_once() -> None:
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     gates = {id(p) for p in groups[2]["params"]}
     assert id(network.layers[1].lava.log_gamma) in gates
-    assert id(network.layers[1].gate.weight) in gates
-    assert groups[2]["weight_decay"] == 0.0
+    assert groups[2]["weight_decay"] == groups[3]["weight_decay"] == 0.0
     assert groups[2]["lr"] == pytest.approx(1e-2)
+    assert {id(p) for layer in network.layers[1:] for p in layer.gate.parameters()} == {
+        id(p) for p in groups[3]["params"]
+    }
+    assert groups[3]["lr"] == pytest.approx(3e-4), "depth gates are slower than all else"
 
 
 def test_a_detached_state_stops_gradients() -> None:

@@ -3,7 +3,8 @@
 A Schmitt trigger over the sequence: the gate opens where the score's sigmoid exceeds 1/2 + hysteresis, closes below
 1/2 - hysteresis, and else stays as it was at the token before (open at the beginning). `schmitt_reference` is the
 definition; `schmitt` finds each token's last decided one by a running maximum. A token that skips leaves the layer's
-state unchanged. Shapes: B sequences, T tokens, D width.
+state unchanged. What the layer adds is scaled by `weight_of` the score: whole at 1, nothing where the gate closes, so
+that nothing jumps there. Shapes: B sequences, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ class DepthGate(nn.Module):
         self.bias = nn.Parameter(torch.full((1,), 2.0))
 
     def forward(self, x_BTD: torch.Tensor, was_open_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(open [B, T] bool, the score's sigmoid [B, T] float32, which scales what the layer adds)."""
+        """(open [B, T] bool, the score's sigmoid [B, T] float32)."""
         probability = (x_BTD.float() @ self.weight + self.bias).sigmoid()
         return schmitt(probability.detach(), was_open_B, self.hysteresis), probability
+
+
+def weight_of(probability_BT: torch.Tensor, hysteresis: float) -> torch.Tensor:
+    """By how much what a layer adds counts, 0 to 1, float32; models/core_layer.py and core_stack.cpp have the same."""
+    closes = 0.5 - hysteresis
+    return ((probability_BT - closes) / (1 - closes)).clamp(min=0)
 
 
 def schmitt(probability_BT: torch.Tensor, was_open_B: torch.Tensor, hysteresis: float) -> torch.Tensor:

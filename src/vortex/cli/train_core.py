@@ -31,7 +31,7 @@ def train_core(
     ] = DEFAULT_OUT,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Updates in all.")] = 0,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes of training in all.")] = 0.0,
-    size: Annotated[str | None, typer.Option("--size", help="tiny, small, shipped, medium or large.")] = None,
+    size: Annotated[str | None, typer.Option("--size", help="tiny, small, deep, shipped, medium or large.")] = None,
     core: CoreFieldOption = None,
     tokenizer: Annotated[
         str, typer.Option("--tokenizer", help="auto: made of the data; bytes; or a folder of Vortex-Tok.")
@@ -107,6 +107,8 @@ def changes_of(settings: Settings) -> dict[str, object]:
         "mtp_k": settings.core.mtp_k if settings.core.mtp_k is not None else settings.train_core.mtp_k,
         "depth_gating": settings.train_core.depth_gating,
         "depth_target": settings.train_core.depth_target,
+        "gated_from": settings.train_core.gated_from,
+        "gated_period": settings.train_core.gated_period,
         "depth_min": depth.min,
         "depth_max": depth.max,
         "depth_hysteresis": depth.hysteresis,

@@ -154,7 +154,7 @@ class VortexTokSettings(Section):
 class TrainCoreSettings(Section):
     """`vortex train-core`."""
 
-    size: str = Field(default="small", description="tiny, small, shipped, medium or large.")
+    size: str = Field(default="small", description="tiny, small, deep, shipped, medium or large.")
     window_tokens: int = Field(default=256, ge=4, description="Tokens of one row; nothing is remembered between rows.")
     batch_tokens: int = Field(default=4096, ge=4, description="Tokens of one step.")
     learning_rate: float = Field(default=3e-3, gt=0, description="Its peak; gates learn three times faster.")
@@ -169,6 +169,8 @@ class TrainCoreSettings(Section):
     mtp_k: int = Field(default=2, ge=0, le=8, description="Heads that predict tokens beyond the next.")
     depth_gating: bool = Field(default=False, description="Learn which layers a token may skip.")
     depth_target: float = Field(default=0.7, gt=0, le=1, description="Share of the gated layers that a token takes.")
+    gated_from: int = Field(default=1, ge=0, description="First layer with a depth gate.")
+    gated_period: int = Field(default=1, ge=1, description="From there on every so-manieth layer has one.")
 
 
 class CoreSettings(Section):

@@ -11,6 +11,7 @@ SIZES: dict[str, dict[str, int]] = {
     "tiny": {"width": 64, "num_layers": 2, "num_heads": 2, "key_dim": 16, "value_dim": 32, "mlp_width": 128,
              "lava_key_dim": 16, "lava_value_dim": 32, "lava_slots": 64},
     "small": {"width": 128, "num_layers": 4, "num_heads": 2, "key_dim": 32, "value_dim": 64, "mlp_width": 320},
+    "deep": {"width": 128, "num_layers": 12, "num_heads": 2, "key_dim": 32, "value_dim": 64, "mlp_width": 320},
     "shipped": {"width": 256, "num_layers": 6, "num_heads": 4, "key_dim": 32, "value_dim": 64, "mlp_width": 512,
                 "lava_slots": 512},
     "medium": {"width": 512, "num_layers": 8, "num_heads": 8, "key_dim": 64, "value_dim": 64, "mlp_width": 1408,

@@ -1,4 +1,4 @@
-"""The learning rate over time, as a factor of its peak."""
+"""What changes during a training: the learning rate, as a factor of its peak, and how open depth gates are to be."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def learning_rate_factor(schedule: Schedule, progress: float, *, warmup: float =
         return final + (1 - final) * (0.5 + 0.5 * math.cos(math.pi * done))
     fall = max(0.0, (progress - 0.8) / 0.2)
     return 1.0 - (1.0 - final) * fall
+
+
+def depth_target_at(progress: float, target: float, *, opened: float = 0.1, reached: float = 0.6) -> float:
+    """The share of tokens that gated layers are to take when `progress` of the training is done: all at first, since
+    layers that close before they have learned anything never do; evenly fewer from `opened` to `reached`."""
+    done = min(1.0, max(0.0, (progress - opened) / (reached - opened)))
+    return 1.0 - (1.0 - target) * done

@@ -22,8 +22,9 @@ from vortex.errors import ConfigError, TrainingStopped
 from vortex.learn.batches import Batches
 from vortex.learn.held_out import HeldOut
 from vortex.learn.objective import NetworkOutput, loss_of, mtp_weights
-from vortex.learn.schedule import Schedule, learning_rate_factor
+from vortex.learn.schedule import Schedule, depth_target_at, learning_rate_factor
 from vortex.learn.training_state import Progress, newest_state, read_head, restore, save_state
+from vortex.models.core_network import CoreNetwork
 
 CURVE_POINTS = 400
 
@@ -141,6 +142,8 @@ class Training:
         factor = learning_rate_factor(options.schedule, share)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
+        if isinstance(self._network, CoreNetwork):
+            self._network.depth_target = depth_target_at(share, self._network.config.depth_target)
         weights = mtp_weights(share, self._mtp_heads(), options.mtp_weight)
         with explained_memory(step, options.batch, options.window):
             ids = torch.from_numpy(self._batches.batch(step)).to(self._device, non_blocking=True)

@@ -107,12 +107,12 @@ class NumpyBlocks:
         ]
         return x, states, records
 
-    def gate_scales(self, x_RD: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        """How open the depth gate is for each row, 0 to 1."""
+    def gate_scores(self, x_RD: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """The depth gate's score of each row, 0 to 1."""
         return sigmoid((x_RD * weight).sum(axis=1) + bias)
 
     def blend(self, x_RD: np.ndarray, y_RD: np.ndarray, scale_R: np.ndarray) -> np.ndarray:
-        """What the layer adds counts as much as its gate says."""
+        """What the layer adds counts as much as its gate says (blocks/depth_gate.py)."""
         return x_RD + (y_RD - x_RD) * scale_R[:, None]
 
     def replay(self, before: LayerSequence, record: BlockRecord) -> LayerSequence:

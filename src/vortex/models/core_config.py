@@ -28,8 +28,9 @@ class CoreConfig:
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
     lava_foresight: weight of the loss by which write gates learn to say which pairs will be read; the other `lava_*`
     fields are those of blocks/lava_options.py. mtp_k: tokens predicted beyond the next.
-    depth_gating: layers from `gated_from` on have a gate. A token always takes the first `depth_min` layers and at most
-    `depth_max` in all (0: no limit); `depth_target` is the share of gated layers that training aims at.
+    depth_gating: every `gated_period`-th layer from `gated_from` on has a gate. A token always takes the first
+    `depth_min` layers and at most `depth_max` in all (0: no limit); `depth_target` is the share of gated layers that
+    training aims at.
     compile_step: torch.compile of every layer, compile_local_mixer_step: of the local mixers alone.
     ssm_path_dropout: share of training sequences for which LAVA layers hear nothing of the delta rule; local_dropout:
     the same for local mixers.
@@ -70,6 +71,7 @@ class CoreConfig:
     mtp_k: int = 0
     depth_gating: bool = False
     gated_from: int = 1
+    gated_period: int = 1
     depth_min: int = 1
     depth_max: int = 0
     depth_hysteresis: float = 0.05
@@ -93,6 +95,7 @@ class CoreConfig:
             (min(self.local_conv, self.ssm_conv, self.lava_conv) < 1, "convolutions need at least one tap"),
             (min(self.lava_slots, self.lava_write_every, self.lava_read_every) < 1, "LAVA needs slots and chunks"),
             (not 0 <= self.depth_hysteresis < 0.5, "depth_hysteresis must be below 0.5"),
+            (min(self.gated_from, self.gated_period - 1) < 0, "gated layers need a first one and a period"),
             (self.depth_max and self.depth_max < self.depth_min, "depth_max is below depth_min"),
             (min(self.vocab_size, self.width, self.num_layers, self.num_heads) < 1, "sizes must be positive"),
         ]
@@ -127,7 +130,8 @@ class CoreConfig:
         return layer % period == period - 1
 
     def is_gated(self, layer: int) -> bool:
-        return self.depth_gating and layer >= self.gated_from
+        beyond = layer - self.gated_from
+        return self.depth_gating and beyond >= 0 and beyond % self.gated_period == 0
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -94,18 +94,20 @@ class CoreLayerStep:
     def _gates(
         self, x_RD: np.ndarray, spans: Sequence[LayerRows], depth_R: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """(rows that take the layer, their scale, the trigger after each token by span)."""
+        """(rows that take the layer, by how much it counts, the trigger after each token by span)."""
         assert self._gate is not None, "other layers are everyone's"
         weight, bias = self._gate
-        scale = self._blocks.gate_scales(x_RD, weight, bias)
-        half, band = np.float32(0.5), self.config.depth_hysteresis
+        score = self._blocks.gate_scores(x_RD, weight, bias)
+        band = np.float32(self.config.depth_hysteresis)
+        opens, closes = np.float32(0.5) + band, np.float32(0.5) - band
         opened = np.empty(len(x_RD), bool)
         for span in spans:
             is_open = span.before.gate_open
             for row in range(span.rows.start, span.rows.stop):
-                is_open = (is_open or scale[row] > half + band) and not scale[row] < half - band
+                is_open = (is_open or score[row] > opens) and not score[row] < closes
                 opened[row] = is_open
         kept = np.ones_like(opened) if self.index < self.config.depth_min else opened
         if self.config.depth_max:
             kept = kept & (depth_R < self.config.depth_max)
-        return kept, scale, [opened[span.rows] for span in spans]
+        counts = np.maximum((score - closes) / (1 - closes), np.float32(0))
+        return kept, counts, [opened[span.rows] for span in spans]

@@ -71,11 +71,11 @@ class NativeBlocks:
         ]
         return x, [step.after() for step in steps], records
 
-    def gate_scales(self, x_RD: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        """How open the depth gate is for each row, 0 to 1."""
-        scales = np.empty(len(x_RD), np.float32)
-        self._module.gate_scales(np.ascontiguousarray(x_RD), weight, float(bias[0]), scales)
-        return scales
+    def gate_scores(self, x_RD: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """The depth gate's score of each row, 0 to 1."""
+        scores = np.empty(len(x_RD), np.float32)
+        self._module.gate_scores(np.ascontiguousarray(x_RD), weight, float(bias[0]), scores)
+        return scores
 
     def blend(self, x_RD: np.ndarray, y_RD: np.ndarray, scale_R: np.ndarray) -> np.ndarray:
         """x + scale (y - x); `y_RD` is used up."""

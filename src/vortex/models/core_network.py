@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vortex.blocks.depth_gate import DepthGate
+from vortex.blocks.depth_gate import DepthGate, weight_of
 from vortex.blocks.gated_delta import GatedDelta
 from vortex.blocks.gated_mlp import GatedMLP
 from vortex.blocks.lava import Lava
@@ -31,6 +31,7 @@ GATES = (
     "log_gamma", "write_bias", "null_logit", "null_value", "decay_rate", "decay_bias", "distance_bias", "sink_key",
     "sink_value",
 )  # fmt: skip
+DEPTH_GATE_FACTOR = 0.3  # of the learning rate: faster gates close on layers that are still learning
 
 
 @dataclass(slots=True)
@@ -157,6 +158,7 @@ class CoreNetwork(nn.Module):
     def __init__(self, config: CoreConfig) -> None:
         super().__init__()
         self.config = config
+        self.depth_target = config.depth_target  # a trainer may begin with more (learn/schedule.py)
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(CoreLayer(config, index) for index in range(config.num_layers))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
@@ -197,18 +199,23 @@ class CoreNetwork(nn.Module):
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float, gate_factor: float = 3.0) -> list[dict]:  # type: ignore[type-arg]
-        """For an optimiser: matrices decay; vectors do not; gates neither, and learn `gate_factor` times faster."""
+        """For an optimiser: matrices decay; vectors do not; gates neither, and learn `gate_factor` times faster.
+        A core with depth gates has them in a last group; they learn more slowly than the rest."""
         named = list(self.named_parameters())
-        gates = [p for name, p in named if name.rsplit(".", 1)[-1] in GATES or ".gate." in name]
-        chosen = {id(p) for p in gates}
+        gates = [p for name, p in named if name.rsplit(".", 1)[-1] in GATES]
+        depth_gates = [p for name, p in named if ".gate." in name]
+        chosen = {id(p) for p in (*gates, *depth_gates)}
         matrices = [p for name, p in named if p.dim() == 2 and id(p) not in chosen and "conv" not in name]
         chosen |= {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in chosen]
-        return [
+        groups = [
             {"params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
             {"params": rest, "lr": learning_rate, "weight_decay": 0.0},
             {"params": gates, "lr": learning_rate * gate_factor, "weight_decay": 0.0},
         ]
+        if depth_gates:
+            groups.append({"params": depth_gates, "lr": learning_rate * DEPTH_GATE_FACTOR, "weight_decay": 0.0})
+        return groups
 
     def set_path_dropout(self, ssm: float, local: float) -> None:
         """Shares of training sequences; the delta rule's in LAVA layers alone."""
@@ -233,7 +240,8 @@ class CoreNetwork(nn.Module):
                 shares.append(taken_share(keep, probability))
             after.append(layer_state)
         if shares:
-            notes.losses["depth"] = (torch.stack(shares) - self.config.depth_target).square().mean()
+            # A sum: each gate is held to the target as firmly in a deep core as in a shallow one.
+            notes.losses["depth"] = (torch.stack(shares) - self.depth_target).square().sum()
             notes.path_use["mean_depth"] = float(depth.float().mean())
         return x, None if exact else tuple(after)
 
@@ -251,7 +259,9 @@ class CoreNetwork(nn.Module):
             return x, next_state, keep, probability
         kept, places, rows = compact(x, keep)
         y, next_state = layer(kept, state, rows if len(x) > 1 else ALL_ROWS, notes, exact=exact)
-        scale = probability.gather(1, places) * (1.0 if rows.valid_BT is None else rows.valid_BT)
+        scale = weight_of(probability, self.config.depth_hysteresis).gather(1, places) * (
+            1.0 if rows.valid_BT is None else rows.valid_BT
+        )
         added = (y - kept) * scale[..., None].to(x.dtype)
         x = x.scatter_add(1, places[..., None].expand_as(added), added)
         next_state = LayerState(next_state.local, next_state.delta, next_state.lava, is_open[:, -1])
