@@ -24,7 +24,8 @@ class DepthGate(nn.Module):
 
     def forward(self, x_BTD: torch.Tensor, was_open_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(open [B, T] bool, the score's sigmoid [B, T] float32)."""
-        probability = (x_BTD.float() @ self.weight + self.bias).sigmoid()
+        score = (x_BTD.float() * self.weight).sum(-1)  # no product that autocast would round: a gate turns on little
+        probability = (score + self.bias).sigmoid()
         return schmitt(probability.detach(), was_open_B, self.hysteresis), probability
 
 
