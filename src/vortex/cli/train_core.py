@@ -33,6 +33,9 @@ def train_core(
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes of training in all.")] = 0.0,
     size: Annotated[str | None, typer.Option("--size", help="tiny, small, deep, shipped, medium or large.")] = None,
     core: CoreFieldOption = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--start-from", help="Trained core to begin with, and its tokenizer; no --size.")
+    ] = None,
     tokenizer: Annotated[
         str, typer.Option("--tokenizer", help="auto: made of the data; bytes; or a folder of Vortex-Tok.")
     ] = "auto",
@@ -49,7 +52,9 @@ def train_core(
     profile: ProfileOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Train a V-Blocks core on text, from nothing. Goes on where it was stopped."""
+    """Train a V-Blocks core on text, from nothing or from a trained one. Goes on where it was stopped."""
+    import dataclasses
+
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
     from vortex.errors import RequestError
@@ -71,9 +76,18 @@ def train_core(
     from vortex.learn.core_run import CoreRun
     from vortex.learn.core_run import train_core as run_training
     from vortex.learn.core_sizes import core_of_size
+    from vortex.models.core_checkpoint import read_core
 
+    start = read_core(start_from) if start_from else None
+    if start and start.tokenizer_folder and tokenizer == "auto":
+        tokenizer = str(start.tokenizer_folder)
     chosen = _tokenizer(tokenizer, data, out, settings.vortex_tok.vocab_size, settings.vortex_tok.parse)
-    config = core_of_size(wanted.size, chosen.encoder.vocab_size, **{**changes_of(settings), **fields_of(core or [])})
+    changes = {**changes_of(settings), **fields_of(core or [])}
+    if start:
+        kept = {} if settings.core.mtp_k is not None else {"mtp_k": start.config.mtp_k}
+        config = dataclasses.replace(start.config, **{**changes, **kept})  # type: ignore[arg-type]
+    else:
+        config = core_of_size(wanted.size, chosen.encoder.vocab_size, **changes)
     run = CoreRun(
         data=data,
         out=out,
@@ -88,6 +102,7 @@ def train_core(
         device=where,
         notes={"data": ", ".join(path.name for path in data), "licence": licence, "seed": seed},
         dtype=dtype,
+        start_from=start,
         draw=True,
     )
     try:

@@ -37,6 +37,7 @@ from vortex.models.core_network import CoreNetwork, weights_of
 from vortex.records.atomic import atomic_write
 
 HELD_OUT_TOKENS = 32_768
+WIDE_OPEN = 4.0  # a new gate's bias in a trained core: its layer keeps 97% of its say
 TRANSFORMER_FILE = "transformer.safetensors"
 
 
@@ -104,7 +105,8 @@ def run_network(
 
 
 def build_network(run: CoreRun) -> nn.Module:
-    """With weights of its own seed, or those of `start_from`."""
+    """With weights of its own seed, or those of `start_from`, which may lack further heads and depth gates: these begin
+    as they do, gates wide open. Raises ConfigError where the two do not fit."""
     if run.config.vocab_size != run.encoder.vocab_size:
         raise ConfigError(
             f"the core has {run.config.vocab_size} ids and the tokenizer {run.encoder.vocab_size}; "
@@ -115,8 +117,22 @@ def build_network(run: CoreRun) -> nn.Module:
         return BaselineTransformer(transformer_like(run.config, window=run.window, as_recall=run.as_recall))
     network = CoreNetwork(run.config)
     if run.start_from is not None:
-        network.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in run.start_from.weights.items()})
+        _take_weights(network, run.start_from)
     return network
+
+
+def _take_weights(network: CoreNetwork, checkpoint: CoreCheckpoint) -> None:
+    weights = {name: torch.from_numpy(value.copy()) for name, value in checkpoint.weights.items()}
+    try:
+        result = network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ConfigError(f"{checkpoint.path} has other sizes than the core to train: {error}") from error
+    missing = [name for name in result.missing_keys if ".gate." not in name and not name.startswith("mtp.")]
+    if missing or result.unexpected_keys:
+        raise ConfigError(f"{checkpoint.path} does not fit the core to train: {[*missing, *result.unexpected_keys][0]}")
+    for name, parameter in network.named_parameters():
+        if name in result.missing_keys and name.endswith(".gate.bias"):
+            torch.nn.init.constant_(parameter, WIDE_OPEN)
 
 
 def recipe_of(run: CoreRun, data: str) -> dict[str, Any]:
