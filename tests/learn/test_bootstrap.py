@@ -156,12 +156,20 @@ def test_the_divergence_falls_and_the_result_goes_on(
     assert last < falls_to * first
     assert made.figures["last_kl_nats"] == pytest.approx(last, abs=1e-3)
     assert {"student_cloze", "teacher_cloze", "student_last_word"} <= set(made.figures)
-    assert list(made.curve.losses) == ["align", "logits", "length"]
+    assert list(made.curve.losses) == (["logits", "length"] if local_window else ["align", "logits", "length"])
     assert json.loads((tmp_path / "core" / "bootstrap.json").read_text())["teacher"] == "tiny"
     kept = read_core(tmp_path / "core")
     assert kept.notes["teacher"] == "tiny"
     again = bootstrap(dataclasses.replace(run, start_from=kept, steps=2), teacher)
     assert again.curve.held_out[0][1] == pytest.approx(last, rel=1e-3), "it begins where the first run ended"
+
+
+def test_no_steps_copy_and_measure_without_any_data(teacher: Teacher, tmp_path) -> None:
+    made = bootstrap(Bootstrap(out=tmp_path / "core", steps=0, batch_tokens=96, window=24), teacher)
+    assert {"student_cloze", "teacher_cloze"} <= set(made.figures)
+    assert "last_kl_nats" not in made.figures
+    assert torch.equal(made.student.embedding.weight, teacher.model.get_input_embeddings().weight)
+    assert read_core(tmp_path / "core").config.local_window == 128
 
 
 def test_too_little_text_for_the_last_stage_is_said_before_the_first(teacher: Teacher, tmp_path) -> None:

@@ -31,13 +31,13 @@ def bootstrap(
         Path | None, typer.Option("--checkpoint", help="Core to go on with and to update: a folder or .safetensors.")
     ] = None,
     max_prompts: Annotated[int, typer.Option("--max-prompts", min=0, help="Questions the teacher answers.")] = 64,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Updates, all stages together.")] = 200,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Updates in all; 0: the copy alone.")] = 200,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes, all stages together.")] = 0.0,
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=32, help="Tokens of one step.")] = 2048,
     window: Annotated[int, typer.Option("--window", min=16, help="Tokens of one row in the first two stages.")] = 256,
     local_window: Annotated[
         int, typer.Option("--local-window", min=0, help="Tokens for which the attention itself is kept; 0: none.")
-    ] = 64,
+    ] = 128,
     reuse_dataset: Annotated[
         bool, typer.Option("--reuse-dataset", help="Take the answers that are there from an earlier run.")
     ] = False,
@@ -84,13 +84,17 @@ def bootstrap(
         seed=seed,
     )
     made = run_bootstrap(run, opened, say=notice, on_step=StageTicker())
-    draw_distillation(target / "bootstrap.png", made.curve.losses, made.curve.held_out)
     figures = made.figures
-    typer.echo(
-        f"{target}: {figures['tokens']:,} tokens; KL to {opened.name} on held-out text "
-        f"{figures['first_kl_nats']:.3f} -> {figures['last_kl_nats']:.3f} nats; "
-        f"perplexity {figures['perplexity']:.2f} (teacher {figures['teacher_perplexity']:.2f})"
-    )
+    if made.curve.losses:
+        draw_distillation(target / "bootstrap.png", made.curve.losses, made.curve.held_out)
+    kept = f"cloze {figures['student_cloze']:.1%} (teacher {figures['teacher_cloze']:.1%})"
+    if made.curve.held_out:
+        kept = (
+            f"KL to {opened.name} on held-out text {figures['first_kl_nats']:.3f} -> "
+            f"{figures['last_kl_nats']:.3f} nats; "
+            f"perplexity {figures['perplexity']:.2f} (teacher {figures['teacher_perplexity']:.2f}); {kept}"
+        )
+    typer.echo(f"{target}: {figures['tokens']:,} tokens; {kept}")
     typer.echo(json.dumps({"bootstrap": str(target), "teacher": opened.name, **figures}))
 
 

@@ -20,7 +20,13 @@ import torch
 from vortex.errors import ConfigError
 from vortex.learn.batches import Batches, held_out_windows
 from vortex.learn.dialogues import teacher_prompts
-from vortex.learn.distillation import Distillation, DistillationCurve, DistillationOptions
+from vortex.learn.distillation import (
+    ALL_STAGES,
+    MATCHING_STAGES,
+    Distillation,
+    DistillationCurve,
+    DistillationOptions,
+)
 from vortex.learn.documents import find_files
 from vortex.learn.encoders import ChatEncoder
 from vortex.learn.student import copy_teacher, student_config
@@ -40,6 +46,7 @@ ANSWERED_TOGETHER = {"cpu": 8, "cuda": 512}
 class Bootstrap:
     """data: text to learn from beside the teacher's own answers to `max_prompts` questions (0: none).
 
+    steps 0: nothing is learned; the copy is measured, on `data` where there is some.
     reuse: take the answers that are there already. start_from: a core to go on with, instead of one made of the
     teacher's weights. batch_tokens: of one step. local_window: tokens of the student's window of
     attention, a copy of the teacher's (0: none). minutes: ends by time, where it is not 0.
@@ -50,7 +57,7 @@ class Bootstrap:
     batch_tokens: int
     minutes: float = 0.0
     window: int = 256
-    local_window: int = 64
+    local_window: int = 128
     max_prompts: int = 64
     data: Sequence[Path] = ()
     reuse: bool = False
@@ -81,7 +88,8 @@ def bootstrap(
     student = make_student(run, teacher)
     say(f"student: {student.num_parameters():,} weights, {student.config.num_layers} layers, on {teacher.device}")
     encoder = encoder_of(teacher)
-    store = _store(run, teacher, encoder, say)
+    copies_only = not run.steps and not run.minutes
+    store = None if copies_only and not run.data else _store(run, teacher, encoder, say, asks=not copies_only)
     has_window = bool(student.config.local_window)  # then nearly all of the teacher is there, and should stay
     options = DistillationOptions(
         steps=run.steps,
@@ -89,15 +97,15 @@ def bootstrap(
         window=run.window,
         batch=max(1, run.batch_tokens // run.window),
         evaluate_every=50 if run.minutes else max(1, run.steps // 10),
-        align_rate=5e-4 if has_window else 2e-3,
         copied_factor=0.1 if has_window else 1.0,
+        stages=MATCHING_STAGES if has_window else ALL_STAGES,
         seed=run.seed,
     )
     distillation = Distillation(
         teacher,
         student,
-        lambda window, batch: Batches(store.train, window=window, batch=batch, seed=run.seed),
-        held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS[teacher.device.type]),
+        lambda window, batch: Batches(store.train, window=window, batch=batch, seed=run.seed),  # type: ignore[union-attr]
+        held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS[teacher.device.type]) if store else [],
         options,
         on_step=on_step,
         on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
@@ -109,12 +117,17 @@ def bootstrap(
         "steps": sum(map(len, curve.losses.values())),
         "tokens": curve.tokens,
         "seconds": round(time.monotonic() - begun, 1),
-        "first_kl_nats": round(curve.held_out[0][1], 4),
-        "last_kl_nats": round(curve.held_out[-1][1], 4),
+        **_ends_of(curve.held_out),
         **distillation.compare(),
     }
     _save(run, teacher, student, curve, figures)
     return Made(student, curve, figures)
+
+
+def _ends_of(held_out: list[tuple[int, float]]) -> dict[str, float]:
+    if not held_out:
+        return {}
+    return {"first_kl_nats": round(held_out[0][1], 4), "last_kl_nats": round(held_out[-1][1], 4)}
 
 
 def make_student(run: Bootstrap, teacher: Teacher) -> CoreNetwork:
@@ -157,10 +170,12 @@ def encoder_of(teacher: Teacher) -> ChatEncoder:
     return ChatEncoder(f"teacher {digest}", teacher.tokenizer, teacher.chat_format, begin, end, end)
 
 
-def _store(run: Bootstrap, teacher: Teacher, encoder: ChatEncoder, say: Callable[[str], None]) -> TokenStore:
+def _store(
+    run: Bootstrap, teacher: Teacher, encoder: ChatEncoder, say: Callable[[str], None], *, asks: bool
+) -> TokenStore:
     folder = run.out / "data"
     paths = list(run.data)
-    if run.max_prompts:
+    if run.max_prompts and asks:
         answers = folder / "answers.jsonl"
         if not (run.reuse and answers.exists()):
             say(f"{teacher.name} answers {run.max_prompts} questions")

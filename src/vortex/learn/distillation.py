@@ -1,8 +1,9 @@
 """The three stages that turn a Transformer into a core, in the order of RADLADS (arXiv 2505.03005).
 
-1. align: each layer alone gets the teacher's hidden state and learns to give the teacher's next one; mixers only.
+1. align: each layer alone gets the teacher's hidden state and learns to give the teacher's next one; mixers only. Left
+   out where a window of the teacher's attention is kept: there the divergence rose while hidden states came closer.
 2. logits: the whole core learns the teacher's distribution (KL divergence, teacher to student), all weights.
-3. length: the same on rows four times as long.
+3. length: the same on rows four times as long, at the end of the same wave of the learning rate.
 Shapes: B rows, T tokens, D width, V vocabulary.
 """
 
@@ -30,15 +31,14 @@ from vortex.models.core_network import CoreNetwork, Notes
 
 LONGER = 4
 LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at once
-SHARES = (("align", 0.3), ("logits", 0.6), ("length", 0.1))  # of all steps
+ALL_STAGES = (("align", 0.3), ("logits", 0.6), ("length", 0.1))  # with their shares of all steps
+MATCHING_STAGES = (("logits", 0.9), ("length", 0.1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationOptions:
-    """steps: of all stages; minutes: instead, where it is not 0. window, batch: of the first two stages.
-
-    Rates are peaks; each stage has its own wave, the last one a low one: it lengthens what is known. What was copied
-    of the teacher learns `copied_factor` times as fast as what is new.
+    """steps: of all stages; minutes: instead, where it is not 0; neither: the copy as it is. window, batch: before the
+    last stage. Rates are peaks; what was copied of the teacher learns `copied_factor` times as fast as what is new.
     """
 
     steps: int
@@ -47,13 +47,10 @@ class DistillationOptions:
     batch: int
     align_rate: float = 2e-3
     logits_rate: float = 5e-4
-    length_rate: float = 1e-4
     copied_factor: float = 1.0
+    stages: tuple[tuple[str, float], ...] = ALL_STAGES
     evaluate_every: int = 20
     seed: int = 0
-
-    def rate_of(self, stage: str) -> float:
-        return {"align": self.align_rate, "logits": self.logits_rate, "length": self.length_rate}[stage]
 
     def stage_steps(self, share: float) -> int:
         return max(1, round(self.steps * share))
@@ -87,13 +84,17 @@ class Distillation:
         self._make_batches, self._held_out, self._options = make_batches, held_out, options
         self._on_step, self._on_curve, self._on_stage = on_step, on_curve, on_stage
         self.curve = DistillationCurve()
+        self._optimizer: tuple[torch.optim.Optimizer, list[float]]
 
     def run(self) -> DistillationCurve:
         """All stages. Raises TrainingStopped where a loss is no number."""
         options = self._options
+        if not options.steps and not options.minutes:
+            self._evaluate()
+            return self.curve
         self._make_batches(options.window * LONGER, 1)  # too little text for the last stage is said before the first
         self._evaluate()
-        for name, share in SHARES:
+        for name, share in options.stages:
             longer = LONGER if name == "length" else 1
             window, batch = options.window * longer, max(1, options.batch // longer)
             self._stage(name, share, self._make_batches(window, batch))
@@ -106,19 +107,16 @@ class Distillation:
         steps, begun = options.stage_steps(share), time.monotonic()
         seconds = 60 * options.minutes * share
         aligns = name == "align"
-        groups = [(mixer_parameters(self._student), options.rate_of(name))]
-        if not aligns:
-            groups.append((copied_parameters(self._student), options.rate_of(name) * options.copied_factor))
-        parameters = [p for members, _ in groups for p in members]
-        optimizer = torch.optim.AdamW(
-            [{"params": members} for members, _ in groups], betas=(0.9, 0.95), weight_decay=0.0
-        )
+        if name != "length":
+            self._optimizer = self._new_optimizer(aligns=aligns)
+        optimizer, peaks = self._optimizer
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         points = self.curve.losses.setdefault(name, [])
         self._student.train()
         done, step = 0.0, 0
         while done < 1:
-            factor = learning_rate_factor(Schedule.COSINE, done, warmup=0.1)
-            for group, (_, peak) in zip(optimizer.param_groups, groups, strict=True):
+            factor = learning_rate_factor(Schedule.COSINE, self._place_in_wave(name, done), warmup=0.1)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
             ids = torch.from_numpy(batches.batch(step)[:, :-1]).to(device)
             optimizer.zero_grad(set_to_none=True)
@@ -138,6 +136,22 @@ class Distillation:
             done = (time.monotonic() - begun) / seconds if seconds else step / steps
             if step % options.evaluate_every == 0 or done >= 1:
                 self._evaluate()
+
+    def _new_optimizer(self, *, aligns: bool) -> tuple[torch.optim.Optimizer, list[float]]:
+        """With the peak of each of its groups."""
+        options = self._options
+        groups = [(mixer_parameters(self._student), options.align_rate if aligns else options.logits_rate)]
+        if not aligns:
+            groups.append((copied_parameters(self._student), options.logits_rate * options.copied_factor))
+        members = [{"params": parameters} for parameters, _ in groups]
+        return torch.optim.AdamW(members, betas=(0.9, 0.95), weight_decay=0.0), [peak for _, peak in groups]
+
+    def _place_in_wave(self, name: str, done: float) -> float:
+        """Aligning has a wave of its own; matching has one, whose end the longer rows share."""
+        if name == "align":
+            return done
+        logits, length = (dict(self._options.stages)[stage] for stage in ("logits", "length"))
+        return (done * logits if name == "logits" else logits + done * length) / (logits + length)
 
     def _aligned(self, ids_BT: torch.Tensor) -> float:
         """Backward layer by layer, so that only one layer's activations are in memory; the mean over layers."""
@@ -172,6 +186,8 @@ class Distillation:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _evaluate(self) -> None:
+        if not self._held_out:
+            return
         self._student.eval()
         nats, count = 0.0, 0
         for window in self._held_out:
@@ -200,11 +216,13 @@ class Distillation:
             agreed += int((found.argmax(-1) == wanted.argmax(-1)).sum())
             count += ids.shape[1] - 1
         tests = self._tests()
-        ours, theirs = (math.exp(total / max(1, count)) for total in nats)
+        found_text = {}
+        if count:
+            ours, theirs = (math.exp(total / count) for total in nats)
+            found_text = {"perplexity": round(ours, 3), "teacher_perplexity": round(theirs, 3)}
+            found_text["top1_agreement"] = round(agreed / count, 4)
         return {
-            "perplexity": round(ours, 3),
-            "teacher_perplexity": round(theirs, 3),
-            "top1_agreement": round(agreed / max(1, count), 4),
+            **found_text,
             **{f"student_{name}": value for name, value in tests[0].items()},
             **{f"teacher_{name}": value for name, value in tests[1].items()},
         }

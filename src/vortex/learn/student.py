@@ -27,7 +27,7 @@ NEW_BESIDE_A_WINDOW = (".local.conv.", ".local.distance_bias", ".local.sink_", "
 FIRST_TOKENS = 64
 
 
-def student_config(teacher: Any, *, window: int = 64, lava_slots: int = 512) -> CoreConfig:
+def student_config(teacher: Any, *, window: int = 128, lava_slots: int = 512) -> CoreConfig:
     """`teacher`: of transformers. window: tokens, 0 for none. Raises UnsupportedModel for one that cannot be copied."""
     settings = teacher.config
     layers = getattr(getattr(teacher, "model", None), "layers", None)
