@@ -91,6 +91,15 @@ def test_a_budget_too_small_names_the_smallest_that_works(tmp_path: Path) -> Non
         Pager(folder, PagerOptions(budget_bytes=smallest - 1))
 
 
+def test_what_others_upload_from_host_memory_is_counted(tmp_path: Path) -> None:
+    """c3/paged_linear.py copies leased weights to a GPU itself."""
+    _, folder = packed(tmp_path, "int8", False)
+    pager = Pager(folder, PagerOptions(budget_bytes=sum(unit_bytes(folder))))
+    pager.stats.bytes_h2d += 7
+    assert pager.counters()["bytes_h2d"] == 7
+    pager.close()
+
+
 class Disk:
     """The real file, until it is told to fail or to hang at an offset."""
 

@@ -120,7 +120,8 @@ class Pager:
 
     def counters(self) -> Mapping[str, float]:
         disk_rate = self.disk.bytes_per_second if self.disk else 0.0
-        self.stats.bytes_h2d = self.memory.bytes_uploaded
+        if not self.memory.is_host:  # else whoever copies on from here counts (paged_linear.py)
+            self.stats.bytes_h2d = self.memory.bytes_uploaded
         return self.stats.as_dict(self.bytes_to_fetch / disk_rate if disk_rate else 0.0)
 
     def close(self) -> None:
