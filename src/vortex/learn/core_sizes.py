@@ -7,7 +7,8 @@ from vortex.models.baseline_transformer import BaselineConfig
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_layout import tensor_shapes
 
-# Small chunks, all of them written, gates that learn what will be read: 3% fewer bits than half of 16 (core-training.md).
+# Small chunks, all of them written, and gates that learn what will be read: 3% fewer bits than half of 16 written
+# (docs/core-training.md).
 WRITES_FOR_TEXT = {"lava_write_every": 8, "lava_writes": 8, "lava_foresight": 0.1}
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"width": 64, "num_layers": 2, "num_heads": 2, "key_dim": 16, "value_dim": 32, "mlp_width": 128,
