@@ -139,14 +139,10 @@ struct CoreWorkspace::Step {
     if (layer.sink_key) k.add_scaled(out, layer.sink_value + head * n, shares[(size_t)count], n);
   }
 
-  // The query turned by a distance, as blocks/local_step.py does.
-  static const float* turn(const float* query, const float* rotation, int64_t n, float* y) {
-    const int64_t half = n / 2;
-    for (int64_t i = 0; i < half; i++) {
-      const float cosine = rotation[i], sine = rotation[half + i];
-      y[i] = query[i] * cosine - query[half + i] * sine;
-      y[half + i] = query[half + i] * cosine + query[i] * sine;
-    }
+  // The query turned by a distance (blocks/local_step.py).
+  const float* turn(const float* query, const float* rotation, int64_t n, float* y) const {
+    memcpy(y, query, (size_t)n * sizeof(float));
+    k.rotate(y, rotation, rotation + n / 2, (int)n);
     return y;
   }
 
