@@ -22,6 +22,7 @@ PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
   layer.local_taps = whole("local_conv");
   layer.window = whole("local_window");
   layer.local_heads = whole("local_heads");
+  layer.local_kv_heads = whole("local_kv_heads") ? whole("local_kv_heads") : layer.local_heads;
   layer.heads = whole("num_heads");
   layer.key_dim = whole("key_dim");
   layer.value_dim = whole("value_dim");
@@ -30,6 +31,7 @@ PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
     require(size > 0, "sizes of a core are positive");
   require(layer.local_taps <= MAX_TAPS && layer.delta_taps <= MAX_TAPS, "a convolution has at most 32 taps");
   require(layer.window >= 0 && (!layer.window || (layer.local_heads > 0 && layer.width % layer.local_heads == 0)), "width is no multiple of local_heads");
+  require(!layer.window || (layer.local_kv_heads > 0 && layer.local_heads % layer.local_kv_heads == 0), "local_heads is no multiple of local_kv_heads");
   layer.local_norm = vector("local_norm", layer.width);
   layer.mixer_norm = vector("mixer_norm", layer.width);
   layer.mlp_norm = vector("mlp_norm", layer.width);
@@ -38,8 +40,8 @@ PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
   const int64_t head_width = layer.window ? layer.width / layer.local_heads : 0;
   layer.rotation = vectors.contains("rotation") ? vector("rotation", layer.window * head_width) : nullptr;
   require(!layer.rotation || head_width % 2 == 0, "heads of a rotated window have an even width");
-  layer.sink_key = vectors.contains("sink_key") ? vector("sink_key", layer.window ? layer.width : 0) : nullptr;
-  layer.sink_value = layer.sink_key ? vector("sink_value", layer.width) : nullptr;
+  layer.sink_key = vectors.contains("sink_key") ? vector("sink_key", layer.kv_width()) : nullptr;
+  layer.sink_value = layer.sink_key ? vector("sink_value", layer.kv_width()) : nullptr;
   layer.delta_conv = vector("delta_conv", layer.delta_taps * layer.mixed());
   layer.decay_rate = vector("decay_rate", layer.heads);
   layer.decay_bias = vector("decay_bias", layer.heads);
@@ -140,7 +142,7 @@ struct PyCoreSpan {
 
   void check(const CoreLayer& l) const {
     require(local_tail == (l.local_taps - 1) * l.width && delta_tail == (l.delta_taps - 1) * l.mixed() &&
-                matrix == l.heads * l.key_dim * l.value_dim && window == (l.window ? (l.window - 1) * 2 * l.width : 0) &&
+                matrix == l.heads * l.key_dim * l.value_dim && window == (l.window ? (l.window - 1) * 2 * l.kv_width() : 0) &&
                 (!l.window || span.seen < l.window),
             "a state does not fit the layer");
     if (!l.lava.heads) return;

@@ -112,14 +112,15 @@ struct CoreWorkspace::Step {
     w.local_.quantize(r);
   }
 
-  // Keys and values of row t of a span, [2][width]; t < 0: of the sequence's window.
+  // Keys and values of row t of a span, [2][kv_width]; t < 0: of the sequence's window.
   const float* kv_row(const CoreSpan& s, int64_t t) const {
-    if (t < 0) return s.window_kv + (t + layer.window - 1) * 2 * layer.width;
+    if (t < 0) return s.window_kv + (t + layer.window - 1) * 2 * layer.kv_width();
     return records.local + (s.first_row + t) * layer.local_projected() + 3 * layer.width;
   }
 
   void attend(const CoreSpan& s, int64_t t, int64_t head, float* y) {
     const int64_t n = layer.width / layer.local_heads, count = std::min(layer.window, s.seen + t + 1);
+    const int64_t group = layer.local_heads / layer.local_kv_heads, at = head / group * n;  // its keys' and values' place
     const float *query = kv_row(s, t) - layer.width + head * n, *bias = layer.distance_bias + head * layer.window;
     thread_local std::vector<float> shares, turned;
     const int64_t logits = count + (layer.sink_key ? 1 : 0);
@@ -129,14 +130,14 @@ struct CoreWorkspace::Step {
     for (int64_t i = 0; i < count; i++) {  // the oldest first
       const int64_t distance = count - 1 - i;
       const float* q = layer.rotation ? turn(query, layer.rotation + distance * n, n, turned.data()) : query;
-      shares[(size_t)i] = k.dot(kv_row(s, t - distance) + head * n, q, n) * factor + bias[distance];
+      shares[(size_t)i] = k.dot(kv_row(s, t - distance) + at, q, n) * factor + bias[distance];
     }
-    if (layer.sink_key) shares[(size_t)count] = k.dot(layer.sink_key + head * n, query, n) * factor;
+    if (layer.sink_key) shares[(size_t)count] = k.dot(layer.sink_key + at, query, n) * factor;
     k.softmax(shares.data(), logits);
     float* out = y + head * n;
     std::fill(out, out + n, 0.0f);
-    for (int64_t i = 0; i < count; i++) k.add_scaled(out, kv_row(s, t - count + 1 + i) + layer.width + head * n, shares[(size_t)i], n);
-    if (layer.sink_key) k.add_scaled(out, layer.sink_value + head * n, shares[(size_t)count], n);
+    for (int64_t i = 0; i < count; i++) k.add_scaled(out, kv_row(s, t - count + 1 + i) + layer.kv_width() + at, shares[(size_t)i], n);
+    if (layer.sink_key) k.add_scaled(out, layer.sink_value + at, shares[(size_t)count], n);
   }
 
   // The query turned by a distance (blocks/local_step.py).
@@ -182,8 +183,9 @@ struct CoreWorkspace::Step {
     const float *local = records.local + s.first_row * layer.local_projected(), *delta = records.delta + s.first_row * layer.delta_projected();
     keep_tail(s.local_tail, layer.width, local, layer.local_projected(), s.num_rows, layer.local_taps, s.next_local_tail);
     keep_tail(s.delta_tail, layer.mixed(), delta, layer.delta_projected(), s.num_rows, layer.delta_taps, s.next_delta_tail);
+    const int64_t kv = 2 * layer.kv_width();
     for (int64_t i = 0; i < layer.window - 1; i++)
-      memcpy(s.next_window_kv + i * 2 * layer.width, kv_row(s, s.num_rows - (layer.window - 1) + i), (size_t)(2 * layer.width) * sizeof(float));
+      memcpy(s.next_window_kv + i * kv, kv_row(s, s.num_rows - (layer.window - 1) + i), (size_t)kv * sizeof(float));
   }
 };
 

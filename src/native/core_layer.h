@@ -28,16 +28,17 @@ struct Lava {
 struct CoreLayer {
   int64_t width, inner;  // inner: of the MLP
   float epsilon;
-  int64_t local_taps, window, local_heads;
+  int64_t local_taps, window, local_heads, local_kv_heads;
   int64_t heads, key_dim, value_dim, delta_taps;
   const float *local_norm, *mixer_norm, *mlp_norm;  // [width]
   const float *local_conv, *distance_bias;          // [taps][width], [local_heads][window] or null
-  const float *rotation, *sink_key, *sink_value;    // of the window, or null: [window][head width], cosines then sines; [width]
+  const float *rotation, *sink_key, *sink_value;    // of the window, or null: [window][head width], cosines then sines; [kv_width]
   const float *delta_conv, *decay_rate, *decay_bias, *delta_norm;  // [taps][mixed], [heads], [heads], [value_dim]
   Lava lava;
 
   int64_t mixed() const { return heads * (2 * key_dim + value_dim); }
-  int64_t local_projected() const { return (window ? 5 : 2) * width; }
+  int64_t kv_width() const { return window ? width / local_heads * local_kv_heads : 0; }  // of the window's keys
+  int64_t local_projected() const { return window ? 3 * width + 2 * kv_width() : 2 * width; }
   int64_t delta_projected() const { return mixed() + heads * value_dim + 2 * heads; }
 };
 
@@ -61,7 +62,7 @@ struct CoreSpan {
   int64_t num_rows, first_row;
   const float* local_tail;  // [taps - 1][width]
   float* next_local_tail;
-  const float* window_kv;  // [window - 1][2][width], the newest last; null without a window
+  const float* window_kv;  // [window - 1][2][kv_width], the newest last; null without a window
   float* next_window_kv;
   int64_t seen;  // rows of it that exist
   const float* delta_tail;  // [taps - 1][mixed]

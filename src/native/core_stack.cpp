@@ -15,7 +15,7 @@ Buffer zeros(int64_t n) { return Buffer((size_t)n, 0.0f); }
 std::shared_ptr<LayerState> empty_layer(const CoreLayer& l) {
   auto state = std::make_shared<LayerState>();
   state->local_tail = zeros((l.local_taps - 1) * l.width);
-  state->window_kv = zeros(l.window ? (l.window - 1) * 2 * l.width : 0);
+  state->window_kv = zeros(l.window ? (l.window - 1) * 2 * l.kv_width() : 0);
   state->delta_tail = zeros((l.delta_taps - 1) * l.mixed());
   state->matrix = zeros(l.heads * l.key_dim * l.value_dim);
   const Lava& a = l.lava;

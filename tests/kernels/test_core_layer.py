@@ -22,11 +22,13 @@ from vortex.models.core_weights import CoreWeights, MemorySource
 pytestmark = pytest.mark.skipif(dispatch.native_module() is None, reason="the native core was not built")
 ODD = {"width": 24, "key_dim": 6, "value_dim": 9, "mlp_width": 40, "lava_key_dim": 5, "lava_value_dim": 7}
 EVEN = {"width": 64, "key_dim": 16, "value_dim": 80, "mlp_width": 96, "lava_key_dim": 16, "lava_value_dim": 80}
+ROTATED = {"local_window": 6, "local_rope_base": 50.0, "local_sink": True}
 CASES: dict[str, dict[str, Any]] = {
     "odd": ODD | {"lava_slots": 37},
     "even": EVEN | {"lava_slots": 100},
     "window": ODD | {"local_window": 5, "lava_slots": 20},
-    "rotated window": ODD | {"local_window": 6, "local_rope_base": 50.0, "local_sink": True},
+    "rotated window": ODD | ROTATED,
+    "grouped window": EVEN | ROTATED | {"local_heads": 4, "local_kv_heads": 2},
     "evicting": EVEN | {"lava_slots": 21, "lava_half_life": 2.0},
     "merging": ODD | {"lava_merge_cosine": 0.3, "lava_slots": 24},
     "top_k": EVEN | {"lava_top_k": 3, "lava_slots": 70},

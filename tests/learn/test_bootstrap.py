@@ -122,7 +122,7 @@ def test_a_sink_is_the_first_tokens_pair_seen_from_behind_the_window(teacher: Te
     copy_teacher(student, teacher.model)
     local = student.layers[0].local
     query = torch.randn(1, 7, 4, 8)
-    keys = local.sink_key[None, None].detach()
+    keys = local.sink_key.repeat_interleave(2, 0)[None, None].detach()
     turned = rotated(keys, 6, local.rope_base)  # turned back: the first token's key, at place 0
     place_6 = rotated(query, 0, local.rope_base)[:, 6]
     torch.testing.assert_close((place_6 * turned[:, 0]).sum(-1), (query[:, 6] * keys[:, 0]).sum(-1))

@@ -9,10 +9,12 @@ import torch
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_network import CoreNetwork
 
+ROTATED = {"local_window": 6, "local_rope_base": 50.0, "local_sink": True}
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "window": {"local_window": 5},
-    "rotated window": {"local_window": 6, "local_rope_base": 50.0, "local_sink": True},
+    "rotated window": ROTATED,
+    "grouped window": ROTATED | {"local_heads": 4, "local_kv_heads": 2},
     "duty": {"lava_read_every": 3, "lava_write_every": 6, "lava_writes": 6},
     "surprise": {"lava_write_on_surprise": True, "lava_surprise_threshold": 1.15},
     "untied": {"tie_embeddings": False, "mtp_k": 0, "lava_rank": "random"},

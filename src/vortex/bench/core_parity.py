@@ -55,7 +55,13 @@ FLAGS: dict[str, dict[str, Any]] = {
     "depth_gating": {"depth_gating": True, "depth_min": 1, "depth_hysteresis": 0.05},
     "depth_gating.max = 2": {"depth_gating": True, "gated_from": 0, "depth_min": 0, "depth_max": 2},
     "window of 8": {"local_window": 8},
-    "rotated window of 8 with a sink": {"local_window": 8, "local_rope_base": 100.0, "local_sink": True},
+    "grouped, rotated window of 8 with a sink": {
+        "local_window": 8,
+        "local_heads": 4,
+        "local_kv_heads": 2,
+        "local_rope_base": 100.0,
+        "local_sink": True,
+    },
     "everything": {
         "mtp_k": 2,
         "lava_read_every": 2,

@@ -1,7 +1,8 @@
 """LocalMixer's step form in numpy: between its two projections, one sequence, any number of rows.
 
 Rows are computed one by one where the window is attended to, so a row has the same bits for any cut of the sequence.
-The torch twin is blocks/local_mixer.py. Shapes: T rows, D width, H heads, K head width, W window.
+The torch twin is blocks/local_mixer.py.
+Shapes: T rows, D width, H heads, G heads of keys and values, K head width, W window.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ from vortex.blocks.step_math import conv_rows, silu
 @dataclass(frozen=True, slots=True)
 class LocalWeights:
     """conv [taps, D]; distance_bias [H, W] or None. Of a window, each or None: rotation [W, K], of `distance_rotation`;
-    sink_key and sink_value [H, K]."""
+    sink_key and sink_value [G, K]. kv_heads: G, with a window."""
 
     conv: np.ndarray
     distance_bias: np.ndarray | None
     rotation: np.ndarray | None = None
     sink_key: np.ndarray | None = None
     sink_value: np.ndarray | None = None
+    kv_heads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSequence:
-    """tail [taps - 1, D]; window_kv [W - 1, 2, H, K] or None; seen: how many of its rows exist."""
+    """tail [taps - 1, D]; window_kv [W - 1, 2, G, K] or None; seen: how many of its rows exist."""
 
     tail: np.ndarray
     window_kv: np.ndarray | None
@@ -39,7 +41,7 @@ class LocalSequence:
         kv = None
         if weights.distance_bias is not None:
             heads, window = weights.distance_bias.shape
-            kv = np.zeros((window - 1, 2, heads, width // heads), np.float32)
+            kv = np.zeros((window - 1, 2, weights.kv_heads, width // heads), np.float32)
         return cls(np.zeros((taps - 1, width), np.float32), kv, 0)
 
     @property
@@ -57,12 +59,12 @@ def local_rows(
     if weights.distance_bias is None or sequence.window_kv is None:
         return y, LocalSequence(tail, None, 0)
     heads, window = weights.distance_bias.shape
-    qkv = projected[:, 2 * width :].reshape(len(projected), 3, heads, width // heads)
-    kv = np.concatenate([sequence.window_kv, qkv[:, 1:]])
+    q = projected[:, 2 * width : 3 * width].reshape(len(projected), heads, -1)
+    kv = np.concatenate([sequence.window_kv, projected[:, 3 * width :].reshape(-1, *sequence.window_kv.shape[1:])])
     attended = np.empty((len(projected), width), np.float32)
     for row in range(len(projected)):
         missing = max(0, window - 1 - sequence.seen - row)
-        attended[row] = _attend(qkv[row, 0], kv[row + missing : row + window], weights)
+        attended[row] = _attend(q[row], kv[row + missing : row + window], weights)
     seen = min(window - 1, sequence.seen + len(projected))
     return np.concatenate([y, attended], axis=1), LocalSequence(tail, kv[len(projected) :], seen)
 
@@ -78,7 +80,8 @@ def distance_rotation(window: int, head_width: int, base: float) -> np.ndarray:
 def _attend(q_HK: np.ndarray, kv: np.ndarray, weights: LocalWeights) -> np.ndarray:
     """One row over the rows it sees, oldest first, itself last, then the sink: [D]."""
     assert weights.distance_bias is not None, "a window has biases"
-    keys, values = kv[:, 0].transpose(1, 0, 2), kv[:, 1].transpose(1, 0, 2)  # H N K
+    group = len(q_HK) // weights.kv_heads
+    keys, values = np.repeat(kv, group, axis=2).transpose(1, 2, 0, 3)  # H N K
     scale = np.float32(q_HK.shape[1] ** -0.5)
     if weights.rotation is None:
         scores = np.matmul(keys, q_HK[:, :, None])[..., 0] * scale
@@ -89,8 +92,9 @@ def _attend(q_HK: np.ndarray, kv: np.ndarray, weights: LocalWeights) -> np.ndarr
         scores = (keys * turned).sum(axis=2) * scale
     scores = scores + weights.distance_bias[:, len(kv) - 1 :: -1]
     if weights.sink_key is not None and weights.sink_value is not None:
-        scores = np.concatenate([scores, (weights.sink_key * q_HK).sum(axis=1, keepdims=True) * scale], axis=1)
-        values = np.concatenate([values, weights.sink_value[:, None]], axis=1)
+        key, value = np.repeat(weights.sink_key, group, axis=0), np.repeat(weights.sink_value, group, axis=0)
+        scores = np.concatenate([scores, (key * q_HK).sum(axis=1, keepdims=True) * scale], axis=1)
+        values = np.concatenate([values, value[:, None]], axis=1)
     share = np.exp(scores - scores.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
     mixed: np.ndarray = np.matmul(share[:, None, :], values)

@@ -53,6 +53,7 @@ def student_config(teacher: Any, *, window: int = 128, lava_slots: int = 512) ->
         mlp_width=settings.intermediate_size,
         local_window=window if copies else 0,
         local_heads=settings.num_attention_heads,
+        local_kv_heads=settings.num_key_value_heads if copies else 0,
         local_rope_base=_rope_base(settings) if copies else 0.0,
         local_sink=copies,
         norm_epsilon=settings.rms_norm_eps,
@@ -121,7 +122,7 @@ def _copy_into_rule(delta: Any, theirs: Any) -> None:
 
 def _copy_into_window(local: Any, theirs: Any) -> None:
     width = local.width
-    qkv = torch.cat(_heads_repeated(theirs, local.num_heads, local.head_width))
+    qkv = torch.cat([theirs.q_proj.weight, theirs.k_proj.weight, theirs.v_proj.weight])
     local.in_proj.weight[2 * width :].copy_(qkv)
     local.out_proj.weight[:, width:].copy_(theirs.o_proj.weight)
 
@@ -147,8 +148,7 @@ def _copy_sinks(network: CoreNetwork, teacher: Any) -> None:
         first = theirs.input_layernorm(x[:, 0])
         local = ours.local
         for name, into in (("k_proj", local.sink_key), ("v_proj", local.sink_value)):
-            mean = getattr(theirs.self_attn, name)(first).float().mean(0)
-            into.copy_(_per_head(mean, local.num_heads, local.head_width).view_as(into))
+            into.copy_(getattr(theirs.self_attn, name)(first).float().mean(0).view_as(into))
         far = rotated(local.sink_key[None, None], -local.window, local.rope_base)  # as it looks from behind the window
         local.sink_key.copy_(far[0, 0])
 

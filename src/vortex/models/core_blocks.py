@@ -64,6 +64,7 @@ def _local_weights(config: CoreConfig, vector: Callable[[str], np.ndarray], conv
         distance_rotation(window, config.width // config.local_heads, base) if base else None,
         vector("local.sink_key") if config.local_sink else None,
         vector("local.sink_value") if config.local_sink else None,
+        config.local_kv_heads or config.local_heads,
     )
 
 

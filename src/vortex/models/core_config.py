@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class CoreConfig:
     """Widths are numbers of channels; `key_dim` and `value_dim` are per head; `*_conv` are taps, `local_window` tokens.
 
+    local_kv_heads: heads of the window's keys and values, each for a group of queries (0: as many as `local_heads`);
     local_rope_base: the window's queries and keys are rotated (0: not); local_sink: a learned pair beside the window.
 
     lava_period: LAVA sits in the last of each so many layers (fewer layers than that: in the last one); 0: nowhere.
@@ -46,6 +47,7 @@ class CoreConfig:
     local_conv: int = 4
     local_window: int = 0
     local_heads: int = 2
+    local_kv_heads: int = 0
     local_rope_base: float = 0.0
     local_sink: bool = False
     ssm_conv: int = 4
@@ -87,6 +89,10 @@ class CoreConfig:
         problems = [
             (self.local_window and self.width % self.local_heads, "width must be a multiple of local_heads"),
             (
+                self.local_window and self.local_heads % (self.local_kv_heads or self.local_heads),
+                "local_heads must be a multiple of local_kv_heads",
+            ),
+            (
                 self.local_window and self.local_rope_base and self.width // self.local_heads % 2,
                 "heads of a rotated window must have an even width",
             ),
@@ -122,6 +128,11 @@ class CoreConfig:
             merge_cosine=self.lava_merge_cosine,
             half_life=self.lava_half_life,
         )
+
+    @property
+    def local_kv_width(self) -> int:
+        """Channels of the window's keys, and as many of its values."""
+        return (self.local_kv_heads or self.local_heads) * (self.width // self.local_heads)
 
     def has_lava(self, layer: int) -> bool:
         if not self.lava_period:

@@ -38,14 +38,14 @@ def layer_shapes(config: CoreConfig, index: int) -> Shapes:
 def _local(config: CoreConfig) -> Shapes:
     width, window = config.width, config.local_window
     shapes: Shapes = {
-        "local.in_proj.weight": ((5 if window else 2) * width, width),
+        "local.in_proj.weight": (3 * width + 2 * config.local_kv_width if window else 2 * width, width),
         "local.conv.weight": (width, config.local_conv),
         "local.out_proj.weight": (width, (2 if window else 1) * width),
     }
     if window:
         shapes["local.distance_bias"] = (config.local_heads, window)
     if window and config.local_sink:
-        pair = (config.local_heads, width // config.local_heads)
+        pair = (config.local_kv_heads or config.local_heads, width // config.local_heads)
         shapes |= {"local.sink_key": pair, "local.sink_value": pair}
     return shapes
 

@@ -85,7 +85,7 @@ class CoreLayer(nn.Module):
         self.local_norm = RMSNorm(width, epsilon)
         self.local = LocalMixer(
             width, config.local_conv, config.local_window, config.local_heads,
-            rope_base=config.local_rope_base, sink=config.local_sink,
+            kv_heads=config.local_kv_heads, rope_base=config.local_rope_base, sink=config.local_sink,
         )  # fmt: skip
         self.mixer_norm = RMSNorm(width, epsilon)
         self.delta = GatedDelta(width, config.num_heads, config.key_dim, config.value_dim, config.ssm_conv)

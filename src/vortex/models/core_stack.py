@@ -97,8 +97,7 @@ class NativeStack:
         config = self.config
         window_kv = None
         if config.local_window:
-            heads = config.local_heads
-            window_kv = part["window_kv"].reshape(-1, 2, heads, config.width // heads)
+            window_kv = part["window_kv"].reshape(config.local_window - 1, 2, -1, config.width // config.local_heads)
         matrix = part["matrix"].reshape(config.num_heads, config.key_dim, config.value_dim)
         mixed = config.num_heads * (2 * config.key_dim + config.value_dim)
         lava = _lava_view(config, part) if "keys" in part else None
