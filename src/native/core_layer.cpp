@@ -41,7 +41,7 @@ struct CoreWorkspace::Step {
     by_rows(team, [&](int64_t r) { normalise(x, r, layer.local_norm); });
     const Product local_in = {w.input_.view(), m.local_in, records.local, layer.local_projected()};
     multiply(team, &local_in, 1);
-    by_rows(team, [&](int64_t r) { mix_local(r); });
+    mix_local(team);
     const Product local_out = {w.local_.view(), m.local_out, w.output_.x(), width};
     multiply(team, &local_out, 1);
     by_rows(team, [&](int64_t r) {
@@ -78,11 +78,15 @@ struct CoreWorkspace::Step {
 
   // The states after the rows. What the delta rule and LAVA put out for them is at hand, too.
   void remember(Team& team) {
-    team.for_each((int64_t)spans.size() * layer.heads, 1, [&](int64_t first, int64_t end) {
-      for (int64_t i = first; i < end; i++) run_head(spans[(size_t)(i / layer.heads)], i % layer.heads);
-    });
-    team.for_each((int64_t)spans.size(), 1, [&](int64_t first, int64_t end) {
-      for (int64_t i = first; i < end; i++) keep_inputs(spans[(size_t)i]);
+    const int64_t tasks = layer.heads + 1;
+    team.for_each((int64_t)spans.size() * tasks, 1, [&](int64_t first, int64_t end) {
+      for (int64_t i = first; i < end; i++) {
+        const CoreSpan& span = spans[(size_t)(i / tasks)];
+        if (i % tasks < layer.heads)
+          run_head(span, i % tasks);
+        else
+          keep_inputs(span);
+      }
     });
     if (layer.lava.heads) lava.run(team);
   }
@@ -99,17 +103,37 @@ struct CoreWorkspace::Step {
     w.input_.quantize(r);
   }
 
-  void mix_local(int64_t r) {
+  // The window's heads are shared out, since there may be a single row.
+  void mix_local(Team& team) {
+    by_rows(team, [&](int64_t r) {
+      convolve_local(r);
+      if (!layer.window) w.local_.quantize(r);
+    });
+    if (!layer.window) return;
+    team.for_each(rows * layer.local_heads, 1, [&](int64_t first, int64_t end) {
+      for (int64_t i = first; i < end; i++) {
+        const int64_t r = i / layer.local_heads;
+        const CoreSpan& s = span_of(r);
+        attend(s, r - s.first_row, i % layer.local_heads, w.local_.row(r) + layer.width);
+      }
+    });
+    by_rows(team, [&](int64_t r) { w.local_.quantize(r); });
+  }
+
+  const CoreSpan& span_of(int64_t r) const {
     const CoreSpan* s = spans.data();
     while (r >= s->first_row + s->num_rows) s++;
+    return *s;
+  }
+
+  void convolve_local(int64_t r) {
+    const CoreSpan* s = &span_of(r);
     const int64_t width = layer.width, stride = layer.local_projected(), t = r - s->first_row;
     const float *span_rows = records.local + s->first_row * stride, *taps[MAX_TAPS];
     taps_of(s->local_tail, width, span_rows, stride, t, layer.local_taps, taps);
     float* y = w.local_.row(r);
     k.convolve(taps, layer.local_conv, width, layer.local_taps, width, y);
     k.gate(SILU, span_rows + t * stride + width, y, y, width);
-    for (int64_t head = 0; layer.window && head < layer.local_heads; head++) attend(*s, t, head, y + width);
-    w.local_.quantize(r);
   }
 
   // Keys and values of row t of a span, [2][kv_width]; t < 0: of the sequence's window.
