@@ -29,6 +29,10 @@ def test_text_becomes_a_core_that_answers_and_is_measured(tmp_path) -> None:
     answer = run("chat", "--model", tmp_path / "core", *plain, "Hi")
     assert answer.exit_code == 0, answer.output
     assert answer.stdout.strip() == "Ho"
+    again = ("--data", tmp_path / "rows.jsonl", "--start-from", tmp_path / "core", "--out", tmp_path / "more")
+    more = run("train-core", *again, "--steps", 1, "--batch-tokens", 256, "--window", 32, "--device", "cpu")
+    assert more.exit_code == 0, more.output
+    assert run("chat", "--model", tmp_path / "more", *plain, "Hi").stdout.strip() == "Ho"
     figures = run("eval", "--model", tmp_path / "core", "--tokens", 64, "--window", 32, "--recall", 64)
     assert json.loads(figures.stdout.strip().splitlines()[-1])["bits_per_byte"] > 0
 

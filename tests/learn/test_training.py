@@ -179,3 +179,27 @@ def test_kill_nine_at_any_moment_leaves_the_curve_of_an_unbroken_run(text_folder
     assert found[0]["held_out"] == found[1]["held_out"]
     left, right = (read_core(tmp_path / name).weights for name in ("unbroken", "killed"))
     assert all((left[name] == right[name]).all() for name in left)
+
+
+def test_a_trained_core_is_begun_with_and_its_new_gates_stand_wide_open(small_run, tmp_path) -> None:
+    plain = small_run(out=tmp_path / "plain", config=dataclasses.replace(small_run().config, num_layers=2))
+    train_core(plain)
+    start = read_core(tmp_path / "plain")
+    gated = dataclasses.replace(start.config, depth_gating=True, mtp_k=2)
+    network = build_network(small_run(config=gated, start_from=start))
+    ids = torch.randint(0, 256, (2, 24), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = network.eval()(ids).logits
+        wanted = build_network(small_run(config=start.config, start_from=start)).eval()(ids).logits
+    share = float(torch.sigmoid(network.layers[1].gate.bias).detach())
+    assert 0.96 < share < 1
+    assert (found - wanted).abs().max() < 0.05 * wanted.abs().max(), "every token still takes every layer"
+
+
+def test_a_trained_core_of_other_sizes_is_refused(small_run, tmp_path) -> None:
+    train_core(small_run())
+    start = read_core(tmp_path / "run")
+    with pytest.raises(ConfigError, match="has other sizes"):
+        build_network(small_run(config=dataclasses.replace(start.config, width=32), start_from=start))
+    with pytest.raises(ConfigError, match=r"does not fit the core to train: layers\.1"):
+        build_network(small_run(config=dataclasses.replace(start.config, num_layers=2), start_from=start))

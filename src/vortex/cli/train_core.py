@@ -79,8 +79,8 @@ def train_core(
     from vortex.models.core_checkpoint import read_core
 
     start = read_core(start_from) if start_from else None
-    if start and start.tokenizer_folder and tokenizer == "auto":
-        tokenizer = str(start.tokenizer_folder)
+    if start and tokenizer == "auto":
+        tokenizer = str(start.tokenizer_folder or "bytes")
     chosen = _tokenizer(tokenizer, data, out, settings.vortex_tok.vocab_size, settings.vortex_tok.parse)
     changes = {**changes_of(settings), **fields_of(core or [])}
     if start:
