@@ -50,7 +50,7 @@ def test_a_model_whose_answers_depend_on_blocks_is_not_timed():
                     span.state._tail = (7,)
             return super().sweep(spans)
 
-    model = Fickle(HashModelOptions(looks_back=2, row_share=0.0, delay_s=2e-3))  # or drafting would not be worth it
+    model = Fickle(HashModelOptions(looks_back=2, row_share=0.0, delay_s=6e-3))  # or drafting would not be worth it
     fickle = Subject("fickle", model, ByteTokenizer(), ByteChatFormat())
     with pytest.raises(CheckFailed, match="drafts changed the answer"):
         run_measurement(BlocksMeasurement(fickle, lambda: [SuffixDrafter()], SHORT[:2], new_tokens=60))

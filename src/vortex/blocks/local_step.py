@@ -59,7 +59,7 @@ def local_rows(
     if weights.distance_bias is None or sequence.window_kv is None:
         return y, LocalSequence(tail, None, 0)
     heads, window = weights.distance_bias.shape
-    q = projected[:, 2 * width : 3 * width].reshape(len(projected), heads, -1)
+    q = projected[:, 2 * width : 3 * width].reshape(-1, heads, width // heads)
     kv = np.concatenate([sequence.window_kv, projected[:, 3 * width :].reshape(-1, *sequence.window_kv.shape[1:])])
     attended = np.empty((len(projected), width), np.float32)
     for row in range(len(projected)):
