@@ -39,6 +39,7 @@ from vortex.records.atomic import atomic_write
 from vortex.tokenizer.files import TOKENIZER_FILE
 
 HELD_OUT_WINDOWS = {"cpu": 8, "cuda": 32}
+COPIED_RATE, COPIED_RATE_TOKENS = 5e-4, 8192  # the peak for what is new in a student with a window, at that batch
 ANSWERED_TOGETHER = {"cpu": 8, "cuda": 512}
 
 
@@ -97,6 +98,7 @@ def bootstrap(
         window=run.window,
         batch=max(1, run.batch_tokens // run.window),
         evaluate_every=50 if run.minutes else max(1, run.steps // 10),
+        logits_rate=_rate_of_copies(run.batch_tokens) if has_window else 5e-4,
         copied_factor=0.1 if has_window else 1.0,
         stages=MATCHING_STAGES if has_window else ALL_STAGES,
         seed=run.seed,
@@ -122,6 +124,11 @@ def bootstrap(
     }
     _save(run, teacher, student, curve, figures)
     return Made(student, curve, figures)
+
+
+def _rate_of_copies(batch_tokens: int) -> float:
+    """By the square root of the batch: at the rate of a large one, small batches first lead away from the teacher."""
+    return COPIED_RATE * min(1.0, (batch_tokens / COPIED_RATE_TOKENS) ** 0.5)
 
 
 def _ends_of(held_out: list[tuple[int, float]]) -> dict[str, float]:
