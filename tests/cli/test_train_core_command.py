@@ -44,6 +44,13 @@ def test_options_that_make_no_sense_are_refused(tmp_path) -> None:
     assert "no size is called 'huge'" in str(
         run("train-core", "--data", tmp_path / "a.txt", "--size", "huge", "--tokenizer", "bytes").exception
     )
+    assert "float32, float16, int8, not 'bf16'" in str(
+        run("train-core", "--data", tmp_path, "--dtype", "bf16", "--tokenizer", "bytes").exception
+    )
+    assert "not 'q4'" in str(run("bootstrap", "--steps", 0, "--dtype", "q4").exception), "before anything is fetched"
+    assert "leave --size and --arch out" in str(
+        run("train-core", "--data", tmp_path, "--start-from", tmp_path, "--size", "tiny").exception
+    )
     assert "--arch is core or transformer" in str(run("train-core", "--data", tmp_path, "--arch", "rnn").exception)
 
 

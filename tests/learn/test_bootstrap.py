@@ -213,3 +213,16 @@ def test_four_bits_want_a_gpu_before_anything_is_fetched() -> None:
     with pytest.raises(MissingCapability, match="needs a GPU and bitsandbytes"):
         check_quant("Qwen/Qwen3-8B", "4bit", torch.device("cpu"))
     check_quant("smollm2-135m", "4bit", torch.device("cpu"))
+
+
+def test_other_activations_are_refused_and_layers_without_rotation_give_no_window() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    with pytest.raises(UnsupportedModel, match="MLPs use gelu"):
+        student_config(LlamaForCausalLM(LlamaConfig(**sizes, hidden_act="gelu")))
+    plain = LlamaForCausalLM(LlamaConfig(**sizes))
+    assert student_config(plain).local_window == 128
+    plain.config.no_rope_layers = [1]
+    assert student_config(plain).local_window == 0

@@ -9,6 +9,7 @@ import pytest
 from gguf.constants import GGMLQuantizationType
 from gguf.quants import dequantize
 
+from vortex.errors import ConfigError
 from vortex.models.core_checkpoint import CoreCheckpoint, read_core, save_core
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_int8 import packed, unpacked
@@ -66,3 +67,10 @@ def test_auto_keeps_a_small_core_in_float32_and_one_of_int8_as_it_is() -> None:
     rounded = dataclasses.replace(checkpoint, weights=unpacked(packed(checkpoint.weights)))
     kinds = {t.name: t.layout for t in stored_tensors(rounded) if t.layout.startswith("tiles16")}
     assert kinds["head.0"] == kinds["layers.0.matrices.0"] == "tiles16_Q8_0"
+
+
+def test_a_form_that_cores_do_not_have_is_named() -> None:
+    config = CoreConfig(vocab_size=80, width=64, num_layers=1)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in tensor_shapes(config).items()}
+    with pytest.raises(ConfigError, match="not kept as mxfp4"):
+        list(stored_tensors(CoreCheckpoint(config, weights), "mxfp4"))

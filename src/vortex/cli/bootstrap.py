@@ -58,13 +58,15 @@ def bootstrap(
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
     from vortex.learn.device import choose_device
+    from vortex.models.core_checkpoint import check_dtype, is_core, read_core
+
+    check_dtype(dtype)
 
     loaded = settings_for(profile, set_, {"runtime.device": device})
     where = choose_device(loaded.settings.runtime.device, loaded.settings.runtime.threads)
     from vortex.learn.bootstrap import Bootstrap
     from vortex.learn.bootstrap import bootstrap as run_bootstrap
     from vortex.learn.curve import draw_distillation
-    from vortex.models.core_checkpoint import is_core, read_core
 
     target = out or (checkpoint_folder(checkpoint) if checkpoint else DEFAULT_OUT)
     start = read_core(checkpoint) if checkpoint and (checkpoint.exists() or is_core(target)) else None

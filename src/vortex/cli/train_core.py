@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,7 +59,11 @@ def train_core(
     from vortex.cli.terminal import notice
     from vortex.errors import RequestError
     from vortex.learn.device import choose_device
+    from vortex.models.core_checkpoint import check_dtype, read_core
 
+    check_dtype(dtype)
+    if start_from and (size or arch != "core"):
+        raise RequestError("--start-from has its size from the core it names: leave --size and --arch out")
     if arch not in {"core", "transformer"}:
         raise RequestError(f"--arch is core or transformer, not {arch!r}")
     flags = {
@@ -76,7 +80,6 @@ def train_core(
     from vortex.learn.core_run import CoreRun
     from vortex.learn.core_run import train_core as run_training
     from vortex.learn.core_sizes import core_of_size
-    from vortex.models.core_checkpoint import read_core
 
     start = read_core(start_from) if start_from else None
     if start and tokenizer == "auto":
@@ -85,7 +88,7 @@ def train_core(
     changes = {**changes_of(settings), **fields_of(core or [])}
     if start:
         kept = {} if settings.core.mtp_k is not None else {"mtp_k": start.config.mtp_k}
-        config = dataclasses.replace(start.config, **{**changes, **kept})  # type: ignore[arg-type]
+        config = dataclasses.replace(start.config, **{**changes, **kept})
     else:
         config = core_of_size(wanted.size, chosen.encoder.vocab_size, **changes)
     run = CoreRun(
@@ -115,7 +118,7 @@ def train_core(
     typer.echo(f"{out}: {progress.step:,} steps, {progress.tokens:,} tokens in {progress.spent_s:.0f} s{bits}")
 
 
-def changes_of(settings: Settings) -> dict[str, object]:
+def changes_of(settings: Settings) -> dict[str, Any]:
     """What the settings say about the core to train, beyond its size."""
     depth = settings.depth_gating
     changes = {

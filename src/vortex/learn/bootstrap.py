@@ -91,6 +91,11 @@ def bootstrap(
     encoder = encoder_of(teacher)
     copies_only = not run.steps and not run.minutes
     store = None if copies_only and not run.data else _store(run, teacher, encoder, say, asks=not copies_only)
+
+    def batches(window: int, batch: int) -> Batches:
+        assert store is not None, "a copy alone asks for no batches"
+        return Batches(store.train, window=window, batch=batch, seed=run.seed)
+
     has_window = bool(student.config.local_window)  # then nearly all of the teacher is there, and should stay
     options = DistillationOptions(
         steps=run.steps,
@@ -106,7 +111,7 @@ def bootstrap(
     distillation = Distillation(
         teacher,
         student,
-        lambda window, batch: Batches(store.train, window=window, batch=batch, seed=run.seed),  # type: ignore[union-attr]
+        batches,
         held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS[teacher.device.type]) if store else [],
         options,
         on_step=on_step,

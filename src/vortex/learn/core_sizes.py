@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vortex.errors import ConfigError
 from vortex.models.baseline_transformer import BaselineConfig
 from vortex.models.core_config import CoreConfig
@@ -24,11 +26,11 @@ SIZES: dict[str, dict[str, int]] = {
 }  # fmt: skip
 
 
-def core_of_size(size: str, vocab_size: int, **changes: object) -> CoreConfig:
+def core_of_size(size: str, vocab_size: int, **changes: Any) -> CoreConfig:
     """Raises ConfigError for a size that has no name here."""
     if size not in SIZES:
         raise ConfigError(f"no size is called {size!r}: {', '.join(SIZES)}")
-    return CoreConfig(vocab_size=vocab_size, **{**WRITES_FOR_TEXT, **SIZES[size], **changes})  # type: ignore[arg-type]
+    return CoreConfig(vocab_size=vocab_size, **{**WRITES_FOR_TEXT, **SIZES[size], **changes})
 
 
 def num_weights(config: CoreConfig) -> int:

@@ -184,7 +184,7 @@ class Distillation:
         torch.autograd.backward(hidden_BTD, leaf_BTD.grad)
         return float(total)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def _evaluate(self) -> None:
         if not self._held_out:
             return
@@ -201,7 +201,7 @@ class Distillation:
         if self._on_curve:
             self._on_curve(self.curve)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def compare(self) -> dict[str, float]:
         """Perplexity of teacher and student on the held-out windows, and how often their likeliest tokens agree."""
         self._student.eval()

@@ -20,7 +20,7 @@ class HeldOut:
         self._windows = sorted(windows, key=len, reverse=True)
         self._bytes_of_id, self._device, self._batch = bytes_of_id, device, batch
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def bits_per_byte(self, network: nn.Module) -> float:
         """Special tokens cost bits and stand for no bytes."""
         network.eval()

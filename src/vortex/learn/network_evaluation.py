@@ -26,7 +26,7 @@ class NetworkEvaluation(Evaluation):
     def figures(self) -> dict[str, Any]:
         return {**self.cloze(), **self.last_words()}
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def _logits(self, ids: Sequence[int], last: int = 0) -> np.ndarray:
         logits = self._network(torch.tensor([list(ids)], device=self._device))[0]
         found: np.ndarray = logits[-last:].float().cpu().numpy()

@@ -42,6 +42,10 @@ def student_config(teacher: Any, *, window: int = 128, lava_slots: int = 512) ->
             f"a core cannot be made of a {settings.model_type} model: it has further norms or changes its logits, "
             "which a core does not"
         )
+    if getattr(settings, "hidden_act", "silu") != "silu":
+        raise UnsupportedModel(
+            f"a core cannot be made of a {settings.model_type} model: its MLPs use {settings.hidden_act}"
+        )
     copies = window > 1 and all(_has_plain_attention(layer, settings) for layer in layers)
     return CoreConfig(
         vocab_size=teacher.get_input_embeddings().weight.shape[0],
@@ -74,7 +78,9 @@ def _has_plain_attention(layer: Any, settings: Any) -> bool:
     is_wide = settings.num_attention_heads * _head_width(settings) == settings.hidden_size
     has_norms = any(getattr(attention, name, None) is not None for name in ("q_norm", "k_norm"))
     has_biases = any(getattr(attention, name).bias is not None for name in ATTENTION)
-    return is_wide and not has_norms and not has_biases and _rope_base(settings) > 1
+    is_rotated = _rope_base(settings) > 1 and not getattr(settings, "no_rope_layers", None)
+    is_whole = (getattr(settings, "partial_rotary_factor", None) or 1.0) == 1.0
+    return is_wide and is_rotated and is_whole and not has_norms and not has_biases
 
 
 def _head_width(settings: Any) -> int:
@@ -87,7 +93,7 @@ def _rope_base(settings: Any) -> float:
     return float(parameters.get("rope_theta") or getattr(settings, "rope_theta", None) or 0.0)
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()
 def copy_teacher(network: CoreNetwork, teacher: Any) -> None:
     """Everything a core and its teacher have in common; the rest stays as it was initialised."""
     network.embedding.weight.copy_(teacher.get_input_embeddings().weight)

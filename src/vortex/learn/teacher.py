@@ -48,7 +48,7 @@ class Teacher:
         takes_cache = "cache" in inspect.signature(model.forward).parameters
         self._cache_name = "cache" if takes_cache else "past_key_values"  # its older name
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def forward(self, token_ids_BT: torch.Tensor) -> TeacherOutput:
         """Every layer's input is caught by a hook: the library norms the last hidden state it reports."""
         caught: list[torch.Tensor] = []
@@ -67,18 +67,18 @@ class Teacher:
                 hook.remove()
         return TeacherOutput(logits, tuple(caught))
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def hidden(self, token_ids_BT: torch.Tensor) -> torch.Tensor:
         """The last hidden rows, normed: what the unembedding reads, [B, T, D]."""
         rows: torch.Tensor = self.model.model(token_ids_BT, use_cache=False).last_hidden_state
         return rows
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def logits_of(self, hidden_BTD: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BTD)
         return logits
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def write(
         self, prompts: Sequence[Sequence[int]], max_tokens: int, *, seed: int, temperature: float = 0.7, top_k: int = 40
     ) -> list[list[int]]:

@@ -26,7 +26,7 @@ import xxhash
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from vortex.errors import ModelFileError, ModelNotFound, StorageError
+from vortex.errors import ConfigError, ModelFileError, ModelNotFound, StorageError
 from vortex.models.core_config import CoreConfig
 from vortex.models.core_int8 import packed, unpacked
 from vortex.models.core_layout import tensor_shapes
@@ -34,6 +34,7 @@ from vortex.records.atomic import atomic_write, commit_rename
 
 FORMAT, VERSION = "vortex-core", 1
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
+DTYPES = ("float32", "float16", "int8")
 MAX_HEADER = 64 << 20  # bytes; a foreign file's first eight bytes may say anything
 
 
@@ -59,13 +60,20 @@ class CoreCheckpoint:
         return folder if folder.is_dir() else None
 
 
+def check_dtype(dtype: str) -> None:
+    """Before a training whose result is to be saved so. Raises ConfigError."""
+    if dtype not in DTYPES:
+        raise ConfigError(f"a core is saved as {', '.join(DTYPES)}, not {dtype!r}")
+
+
 def save_core(
     folder: Path, checkpoint: CoreCheckpoint, *, tokenizer_files: Path | None = None, dtype: str = "float32"
 ) -> None:
-    """Write the checkpoint, replacing one that is there. Raises StorageError.
+    """Write the checkpoint, replacing one that is there. Raises StorageError, ConfigError.
 
     `dtype`: float32, float16, or int8 (core_int8.py). tokenizer_files: a folder that is copied to tokenizer/.
     """
+    check_dtype(dtype)
     weights = dict(sorted(checkpoint.weights.items()))
     tensors = packed(weights) if dtype == "int8" else {name: value.astype(dtype) for name, value in weights.items()}
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
@@ -125,7 +133,7 @@ def read_core_head(path: Path) -> CoreCheckpoint:
         with path.open("rb") as file:
             size = file.read(8)
             metadata = _metadata(size + file.read(min(int.from_bytes(size, "little"), MAX_HEADER)))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, AttributeError) as error:  # a header that is no object
         raise _damaged(path, error) from error
     return _head(path, metadata)
 

@@ -18,6 +18,7 @@ from gguf.quants import quantize
 from vortex.c3.folder import C3Writer, TensorEntry
 from vortex.c3.retention import TokenExperts
 from vortex.c3.sources import Lease, WeightSource, units_of
+from vortex.errors import ConfigError
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import PackedMatrix, pack
@@ -63,7 +64,10 @@ def packed_names(config: CoreConfig) -> dict[str, str]:
 def stored_tensors(checkpoint: CoreCheckpoint, form: str = "auto", *, native: bool = True) -> Iterator[StoredTensor]:
     """Everything a source holds, in a sweep's order; the embedding as rows, and once more as the head where it is."""
     weights, names = checkpoint.weights, packed_names(checkpoint.config)
-    rest = FORMS.get(form) or (Format.F32 if sum(w.size for w in weights.values()) < SMALL_CORE else Format.Q8_0)
+    if form != "auto" and form not in FORMS:
+        raise ConfigError(f"a core's weights are not kept as {form}; set model.compute to auto or {', '.join(FORMS)}")
+    is_small = sum(array.size for array in weights.values()) < SMALL_CORE
+    rest = FORMS[form] if form != "auto" else Format.F32 if is_small else Format.Q8_0
     embedding = weights["embedding.weight"]
     yield StoredTensor("embedding", "f32", embedding.shape, embedding)
     for name in tensor_shapes(checkpoint.config):
