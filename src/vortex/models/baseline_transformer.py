@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vortex.blocks.gated_mlp import GatedMLP
+from vortex.blocks.local_mixer import rotated
 from vortex.errors import ConfigError, ModelFileError
 from vortex.models.core_network import CoreOutput, RMSNorm
 
@@ -73,7 +74,7 @@ class _Attention(nn.Module):
         mixed = F.pad(self.in_proj(x_BTD).transpose(1, 2), (config.conv - 1, 0))
         qkv = self.conv(mixed).transpose(1, 2).reshape(b, t, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
-        q, k = _rotated(q), _rotated(k)
+        q, k = (rotated(part.transpose(1, 2), 0, ROPE_BASE).transpose(1, 2).to(q.dtype) for part in (q, k))
         if config.window and t > config.window:
             place = torch.arange(t, device=x_BTD.device)
             distance = place[:, None] - place
@@ -145,14 +146,3 @@ class BaselineTransformer(nn.Module):
         if self.config.as_recall:
             for layer in self.layers:
                 layer.begin_as_recall()
-
-
-def _rotated(x_BHTK: torch.Tensor) -> torch.Tensor:
-    """Rotary positions; the first half of a head's channels turns with the second."""
-    half = x_BHTK.shape[-1] // 2
-    place = torch.arange(x_BHTK.shape[2], device=x_BHTK.device, dtype=torch.float32)
-    turn = ROPE_BASE ** (-torch.arange(half, device=x_BHTK.device, dtype=torch.float32) / half)
-    angle = place[:, None] * turn
-    cos, sin = angle.cos().to(x_BHTK.dtype), angle.sin().to(x_BHTK.dtype)
-    first, second = x_BHTK[..., :half], x_BHTK[..., half:]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
