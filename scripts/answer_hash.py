@@ -18,6 +18,8 @@ from pathlib import Path
 
 def ask(base_url: str, prompt: str, settings: dict[str, float | int]) -> str:
     """The text of one answer of the server's only model."""
+    if not base_url.startswith("http://"):
+        raise SystemExit(f"{base_url} does not begin with http://")
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": prompt}]
     with urllib.request.urlopen(f"{base_url}/v1/models", timeout=60) as reply:
         model = json.load(reply)["data"][0]["id"]
