@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vortex.config import SettingsSources, load_settings
+from vortex.config.loading import SettingsSources, load_settings
 from vortex.hub.catalogue import SHIPPED, SHIPPED_CORE
 from vortex.hub.names import resolve
 from vortex.models.loading import LoadOptions

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vortex.config import LoadedSettings, SettingsSources, load_settings
+from vortex.config.loading import LoadedSettings, SettingsSources, load_settings
 from vortex.errors import DownloadError, ModelNotFound, RequestError
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 

@@ -18,7 +18,8 @@ from vortex.cli.options import BackendOption, BadOption, BudgetOption, ModelOpti
 
 if TYPE_CHECKING:
     from vortex.cli.doctor.checkup import Finding
-    from vortex.config import LoadedSettings, Settings
+    from vortex.config.loading import LoadedSettings
+    from vortex.config.schema import Settings
     from vortex.server.keys import ApiKey
     from vortex.server.options import ServerOptions
     from vortex.server.serving import Checkups

@@ -144,5 +144,5 @@ _MINILM = WheelFolder(
 EMBEDDERS: Mapping[str, WheelFolder] = {_MINILM.name: _MINILM}
 """Models that make vectors of texts and answer nothing."""
 SHIPPED_CORE = "vortex-core"  # the small V-Blocks core that comes with the program
-SHIPPED: Mapping[str, Path] = {SHIPPED_CORE: Path(__file__).parent / "shipped_core"}
+SHIPPED: Mapping[str, Path] = {SHIPPED_CORE: Path(__file__).parents[1] / "vblocks" / "shipped"}
 CATALOGUE: Mapping[str, WheelModel] = {model.name: model for model in (_SMOLLM2, _GEMMA3)}

@@ -138,7 +138,7 @@ import sys
 from pathlib import Path
 from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.c3.sources import ResidentSource
-from vortex.models.decoder.model import native_pack
+from vortex.models.decoder import native_pack
 from vortex.models import loading
 from vortex.models.decoder.model import Decoder
 from vortex.types import Span

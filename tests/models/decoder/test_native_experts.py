@@ -18,8 +18,9 @@ from vortex.c3.paging.pager import PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.kernels import dispatch
 from vortex.models import loading
+from vortex.models.decoder import native_pack
 from vortex.models.decoder.expert_router import route, route_batch
-from vortex.models.decoder.model import Decoder, native_pack
+from vortex.models.decoder.model import Decoder
 from vortex.models.decoder.native_compute import NativeCompute
 from vortex.models.decoder.reference_compute import ReferenceCompute
 from vortex.models.files.safetensors import SafetensorsCheckpoint

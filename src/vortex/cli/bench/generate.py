@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vortex.bench.peer import Peer
     from vortex.bench.report import Report
     from vortex.cli.composition import OpenedModel
-    from vortex.config import LoadedSettings
+    from vortex.config.loading import LoadedSettings
 
 LATEST = Path("bench") / "latest.txt"
 PENALTIES = (1.0, 1.1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vortex.cli.composition import missing_extra, missing_gpu
-from vortex.config import LoadedSettings
+from vortex.config.loading import LoadedSettings
 from vortex.errors import ModelNotFound, VortexError
 from vortex.machine.gpu import find_gpus
 from vortex.machine.measured import (

@@ -17,7 +17,7 @@ from vortex.bench.stored_reference import shipped_reference
 from vortex.cli.composition import OpenedModel, local_backend, open_model
 from vortex.cli.doctor.checkup import Finding, Status
 from vortex.cli.turn import Turn, run_turn
-from vortex.config import LoadedSettings
+from vortex.config.loading import LoadedSettings
 from vortex.machine.gpu import find_gpus, torch_sees_gpu
 from vortex.machine.measured import (
     disk_read_bytes_per_s,
