@@ -98,4 +98,4 @@ def read_bytes(path: str, limit_bytes: int) -> bytes:
 
 
 def too_large(size_bytes: int, limit_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.0f} MB, more than knowledge.max_file_mb ({limit_bytes / 1e6:,.0f})"
+    return f"{size_bytes / 1e6:,.0f} MB, more than rag.max_file_mb ({limit_bytes / 1e6:,.0f})"
