@@ -13,6 +13,8 @@ from vortex.errors import ConfigError, DownloadError, ModelNotFound
 
 if TYPE_CHECKING:
     from vortex.knowledge.embedding import Embedder
+    from vortex.knowledge.grounding.desk import Desk
+    from vortex.knowledge.grounding.grounding import Grounding
     from vortex.knowledge.ingest.ingest import IngestOptions
     from vortex.knowledge.memory.folder import Memory
     from vortex.knowledge.search.search import SearchOptions
@@ -90,3 +92,24 @@ def search_options(settings: Settings) -> SearchOptions:
     from vortex.knowledge.search.search import SearchOptions
 
     return SearchOptions(top_k=settings.rag.top_k, similarity=settings.rag.similarity, coverage=settings.rag.coverage)
+
+
+def open_grounding(settings: Settings) -> Grounding:
+    """Over the store and the memory of this working folder. Opened on the calling thread, and only for it."""
+    from vortex.knowledge.grounding.grounding import Grounding, GroundingOptions
+    from vortex.knowledge.memory.recall import Recall
+    from vortex.knowledge.search.search import KnowledgeSearch
+    from vortex.knowledge.store.store import KnowledgeStore
+
+    store = KnowledgeStore(store_path())
+    embedder = open_embedder(settings, fetch=False)
+    options = GroundingOptions(search=search_options(settings), max_chars=settings.rag.max_chars)
+    recall = Recall(open_memory(), embedder) if embedder else None
+    return Grounding(KnowledgeSearch(store, embedder), options, recall, store.close)
+
+
+def open_desk(settings: Settings) -> Desk | None:
+    """What looks the server's questions up; None where rag.enabled is off."""
+    from vortex.knowledge.grounding.desk import Desk
+
+    return Desk(lambda: open_grounding(settings), open_memory()) if settings.rag.enabled else None

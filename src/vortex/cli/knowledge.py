@@ -125,9 +125,7 @@ def search(
     *,
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, max=1000, help="Most passages.")] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only from this folder or file. Repeatable.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only files changed since YYYY-MM-DD.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="Only files changed since YYYY-MM-DD.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Only files changed before YYYY-MM-DD.")] = None,
     mode: Annotated[str, typer.Option(help="fused, words or vectors.")] = "fused",
     profile: ProfileOption = None,

@@ -93,9 +93,7 @@ def search(
     settings = settings_for(profile, set_).settings
     embedder = open_embedder(settings, fetch=True)
     if embedder is None:
-        raise MissingCapability(
-            "memory is searched by meaning; get the model: vortex pull all-minilm-l6-v2"
-        )
+        raise MissingCapability("memory is searched by meaning; get the model: vortex pull all-minilm-l6-v2")
     found = Recall(open_memory(), embedder).nearest(text, limit=top_k)
     if as_json:
         print_json({"query": text, "results": [_as_result(one) for one in found]})

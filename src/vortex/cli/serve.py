@@ -83,6 +83,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     """The port is taken first: to load a model in vain takes longer than to be told."""
     from vortex.cli.composition import open_backend
     from vortex.cli.embedder import with_embedder
+    from vortex.cli.knowing import open_desk
     from vortex.cli.terminal import notice
     from vortex.server.app import create_app
     from vortex.server.process import bind, run
@@ -97,7 +98,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
         raise
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
-    app = create_app(backend, options, _checkups(loaded))
+    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings))
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:
