@@ -7,6 +7,8 @@ answer at the next token: one-shot then exits with 130, a conversation returns t
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,6 +38,9 @@ def chat(
     temperature: Annotated[float | None, typer.Option(help="0: always the likeliest word; 1: as the model is.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
     system: Annotated[str | None, typer.Option(help="Instruction put before the conversation.")] = None,
+    with_: Annotated[
+        Path | None, typer.Option("--with", metavar="PATH", help="Folder or file to look things up in.")
+    ] = None,
     as_json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
@@ -48,6 +53,8 @@ def chat(
       vortex chat --temperature 0.7 --seed 1 "A haiku about rain"
 
       git diff | vortex chat --no-stream
+
+      vortex chat --with docs "How is it installed?"    answers with sources
 
       vortex chat --model big.gguf --budget 2.2GB       a model larger than the memory you give it
     """
@@ -71,29 +78,42 @@ def chat(
             raise RequestError("--json answers one question: give it as an argument or on stdin")
         from vortex.cli.conversation import converse
 
-        converse(loaded, seed=seed, stream=stream, max_tokens=max_new_tokens)
+        converse(loaded, seed=seed, stream=stream, max_tokens=max_new_tokens, documents=with_)
         return
     if not prompt.strip():
         raise RequestError('the question is empty; try: vortex chat "What is the capital of France?"')
-    _ask_once(prompt.strip(), loaded, stream=stream, as_json=as_json, seed=seed, max_tokens=max_new_tokens)
+    asked = OneQuestion(prompt.strip(), with_, stream=stream, as_json=as_json, seed=seed, max_tokens=max_new_tokens)
+    _ask_once(asked, loaded)
 
 
-def _ask_once(
-    prompt: str, loaded: LoadedSettings, *, stream: bool, as_json: bool, seed: int | None, max_tokens: int | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class OneQuestion:
+    prompt: str
+    documents: Path | None
+    stream: bool
+    as_json: bool
+    seed: int | None
+    max_tokens: int | None
+
+
+def _ask_once(asked: OneQuestion, loaded: LoadedSettings) -> None:
     import asyncio
 
     from vortex.cli.composition import open_backend
+    from vortex.cli.grounded_turn import open_knowing, show_citations
     from vortex.cli.terminal import notice, print_json, write_answer
     from vortex.cli.turn import Turn, request_for, run_turn
     from vortex.types import ChatMessage
 
+    knowing = open_knowing(loaded.settings, asked.documents)
+    grounded = knowing.ground([ChatMessage(role="user", content=asked.prompt)])
+    knowing.close()
     backend = open_backend(loaded)
-    live = stream and not as_json
+    live = asked.stream and not asked.as_json
     turn = Turn()
 
     async def ask() -> None:
-        request = request_for([ChatMessage(role="user", content=prompt)], loaded.settings, seed, max_tokens)
+        request = request_for(grounded.messages, loaded.settings, asked.seed, asked.max_tokens)
         try:
             await run_turn(backend, request, turn, write_answer if live else lambda _: None)
         finally:
@@ -102,8 +122,10 @@ def _ask_once(
     try:
         asyncio.run(ask())
     finally:  # also when stopped: the line of the answer is ended before anything else is written
-        if as_json:
-            print_json(turn.as_json())
+        if asked.as_json:
+            citations = [citation.to_json() for citation in grounded.citations(turn.text)]
+            print_json({**turn.as_json(), **({"citations": citations} if asked.documents else {})})
         elif turn.text:
             write_answer(("" if live else turn.text) + "\n")
+    show_citations(grounded, turn.text)
     notice(turn.summary())

@@ -16,11 +16,13 @@ from pathlib import Path
 import platformdirs
 
 from vortex.cli.composition import open_backend
+from vortex.cli.grounded_turn import Knowing, open_knowing, remember, show_citations
 from vortex.cli.terminal import notice, warn, write_answer
 from vortex.cli.turn import Turn, request_for, run_turn
 from vortex.config.entries import nearest
 from vortex.config.loading import LoadedSettings
 from vortex.errors import ContextOverflow, VortexError
+from vortex.knowledge.memory.requests import asked_to_remember
 from vortex.protocols import ChatBackend
 from vortex.types import ChatMessage
 
@@ -29,6 +31,7 @@ PROMPT = "> "
 COMMANDS = {
     "/help": "show this",
     "/clear": "forget the conversation",
+    "/remember": "write down a fact: /remember the server is called Plum (also: remember that …)",
     "/exit": "leave (also /quit and Ctrl-D)",
 }
 
@@ -43,12 +46,15 @@ class Conversation:
     stream: bool = True
     seed: int | None = None
     max_tokens: int | None = None
+    knowing: Knowing | None = None
     messages: list[ChatMessage] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Ask, show the answer, remember both. A stopped answer is remembered as far as it came."""
         question = ChatMessage(role="user", content=text)
-        request = request_for([*self.messages, question], self.loaded.settings, self.seed, self.max_tokens)
+        knowing = self.knowing or Knowing(self.loaded.settings)
+        grounded = knowing.ground([*self.messages, question])
+        request = request_for(grounded.messages, self.loaded.settings, self.seed, self.max_tokens)
         turn = Turn()
         stopped = False
         try:
@@ -64,6 +70,7 @@ class Conversation:
         write_answer(("" if self.stream else turn.text) + "\n")
         if turn.text:
             self.messages += [question, ChatMessage(role="assistant", content=turn.text)]
+            show_citations(grounded, turn.text)
         notice("stopped" if stopped else turn.summary())
 
     def command(self, line: str) -> bool:
@@ -71,26 +78,37 @@ class Conversation:
         name = line.split(maxsplit=1)[0]
         if name in {"/exit", "/quit"}:
             return False
-        if name == "/clear":
+        if name in {"/remember", "/recuerda"}:
+            remember(asked_to_remember(line) or "", self.loaded.settings)
+        elif name == "/clear":
             self.messages.clear()
             notice("forgotten")
         elif name == "/help":
             for known, meaning in COMMANDS.items():
-                notice(f"{known:8} {meaning}")
+                notice(f"{known:9} {meaning}")
         else:
             warn(f"no command {name}{nearest(name, COMMANDS)}; /help lists them (a leading space sends it as text)")
         return True
 
 
-def converse(loaded: LoadedSettings, *, seed: int | None, stream: bool, max_tokens: int | None) -> None:
+def converse(
+    loaded: LoadedSettings,
+    *,
+    seed: int | None,
+    stream: bool,
+    max_tokens: int | None,
+    documents: Path | None = None,
+) -> None:
     """Talk until the user leaves."""
+    knowing = open_knowing(loaded.settings, documents)
     backend = open_backend(loaded)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
     with _typed_lines(), asyncio.Runner() as runner:
-        conversation = Conversation(backend, loaded, runner, stream, seed, max_tokens)
+        conversation = Conversation(backend, loaded, runner, stream, seed, max_tokens, knowing)
         try:
             _loop(conversation)
         finally:
+            knowing.close()
             runner.run(backend.close())
 
 
@@ -118,7 +136,9 @@ def _round(conversation: Conversation) -> bool:
         return False
     if line.startswith("/"):
         return conversation.command(line)
-    if line.strip():
+    if fact := asked_to_remember(line):
+        remember(fact, conversation.loaded.settings)
+    elif line.strip():
         conversation.say(line.strip())
     return True
 

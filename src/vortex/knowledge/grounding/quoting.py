@@ -39,6 +39,8 @@ class Quotation:
     similarity: float | None = None
 
     def render(self) -> str:
+        if not self.place:  # a remembered fact: one sentence, no document around it
+            return f"[{self.number}] {_plain(self.text)}"
         where = " · ".join(part for part in (self.title, self.heading, self.place) if part)
         return f"[{self.number}] {_plain(where)}\n{_OPEN}\n{self.text}\n{_CLOSE}"
 
