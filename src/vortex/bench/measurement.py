@@ -34,6 +34,8 @@ MEASUREMENTS = {
     "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
+    "knowledge retrieval": "vortex.bench.knowledge.retrieval:RetrievalMeasurement",
+    "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 

@@ -97,8 +97,8 @@ def _joined(group: Sequence[Block], pages: bool) -> Iterator[Passage]:
 def _passage(parts: Sequence[Block], heading: tuple[str, ...], tokens: int, pages: bool) -> Passage:
     texts = [parts[0].text]
     for before, part in pairwise(parts):
-        is_one = before.by_lines and part.by_lines and part.line <= before.line + before.text.count("\n") + 1
-        texts.append(("\n" if is_one else "\n\n") + part.text)
+        gap = part.line - before.line - before.text.count("\n") if before.by_lines and part.by_lines else 2
+        texts.append("\n" * min(max(gap, 0), 2) + part.text)  # 0: one line that had to be cut
     last = parts[-1]
     last_line = last.line if pages else last.line + last.text.count("\n")
     return Passage("".join(texts), heading, parts[0].line, last_line, tokens)

@@ -25,11 +25,11 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _SPACES = re.compile(r"\s+")
 
 
-def read_html(data: bytes | str) -> tuple[str, list[Block]]:
+def read_html(text: str) -> tuple[str, list[Block]]:
     """(title, blocks). Raises UnreadableDocument."""
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(data)
+    tree = LexborHTMLParser(text)
     title_node = tree.css_first("title")
     title = _squeezed(title_node.text()) if title_node else ""
     tree.strip_tags(_LEFT_OUT)

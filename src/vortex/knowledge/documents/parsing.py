@@ -6,6 +6,7 @@ is held by the process that this runs in: see worker.py.
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 
 from vortex.knowledge.documents.blocks import Block, DocumentKind, ParsedDocument, UnreadableDocument
@@ -19,6 +20,7 @@ from vortex.knowledge.documents.plain import read_plain
 from vortex.knowledge.documents.table import read_table
 
 MAX_TITLE_CHARS = 200
+_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?([A-Za-z0-9_-]+)""", re.IGNORECASE)
 
 
 def parse(name: str, kind: DocumentKind, data: bytes) -> ParsedDocument:
@@ -48,13 +50,14 @@ def _read(path: PurePath, kind: DocumentKind, data: bytes) -> tuple[str, list[Bl
     return "", read_plain(text)
 
 
-def _html_text(data: bytes) -> str | bytes:
-    """Bytes with a charset of their own are left to the parser, which reads the page's declaration."""
-    if b"charset" in data[:4096].lower() and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+def _html_text(data: bytes) -> str:
+    """As the page says, where it says something that exists and is no UTF-8; else as any text."""
+    declared = _CHARSET.search(data[:4096])
+    if declared is not None and b"\0" not in data[:4096]:
         try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            return data
+            return visible(data.decode(declared[1].decode()))
+        except (LookupError, UnicodeDecodeError):
+            return decode(data)
     return decode(data)
 
 
