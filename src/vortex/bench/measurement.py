@@ -36,6 +36,8 @@ MEASUREMENTS = {
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
     "knowledge retrieval": "vortex.bench.knowledge.retrieval:RetrievalMeasurement",
     "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",
+    "knowledge answers": "vortex.bench.knowledge.answers:AnswersMeasurement",
+    "knowledge prefix": "vortex.bench.knowledge.prefix:PrefixMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 

@@ -149,10 +149,10 @@ class RagSettings(Section):
     top_k: int = Field(default=4, ge=1, le=50, description="Most passages that an answer is given.")
     max_chars: int = Field(default=4000, ge=100, le=200_000, description="Most characters of them together.")
     similarity: float = Field(
-        default=0.45, ge=-1, le=1, description="Nearness of meaning (cosine) from which a passage counts."
+        default=0.40, ge=-1, le=1, description="Nearness of meaning (cosine) from which a passage counts."
     )
     coverage: float = Field(
-        default=0.65, ge=0, le=1, description="Share of the question's telling words from which it counts as well."
+        default=0.65, ge=0, le=1, description="Or this share of the question's telling words, and half that nearness."
     )
     embedder: str = Field(
         default="all-minilm-l6-v2", description="Model that finds by meaning; none: words alone. Fetched when needed."

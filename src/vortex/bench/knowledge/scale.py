@@ -12,7 +12,7 @@ import importlib.util
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -75,39 +75,41 @@ class ScaleMeasurement:
         self._ask(search, found)
         vectors, peers = self._peers(store, found)
         store.scrub()
-        size = path.stat().st_size
         text_bytes = int(store.connection.execute("SELECT sum(length(text)) FROM passages").fetchone()[0])
+        store.close()
+        found.store.close()
         figures: dict[str, object] = {
             "passages": self.passages,
             "search_ms": _percentiles(self._times["search"]),
             "of_that_embedding_ms": _percentiles(self._times["embed"]),
-            "file_mb": round(size / 1e6, 1),
+            "nearest_ms": _percentiles(self._times["nearest"]),
+            "file_mb": round(path.stat().st_size / 1e6, 1),
             "text_mb": round(text_bytes / 1e6, 1),
             "vectors_mb": round(vectors.nbytes / 4 * (1 + 4 / vectors.shape[1]) / 1e6, 1),
             "words_s_per_1000": round(1000 * words_s / self.passages, 3),
             "vectors_s_per_1000": round(1000 * vectors_s / self.passages, 3),
             "open_s": round(open_s, 2),
-            "peers": peers,
+            "peers": {name: {**peer, **_percentiles(self._times[name])} for name, peer in peers.items()},
         }
-        store.close()
-        found.store.close()
-        rows = [
-            ("Vortex, the whole search", *_cells(self._times["search"]), f"{size / 1e6:.0f} (with text and words)",
-             f"{1000 * (words_s + vectors_s) / self.passages:.2f}"),
-            ("Vortex, nearest vectors", *_cells(self._times["nearest"]), f"{figures['vectors_mb']}",
-             f"{figures['vectors_s_per_1000']}"),
-        ]  # fmt: skip
-        rows += [
-            (name, *_cells(self._times[name]), f"{peer['index_mb']}", f"{peer['s_per_1000']}")
-            for name, peer in peers.items()
-        ]
         return Report(
             "knowledge-scale",
             f"{self.passages:,} passages, {self.searches} questions",
             ("what", "median ms", "p95 ms", "MB", "s per 1,000, without embedding"),
-            rows,
+            self._rows(figures, peers),
             figures,
         )
+
+    def _rows(self, figures: Mapping[str, Any], peers: Mapping[str, Mapping[str, object]]) -> list[tuple[str, ...]]:
+        seconds = figures["words_s_per_1000"] + figures["vectors_s_per_1000"]
+        whole = ("Vortex, the whole search", *_cells(self._times["search"]))
+        nearest = ("Vortex, nearest vectors", *_cells(self._times["nearest"]))
+        rows: list[tuple[str, ...]] = [
+            (*whole, f"{figures['file_mb']} (with text and words)", f"{seconds:.2f}"),
+            (*nearest, f"{figures['vectors_mb']}", f"{figures['vectors_s_per_1000']}"),
+        ]
+        for name, peer in peers.items():
+            rows.append((name, *_cells(self._times[name]), f"{peer['index_mb']}", f"{peer['s_per_1000']}"))
+        return rows
 
     def _fill(self, store: KnowledgeStore, found: SearchSet) -> tuple[float, float]:
         """Seconds for texts with their words, and for vectors."""

@@ -18,6 +18,8 @@ def register(bench: typer.Typer) -> None:
     group = typer.Typer(help="Knowledge: what is found, how fast, and what answers make of it.", no_args_is_help=True)
     group.command("retrieval")(retrieval)
     group.command("scale")(scale)
+    group.command("answers")(answers)
+    group.command("prefix")(prefix)
     bench.add_typer(group, name="knowledge")
 
 
@@ -72,6 +74,59 @@ def scale(
 
     measurement = ScaleMeasurement(_folder(folder), _embedder(profile, set_), passages, searches)
     present(run_measurement(measurement), json_out, None)
+
+
+def answers(
+    *,
+    questions: Annotated[int, typer.Option(min=1, help="Most questions.")] = 100,
+    seconds: Annotated[float, typer.Option(min=10, help="No further question after so long.")] = 330.0,
+    model: ModelOption = None,
+    folder: FolderOption = None,
+    profile: ProfileOption = None,
+    json_out: JsonOutOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Questions with checkable answers, asked without documents, with what is found, and with wrong documents."""
+    import asyncio
+
+    from vortex.bench.knowledge.answers import AnswersMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.composition import open_backend, settings_for
+
+    embedder = _embedder(profile, set_)
+    backend = open_backend(settings_for(profile, set_, {"model.name": model}))
+    with asyncio.Runner() as runner:
+        try:
+            measurement = AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds)
+            present(run_measurement(measurement), json_out, None)
+        finally:
+            runner.run(backend.close())
+
+
+def prefix(
+    *,
+    documents: Annotated[int, typer.Option(min=1, help="Documents asked about.")] = 4,
+    model: ModelOption = None,
+    folder: FolderOption = None,
+    profile: ProfileOption = None,
+    json_out: JsonOutOption = None,
+    set_: SetOption = None,
+) -> None:
+    """The second question about one document: how much of the prompt the prefix cache spares."""
+    import asyncio
+
+    from vortex.bench.knowledge.prefix import PrefixMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.composition import open_backend, settings_for
+
+    embedder = _embedder(profile, set_)
+    backend = open_backend(settings_for(profile, set_, {"model.name": model}))
+    with asyncio.Runner() as runner:
+        try:
+            measurement = PrefixMeasurement(_folder(folder), embedder, backend, runner, documents)
+            present(run_measurement(measurement), json_out, None)
+        finally:
+            runner.run(backend.close())
 
 
 def _folder(given: Path | None) -> Path:

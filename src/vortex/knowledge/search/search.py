@@ -34,13 +34,14 @@ class Reranker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
-    """mode: fused, words or vectors. similarity, coverage: what a passage needs one of, cosine and share of words."""
+    """mode: fused, words or vectors. A passage counts from this similarity (cosine); or with this share of the
+    question's telling words and half that similarity; or where it holds an identifier that the question names."""
 
     top_k: int = 5
     filter: Filter = EVERYTHING
     mode: str = "fused"
     similarity: float = 0.40
-    coverage: float = 0.60
+    coverage: float = 0.65
     rerank: int = 0  # so many of the best are put in order by the reranker
 
 
@@ -98,7 +99,7 @@ class KnowledgeSearch:
                 break
             similarity = similarities.get(passage_id)
             coverage = weighed.coverage(f"{passage.title} {passage.heading} {passage.text}")
-            if (similarity is not None and similarity >= options.similarity) or coverage >= options.coverage:
+            if _counts(similarity, coverage, options) or weighed.names_exactly(passage.text):
                 hits.append(Hit(passage=passage, score=score, similarity=similarity, coverage=coverage))
         return self._reranked(query, hits, options)[: options.top_k]
 
@@ -130,3 +131,9 @@ class KnowledgeSearch:
             )
             for i in order
         ]
+
+
+def _counts(similarity: float | None, coverage: float, options: SearchOptions) -> bool:
+    if similarity is None:
+        return coverage >= options.coverage
+    return similarity >= options.similarity or (coverage >= options.coverage and similarity >= options.similarity / 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from vortex.knowledge.terms import query_terms, terms
 
 MAX_RANKED = 20_000
 HEADING_WEIGHT = 2.0
+_IDENTIFIER = re.compile(r"\b(?:\w+_\w+|[^\W\d_]+\d\w*|[a-z]+[A-Z]\w*)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,11 @@ class WeighedTerms:
 
     weights: dict[str, float]
     counts: dict[str, int]
+    identifiers: frozenset[str] = frozenset()
+
+    def names_exactly(self, text: str) -> bool:
+        """Whether one of the question's identifiers (`max_tokens`, `maxTokens`, `sha256`) stands in the text."""
+        return bool(self.identifiers) and not self.identifiers.isdisjoint(terms(text))
 
     def coverage(self, text: str) -> float:
         """The share of the query's weight whose terms are in the text, 0 to 1."""
@@ -41,7 +48,8 @@ def weigh(store: KnowledgeStore, query: str) -> WeighedTerms:
     counts = dict.fromkeys(wanted, 0) | dict(rows)
     passages = int(store.connection.execute("SELECT count(*) FROM passages").fetchone()[0])
     weights = {term: math.log(1 + (passages - count + 0.5) / (count + 0.5)) for term, count in counts.items()}
-    return WeighedTerms(dict(sorted(weights.items(), key=lambda item: -item[1])), counts)
+    named = frozenset(term for word in _IDENTIFIER.findall(query) for term in terms(word)[:1])
+    return WeighedTerms(dict(sorted(weights.items(), key=lambda item: -item[1])), counts, named)
 
 
 def nearest_by_words(
