@@ -7,13 +7,13 @@ vectors are averaged by length. Does not open a model: it is handed in.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from vortex.errors import ContextOverflow
+from vortex.knowledge.terms import query_terms
 
 BATCH_TEXTS = 64
 
@@ -86,9 +86,9 @@ def _averaged(rows: np.ndarray, owners: Sequence[int], lengths: Sequence[int], n
 
 
 class HashEmbedder:
-    """An `Embedder` that needs no model, for tests and trying out: every word adds a direction of its own.
+    """An `Embedder` that needs no model, for tests and trying out: every telling term adds a direction of its own.
 
-    Two texts are as near as the words they share; nothing is known of meaning.
+    Two texts are as near as the terms they share; nothing is known of meaning.
     """
 
     name = "hash-256"
@@ -96,7 +96,7 @@ class HashEmbedder:
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         rows = np.zeros((len(texts), 256), np.float32)
         for row, text in zip(rows, texts, strict=True):
-            for word in re.findall(r"\w+", text.casefold()):
+            for word in query_terms(text):
                 seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
                 row += np.random.default_rng(seed).standard_normal(256, np.float32)
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
