@@ -50,7 +50,7 @@ def test_what_a_person_does_to_the_files_is_in_the_history(memory: Memory) -> No
     edited = memory.add("The port is 80.", source="chat")
     removed = memory.add("The lamp is green.", source="chat")
     file = memory.folder / "entries" / f"{edited.id}.md"
-    file.write_text(file.read_text().replace("80", "443"))
+    file.write_text(file.read_text().replace("port is 80", "port is 443"))
     (memory.folder / "entries" / f"{removed.id}.md").unlink()
     (memory.folder / "entries" / "by-hand.md").write_text("The door is red.\n")
     memory.add("The roof is flat.", source="chat")

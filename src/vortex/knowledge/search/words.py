@@ -18,6 +18,7 @@ from vortex.knowledge.terms import query_terms, terms
 
 MAX_RANKED = 20_000
 HEADING_WEIGHT = 2.0
+SMALL_STORE = 1000  # passages; in a smaller store a word that is nowhere would outweigh all that are found
 _IDENTIFIER = re.compile(r"\b(?:\w+_\w+|[^\W\d_]+\d\w*|[a-z]+[A-Z]\w*)\b")
 
 
@@ -47,6 +48,7 @@ def weigh(store: KnowledgeStore, query: str) -> WeighedTerms:
     )
     counts = dict.fromkeys(wanted, 0) | dict(rows)
     passages = int(store.connection.execute("SELECT count(*) FROM passages").fetchone()[0])
+    passages = max(passages, SMALL_STORE)
     weights = {term: math.log(1 + (passages - count + 0.5) / (count + 0.5)) for term, count in counts.items()}
     named = frozenset(term for word in _IDENTIFIER.findall(query) for term in terms(word)[:1])
     return WeighedTerms(dict(sorted(weights.items(), key=lambda item: -item[1])), counts, named)
