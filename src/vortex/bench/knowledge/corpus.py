@@ -115,8 +115,10 @@ def _write_module(source: Path, package: str, relative: Path, folder: Path) -> l
         lines += [f"## {node.name}", "", "```python", signature, "```", "", *body.split("\n"), ""]
         sections.append(Section(package, str(target), node.name, summary, signature, (begin, len(lines))))
     if sections:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("\n".join(lines), encoding="utf-8")
+        text = "\n".join(lines)
+        if not target.exists() or target.read_text(encoding="utf-8") != text:  # an untouched file is not read again
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
     return sections
 
 

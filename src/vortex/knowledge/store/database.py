@@ -1,7 +1,7 @@
 """The SQLite file itself: opened with what makes it survive a crash, its tables, its errors in words.
 
-Promises: write-ahead log, so that readers go on while one writes and a `kill -9` leaves the last whole transaction;
-what is deleted is overwritten (secure_delete). A store of a newer program is refused, not guessed at.
+Promises: write-ahead log, so that readers go on while one writes and a `kill -9` leaves the last whole transaction
+(a power cut may take the last few, which the next sync brings back); what is deleted is overwritten (secure_delete). A store of a newer program is refused, not guessed at.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def connect(path: Path) -> sqlite3.Connection:
             raise StorageError(f"{path} cannot be written: {error.strerror}; VORTEX_DATA moves it") from error
         connection = sqlite3.connect(path, timeout=WAIT_FOR_WRITER_S, isolation_level=None)
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "foreign_keys=ON"):
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("PRAGMA mmap_size=268435456")
             _prepare(connection, path)
