@@ -16,7 +16,7 @@ LEAST_ROUNDS = 4
 
 
 class LoopWatch:
-    """`push` each token of an answer in order; true from the token on that closes a loop. Cost: microseconds a token."""
+    """`push` each token of an answer in order; true from the token on that closes a loop. Microseconds a token."""
 
     def __init__(self) -> None:
         self._newest_first = np.full(MAX_PERIOD, -1, dtype=np.int64)  # the last tokens; -1: none yet
