@@ -6,19 +6,28 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from vortex.cli.terminal import notice, warn
 from vortex.config.entries import nearest
+from vortex.config.loading import LoadedSettings
 from vortex.errors import StorageError, VortexError
 from vortex.records.atomic import atomic_write
 from vortex.types import ChatMessage
 
-if TYPE_CHECKING:
-    from vortex.cli.conversation import Conversation
-
 MAX_SAVED_BYTES = 16 << 20
 ROLES = frozenset({"system", "user", "assistant"})
+
+
+class Conversation(Protocol):
+    """What a command works on (`conversation.py`)."""
+
+    messages: list[ChatMessage]
+    loaded: LoadedSettings
+
+    def say(self, text: str) -> None: ...
+
+    def change_model(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
