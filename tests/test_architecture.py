@@ -23,7 +23,7 @@ LEVELS = {
 }  # fmt: skip
 SAME_LEVEL = {
     ("protocols", "types"),
-    ("tokenizer", "kernels"), ("c3", "kernels"), ("machine", "kernels"),
+    ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
     ("config", "records"), ("vblocks", "models"),
 }  # fmt: skip

@@ -109,7 +109,7 @@ def _time(
     from vortex.bench.task_prompts import spread, task_prompts
     from vortex.cli.composition import drafters_for, open_model
     from vortex.cli.terminal import working
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
     from vortex.protocols import Counting
 
     opened = open_model(loaded)
@@ -125,7 +125,7 @@ def _time(
             penalty_window=loaded.settings.bad.penalty_window,
             peers=peers,
             model_file=opened.path,
-            threads=loaded.settings.runtime.threads or usable_cores(),
+            threads=compute_threads(loaded.settings.runtime.threads),
             weights=weights,
             paging=model.counters if isinstance(model, Counting) else dict,
             progress=progress,

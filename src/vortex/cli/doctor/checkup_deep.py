@@ -18,13 +18,14 @@ from vortex.cli.composition import OpenedModel, local_backend, open_model
 from vortex.cli.doctor.checkup import Finding, Status
 from vortex.cli.turn import Turn, run_turn
 from vortex.config.loading import LoadedSettings
-from vortex.machine.gpu import find_gpus, torch_sees_gpu
+from vortex.kernels.memory_rate import memory_read_bytes_per_s
+from vortex.machine.cores import usable_cores
+from vortex.machine.gpu import find_gpus
 from vortex.machine.measured import (
     disk_read_bytes_per_s,
     memory_available_bytes,
-    memory_read_bytes_per_s,
-    usable_cores,
 )
+from vortex.machine.torch_device import torch_sees_gpu
 from vortex.types import ChatMessage, ChatRequest
 
 MAX_DIVERGENCE_NATS = 0.05
