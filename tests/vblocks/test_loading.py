@@ -61,6 +61,7 @@ def test_settings_change_what_a_core_does(saved, tmp_path) -> None:
     found = load_core(saved, LoadOptions(packed_root=tmp_path), options)
     config = found.model.config
     assert (config.mtp_k, config.lava_clusters, config.lava_read_every) == (1, 4, 2)
+    assert found.model.draft_heads == 1
     assert config.lava_write_on_surprise
     assert config.depth_max == 3
     assert config.lava_write_every == 7

@@ -204,7 +204,7 @@ def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, 
     bad = loaded.settings.bad
     if not bad.enabled:
         return ()
-    heads = (HeadDrafter(),) if getattr(getattr(opened.model, "config", None), "mtp_k", 0) else ()
+    heads = (HeadDrafter(),) if opened.model.draft_heads else ()
     history = (HistoryDrafter(bad.history_tokens),) if bad.history_tokens else ()
     small = (_draft_model(bad.draft_model, loaded, opened),) if bad.draft_model else ()
     adjacency = (AdjacencyDrafter(),) if bad.adjacency else ()
