@@ -30,7 +30,8 @@ from vortex.c3.paging.direct_file import DirectFile
 from vortex.c3.paging.pager import Pager
 from vortex.c3.paging.tile_reader import ReadShape
 from vortex.machine.cores import usable_cores
-from vortex.models.loading import LoadOptions, load_model, packed_folder
+from vortex.models.decoder.opening import open_decoder, packed_folder
+from vortex.models.opened import LoadOptions
 from vortex.types import Span, Want
 
 PROMPT = (5, 6, 7)
@@ -54,7 +55,7 @@ class Worker:
         options = LoadOptions(
             packed_root=Path(packed), budget_bytes=budget_bytes, context_limit=context, threads=threads, device="cpu"
         )
-        self.model = load_model(Path(file), options).model
+        self.model = open_decoder(Path(file), options).model
         state = self.model.new_state()
         logits = self.model.sweep([Span(state, PROMPT, Want.ALL_LOGITS)]).logits
         state.close()

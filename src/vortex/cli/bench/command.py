@@ -25,7 +25,8 @@ from vortex.cli.options import BackendOption, BudgetOption, ModelOption, Profile
 if TYPE_CHECKING:
     from vortex.bench.fidelity import Reference
     from vortex.bench.peer import Peer
-    from vortex.cli.composition import OpenedModel
+    from vortex.models.opened import Opened
+    from vortex.protocols import LanguageModel
 
 PROMPT = "The history of the printing press begins "
 
@@ -217,7 +218,7 @@ def write_reference(
     typer.echo(f"{out}: {out.stat().st_size} bytes")
 
 
-def _weights(opened: OpenedModel) -> Path:
+def _weights(opened: Opened[LanguageModel]) -> Path:
     from vortex.errors import RequestError
 
     if opened.path is None:
