@@ -84,11 +84,12 @@ def _ask_once(
 ) -> None:
     import asyncio
 
-    from vortex.cli.composition import open_backend
+    from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.terminal import notice, print_json, write_answer
     from vortex.cli.turn import Turn, request_for, run_turn
     from vortex.types import ChatMessage
 
+    loaded, _ = with_manners(loaded)
     backend = open_backend(loaded)
     live = stream and not as_json
     turn = Turn()

@@ -12,7 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 
-from vortex.cli.composition import open_backend
+from vortex.cli.composition import open_backend, with_manners
 from vortex.cli.slash_commands import obey
 from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is
 from vortex.cli.turn import Turn, request_for, run_turn
@@ -76,7 +76,7 @@ class Conversation:
         """Another model answers from now on. Where it cannot be opened, the one before stays. Raises VortexError."""
         model = self.loaded.settings.model.model_copy(update={"name": name})
         settings = self.loaded.settings.model_copy(update={"model": model})
-        loaded = dataclasses.replace(self.loaded, settings=settings)
+        loaded, _ = with_manners(dataclasses.replace(self.loaded, settings=settings))
         backend = open_backend(loaded)
         self.runner.run(self.backend.close())
         self.backend, self.loaded = backend, loaded
@@ -84,6 +84,7 @@ class Conversation:
 
 def converse(loaded: LoadedSettings, *, seed: int | None, stream: bool, max_tokens: int | None) -> None:
     """Talk until the user leaves."""
+    loaded, _ = with_manners(loaded)
     backend = open_backend(loaded)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
     typed = TypedLines()
