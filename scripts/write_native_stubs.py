@@ -15,9 +15,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src"
 MODULES = ("vortex.kernels._native", "vortex.tokenizer.vortex_tok._vortex_tok")
-HEADER = (
-    "# Written by scripts/write_native_stubs.py from the compiled module. Change the bindings in src/native instead.\n"
-)
+HEADER = "# Written by scripts/write_native_stubs.py from the compiled module; change src/native instead.\n"
 
 
 def stub_of(module: str) -> str:
@@ -45,10 +43,8 @@ def main() -> int:
     check = parser.parse_args().check
     for module in MODULES:
         if check and not is_current(module):
-            print(
-                f"{path_of(module).name} is behind the compiled module: python scripts/write_native_stubs.py",
-                file=sys.stderr,
-            )
+            name = path_of(module).name
+            print(f"{name} is behind the compiled module: python scripts/write_native_stubs.py", file=sys.stderr)
             return 1
         if not check:
             path_of(module).write_text(stub_of(module), encoding="utf-8")

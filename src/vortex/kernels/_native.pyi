@@ -1,4 +1,4 @@
-# Written by scripts/write_native_stubs.py from the compiled module. Change the bindings in src/native instead.
+# Written by scripts/write_native_stubs.py from the compiled module; change src/native instead.
 """
 Native core of Vortex. Use it through vortex.kernels, which picks the instruction set and checks arguments.
 """

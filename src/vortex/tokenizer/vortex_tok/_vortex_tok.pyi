@@ -1,4 +1,4 @@
-# Written by scripts/write_native_stubs.py from the compiled module. Change the bindings in src/native instead.
+# Written by scripts/write_native_stubs.py from the compiled module; change src/native instead.
 from collections.abc import Sequence
 from typing import Annotated
 
