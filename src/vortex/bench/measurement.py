@@ -38,6 +38,7 @@ MEASUREMENTS = {
     "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",
     "knowledge answers": "vortex.bench.knowledge.answers:AnswersMeasurement",
     "knowledge prefix": "vortex.bench.knowledge.prefix:PrefixMeasurement",
+    "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from tokenizers import Tokenizer
 
 from vortex.errors import ContextOverflow, ModelFileError, UnsupportedModel
-from vortex.kernels.dispatch import num_threads
+from vortex.machine.cores import compute_threads
 
 TOKENS_AT_ONCE = 1024  # texts go through together until they have so many
 
@@ -69,7 +69,7 @@ class SentenceEmbedder:
         with self._blas.limit(limits=1, user_api="blas"):
             if len(groups) == 1:
                 return np.stack(self._together(groups[0]))
-            with ThreadPoolExecutor(min(num_threads(), len(groups)), thread_name_prefix="vortex-embed") as workers:
+            with ThreadPoolExecutor(min(compute_threads(), len(groups)), thread_name_prefix="vortex-embed") as workers:
                 return np.stack([vector for done in workers.map(self._together, groups) for vector in done])
 
     def _together(self, texts: Sequence[Sequence[int]]) -> list[np.ndarray]:

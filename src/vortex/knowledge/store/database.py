@@ -1,7 +1,8 @@
 """The SQLite file itself: opened with what makes it survive a crash, its tables, its errors in words.
 
 Promises: write-ahead log, so that readers go on while one writes and a `kill -9` leaves the last whole transaction
-(a power cut may take the last few, which the next sync brings back); what is deleted is overwritten (secure_delete). A store of a newer program is refused, not guessed at.
+(a power cut may take the last few, which the next sync brings back); what is deleted is overwritten (secure_delete).
+A store of a newer program is refused, not guessed at.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ def _choice(index: int, choice: GatheredChoice, logprobs: bool) -> dict[str, Any
         "message": message,
         "logprobs": common.chat_logprobs(choice.logprobs) if logprobs else None,
         "finish_reason": common.finish_reason(choice.reason),
+        **common.note(choice.note),
     }
 
 
@@ -89,16 +90,22 @@ class ChatChunks:
         reason = common.finish_reason(event.reason)
         further = self.closing() if event.choice == 0 else {}
         if not further:
-            return self._frame(event.choice, {}, reason=reason)
+            return self._frame(event.choice, {}, reason=reason, note=event.note)
         choice = {"index": event.choice, "delta": {}, "logprobs": None, "finish_reason": reason}
+        choice |= common.note(event.note)
         usage = {"usage": None} if self._with_usage else {}
         return frame({**self._head, "choices": [choice], **usage, **further})
 
     def _frame(
-        self, index: int, delta: dict[str, Any], text: TextDelta | None = None, reason: str | None = None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        text: TextDelta | None = None,
+        reason: str | None = None,
+        note: str = "",
     ) -> bytes:
         logprobs = common.chat_logprobs(text.logprobs) if text is not None and text.logprobs else None
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason, **common.note(note)}
         return self._begin + orjson.dumps(choice) + self._end
 
 
