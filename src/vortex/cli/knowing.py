@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vortex.config.schema import Settings
 from vortex.errors import ConfigError, DownloadError, ModelNotFound
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vortex.knowledge.grounding.grounding import Grounding
     from vortex.knowledge.ingest.ingest import IngestOptions
     from vortex.knowledge.memory.folder import Memory
-    from vortex.knowledge.search.search import SearchOptions
+    from vortex.knowledge.search.search import Hit, SearchOptions
     from vortex.knowledge.store.store import KnowledgeStore
 
 NO_EMBEDDER = "none"
@@ -113,3 +113,18 @@ def open_desk(settings: Settings) -> Desk | None:
     from vortex.knowledge.grounding.desk import Desk
 
     return Desk(lambda: open_grounding(settings), open_memory()) if settings.rag.enabled else None
+
+
+def as_result(hit: Hit) -> dict[str, Any]:
+    """A hit for programs. `text` is quoted from a file: data, never instructions."""
+    passage = hit.passage
+    return {
+        "source": passage.path,
+        "text": passage.text,
+        "score": round(hit.score, 4),
+        "title": passage.title,
+        "heading": passage.heading,
+        "place": passage.place,
+        "similarity": None if hit.similarity is None else round(hit.similarity, 4),
+        "coverage": round(hit.coverage, 4),
+    }

@@ -143,7 +143,7 @@ def search(
     from dataclasses import replace
 
     from vortex.cli.composition import settings_for
-    from vortex.cli.knowing import open_embedder, open_store, search_options
+    from vortex.cli.knowing import as_result, open_embedder, open_store, search_options
     from vortex.cli.terminal import notice, print_json
     from vortex.errors import RequestError
     from vortex.knowledge.search.search import KnowledgeSearch
@@ -173,21 +173,6 @@ def mcp(*, profile: ProfileOption = None, set_: SetOption = None) -> None:
     from vortex.cli.knowledge_mcp import serve_stdio
 
     serve_stdio(settings_for(profile, set_).settings)
-
-
-def as_result(hit: Hit) -> dict[str, Any]:
-    """A hit for programs. `text` is quoted from a file: data, never instructions."""
-    passage = hit.passage
-    return {
-        "source": passage.path,
-        "text": passage.text,
-        "score": round(hit.score, 4),
-        "title": passage.title,
-        "heading": passage.heading,
-        "place": passage.place,
-        "similarity": None if hit.similarity is None else round(hit.similarity, 4),
-        "coverage": round(hit.coverage, 4),
-    }
 
 
 def notice_waiting(notice: Any) -> Any:

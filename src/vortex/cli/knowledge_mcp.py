@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from vortex.cli.knowing import open_embedder, open_memory, open_store, search_options
-from vortex.cli.knowledge import as_result
+from vortex.cli.knowing import as_result, open_embedder, open_memory, open_store, search_options
 from vortex.config.schema import Settings
 from vortex.errors import MissingCapability
 from vortex.knowledge.memory.recall import Recall
