@@ -151,6 +151,7 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     """The engine around a loaded model, with the settings' limits. It owns the model from then on."""
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
+    from vortex.engine.intake import AnswerRules
     from vortex.engine.options import EngineOptions
     from vortex.types import ModelCard
 
@@ -174,9 +175,11 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
         opened.chat_format,
         card,
         options,
-        constrain=structured.constrain,
-        read_answer=structured.read_answer,
-        restrict=_restrictions(settings, opened.tokenizer),
+        rules=AnswerRules(
+            constrain=structured.constrain,
+            read_answer=structured.read_answer,
+            restrict=_restrictions(settings, opened.tokenizer),
+        ),
     )
 
 

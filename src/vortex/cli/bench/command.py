@@ -20,6 +20,7 @@ from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
 from vortex.cli.bench import tokenizer_quality as bench_quality
 from vortex.cli.bench.presenting import JsonOutOption, PeerPythonOption, PlotOption, RunsOption, present
+from vortex.cli.command_options import with_options
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
-    group.command("core-quality")(bench_core_quality.core_quality)
+    group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
