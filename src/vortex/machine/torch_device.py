@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vortex.errors import MissingCapability
+from vortex.machine.installation import add_extra
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def choose_device(wanted: str, threads: int = 0) -> torch.device:
     """`wanted`: auto, cpu or cuda. Raises MissingCapability without torch, or without the GPU that was asked for."""
     if importlib.util.find_spec("torch") is None:
-        raise MissingCapability("training needs torch, which is not installed: pip install 'vortex[train]'")
+        raise MissingCapability(f"training needs torch, which is not installed: {add_extra('train')}")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin make a busy machine slow (decisions/0003)
     import torch
 

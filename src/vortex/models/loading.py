@@ -23,6 +23,7 @@ from vortex.c3.paging.tile_memory import TileMemory
 from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
 from vortex.kernels import dispatch
+from vortex.machine.installation import add_extra
 from vortex.models.decoder.compute import Compute
 from vortex.models.decoder.model import Decoder
 from vortex.models.files.checkpoint import Checkpoint, GgufCheckpoint
@@ -66,7 +67,7 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
     if not source.exists():
         raise ModelNotFound(f"there is no model at {source}")
     if options.device == "cuda" and not _has_torch():
-        raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
+        raise MissingCapability(f"a GPU is used through torch, which is not installed: {add_extra('torch')}")
     if options.form == "float32" or not (_runs_natively(options) or _has_torch()):
         checkpoint = open_checkpoint(source)
         from vortex.models.decoder.reference_compute import ReferenceCompute
@@ -169,9 +170,7 @@ def _packing(options: LoadOptions) -> tuple[str, Pack]:
 
         return native_pack.PACKED_TAG, native_pack.pack
     if not _has_torch():
-        raise MissingCapability(
-            "without the native core torch is needed: pip install 'vortex[torch]', or reinstall with g++"
-        )
+        raise MissingCapability(f"without the native core torch is needed: {add_extra('torch')}, or reinstall with g++")
     from vortex.models.decoder import torch_pack
 
     if _torch_device(options) != "cpu":

@@ -19,6 +19,7 @@ from vortex.cli.doctor.checkup import Finding, Status
 from vortex.cli.turn import Turn, run_turn
 from vortex.config.loading import LoadedSettings
 from vortex.machine.gpu import find_gpus, torch_sees_gpu
+from vortex.machine.installation import add_extra
 from vortex.machine.measured import (
     disk_read_bytes_per_s,
     memory_available_bytes,
@@ -124,7 +125,7 @@ def gpu_tier() -> Iterator[Finding]:
         return
     if not torch_sees_gpu():
         detail = "a GPU is here, but no torch that sees it"
-        yield Finding("gpu", Status.NOTE, detail, "install torch with CUDA: pip install 'vortex[torch]'")
+        yield Finding("gpu", Status.NOTE, detail, f"install torch with CUDA: {add_extra('torch')}")
         return
     from vortex.bench.memory.device_tiers import SMALL, SMALL_WITH_EXPERTS, compare_tiers
 
