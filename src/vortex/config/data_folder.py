@@ -10,8 +10,15 @@ import os
 from pathlib import Path
 
 VARIABLE = "VORTEX_DATA"
+USUAL = Path("data")
 
 
 def data_path(*parts: str) -> Path:
     """`parts` below the data folder."""
-    return Path(os.environ.get(VARIABLE) or "data").joinpath(*parts)
+    return Path(os.environ.get(VARIABLE) or USUAL).joinpath(*parts)
+
+
+def left_behind(*parts: str) -> Path | None:
+    """What lies under `data/` here although VORTEX_DATA points elsewhere, where nothing of that name is; else None."""
+    here, there = USUAL.joinpath(*parts), data_path(*parts)
+    return here if here.exists() and not there.exists() else None

@@ -10,8 +10,8 @@ import typer
 
 from vortex.cli.bench.presenting import JsonOutOption, PlotOption, present
 from vortex.cli.improve.core_fields import CoreFieldOption, fields_of
+from vortex.cli.made import made_folder
 from vortex.cli.options import ProfileOption, SetOption
-from vortex.config.data_folder import data_path
 
 if TYPE_CHECKING:
     from vortex.learn.core_run import CoreRun
@@ -53,7 +53,7 @@ def core_quality(options: CoreQuality) -> None:
     from vortex.cli.terminal import notice
     from vortex.learn.quality import ARCHS, QualityTrainer
 
-    folder = options.folder or data_path("core-quality")
+    folder = options.folder or made_folder("core-quality")
     run = _run(options, folder)
     trainer = QualityTrainer(run, folder / "trials")
     measurement = CoreQualityMeasurement(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex.cli.command_options import with_options
+from vortex.cli.made import made_folder
 from vortex.cli.options import ProfileOption, SetOption
-from vortex.config.data_folder import data_path
 
 if TYPE_CHECKING:
     from vortex.learn.bootstrap import Bootstrap, Made
@@ -85,7 +85,7 @@ def _run(options: BootstrapCommand) -> Bootstrap:
     from vortex.vblocks.checkpoint import is_core, read_core
 
     checkpoint = options.checkpoint
-    target = options.out or (checkpoint_folder(checkpoint) if checkpoint else data_path("bootstrap"))
+    target = options.out or (checkpoint_folder(checkpoint) if checkpoint else made_folder("bootstrap"))
     return Bootstrap(
         out=target,
         steps=options.steps,

@@ -10,8 +10,8 @@ import typer
 
 from vortex.cli.command_options import with_options
 from vortex.cli.improve.core_fields import CoreFieldOption, fields_of
+from vortex.cli.made import made_folder
 from vortex.cli.options import ProfileOption, SetOption
-from vortex.config.data_folder import data_path
 
 if TYPE_CHECKING:
     from vortex.config.schema import Settings, TrainCoreSettings, VortexTokSettings
@@ -56,10 +56,6 @@ class TrainCore:
     limit_mb: Annotated[int, typer.Option("--limit-mb", min=1, help="Most text to read.")] = 1024
     profile: ProfileOption = None
     set_: SetOption = None
-
-    @property
-    def folder(self) -> Path:
-        return self.out or data_path("core")
 
 
 def train_core(options: TrainCore) -> None:
@@ -113,10 +109,11 @@ def _run(options: TrainCore, settings: Settings, device: Any) -> CoreRun:
     from vortex.vblocks.checkpoint import read_core
 
     start = read_core(options.start_from) if options.start_from else None
-    chosen = _tokenizer(options, start, settings.vortex_tok)
+    out = options.out or made_folder("core")
+    chosen = _tokenizer(options, start, settings.vortex_tok, made_in=out / "training" / "tokenizer")
     return CoreRun(
         data=options.data,
-        out=options.folder,
+        out=out,
         encoder=chosen.encoder,
         config=_config(options, settings, start, chosen.encoder.vocab_size),
         options=options_of(settings.train_core, options, on_gpu=device.type == "cuda"),
@@ -188,7 +185,9 @@ def options_of(wanted: TrainCoreSettings, options: TrainCore, *, on_gpu: bool) -
     )
 
 
-def _tokenizer(options: TrainCore, start: CoreCheckpoint | None, wanted: VortexTokSettings) -> ChosenTokenizer:
+def _tokenizer(
+    options: TrainCore, start: CoreCheckpoint | None, wanted: VortexTokSettings, *, made_in: Path
+) -> ChosenTokenizer:
     from vortex.cli.terminal import notice
     from vortex.learn.tokenizers import BYTES, byte_tokenizer, made_of, vortex_tokenizer
 
@@ -199,8 +198,7 @@ def _tokenizer(options: TrainCore, start: CoreCheckpoint | None, wanted: VortexT
         return byte_tokenizer()
     if name != "auto":
         return vortex_tokenizer(Path(name))
-    folder = options.folder / "training" / "tokenizer"
-    return made_of(options.data, folder, vocab_size=wanted.vocab_size, parse=wanted.parse, say=notice)
+    return made_of(options.data, made_in, vocab_size=wanted.vocab_size, parse=wanted.parse, say=notice)
 
 
 class Ticker:
