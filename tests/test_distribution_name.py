@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OLD_FORMS = re.compile(
-    r"vortex\[[a-z]"  # an extra of the old name
+    r"(?<!/)vortex\[[a-z]"  # an extra of the old name
     r"|pip3? install (?:-\S+ )*['\"]?vortex\b"
     r"|(?:uv tool|pipx) (?:install|run) ['\"]?vortex\b"
 )
