@@ -1,4 +1,4 @@
-"""From a file or folder on disk to something that can be swept, with its tokenizer and its way to write a conversation.
+"""From a GGUF file or a safetensors folder to the house's decoder, on the compute that this machine has.
 
 A first load packs the weights into a `.c3` folder in the cache, tokenizer and settings beside them; every later load
 maps that folder and never parses the source again. A source that changed (size, time, first and last megabyte) has
@@ -7,77 +7,54 @@ another fingerprint and is packed anew.
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import dataclasses
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import xxhash
-
-from vortex.c3.format.folder import C3Folder, C3Writer, aligned
-from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import Pager, PagerOptions
-from vortex.c3.paging.tile_memory import TileMemory
-from vortex.c3.sources import ResidentSource, WeightSource
+from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
 from vortex.kernels import dispatch
 from vortex.machine.installation import add_extra
+from vortex.machine.torch_device import has_torch, set_up_torch, torch_device, torch_sees_gpu
 from vortex.models.decoder.compute import Compute
 from vortex.models.decoder.model import Decoder
 from vortex.models.files.checkpoint import Checkpoint, GgufCheckpoint
 from vortex.models.files.decoder_config import DecoderConfig
+from vortex.models.opened import LoadOptions, Opened, PackProgress
+from vortex.models.weight_source import fingerprint, weight_source
+from vortex.tokenizer.chat_format import TemplateChatFormat
 from vortex.tokenizer.files import TokenizerFiles
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 
-FINGERPRINT_BYTES = 1 << 20
-FORMS = ("auto", "int4", "int8", "mxfp4", "bf16", "float32")
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
-PackProgress = Callable[[int, int], None]  # steps done, steps in all
 Pack = Callable[[Checkpoint, C3Writer, str, PackProgress | None], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """`form` auto: as the file has it, floats as int8; float32: the slow reference. `device`: auto, cpu, cuda."""
+def open_decoder(source: Path, options: LoadOptions) -> Opened[Decoder]:
+    """`source`: a GGUF file or a safetensors folder.
 
-    packed_root: Path
-    form: str = "auto"
-    device: str = "auto"
-    threads: int = 0  # 0: one per core
-    context_limit: int = 0  # 0: the model's own
-    kv_bits: int = 16  # 8: a KV cache of half the size, on the native core
-    budget_bytes: int = 0  # memory for weights; 0: all resident
-    prefetch_depth: int = 1  # with a budget: largest units read ahead
-    lock_memory: bool = False  # with a budget: never swapped out
-    host_cache_bytes: int = 0  # with a budget, on a GPU: weights kept in ordinary memory between disk and GPU
-    compress: bool | None = None  # when packing: lossless codecs where they pay; None: where they do by default
-    progress: PackProgress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    model: Decoder
-    tokenizer: HouseTokenizer
-
-
-def load_model(source: Path, options: LoadOptions) -> LoadedModel:
-    """`source`: a GGUF file or a safetensors folder. Raises ModelNotFound, ModelFileError, UnsupportedModel."""
+    Raises ModelNotFound, ModelFileError, UnsupportedModel, MissingCapability, ConfigError, StorageError.
+    """
     if not source.exists():
         raise ModelNotFound(f"there is no model at {source}")
-    if options.device == "cuda" and not _has_torch():
-        raise MissingCapability(f"a GPU is used through torch, which is not installed: {add_extra('torch')}")
-    if options.form == "float32" or not (_runs_natively(options) or _has_torch()):
+    if options.device == "cuda":
+        torch_device(options.device)  # before anything is packed
+    compute: Compute
+    if options.form == "float32" or not (_runs_natively(options) or has_torch()):
         checkpoint = open_checkpoint(source)
         from vortex.models.decoder.reference_compute import ReferenceCompute
 
-        config = _limited(checkpoint.config, options.context_limit)
-        return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
-    folder = packed_folder(source, options)
-    config = _limited(DecoderConfig.from_json(folder.metadata["config"]), options.context_limit)
-    make_compute = _native_compute if _runs_natively(options) else _torch_compute
-    return LoadedModel(Decoder(config, make_compute(config, folder, options)), load_tokenizer(folder.path))
+        config, compute = checkpoint.config, ReferenceCompute(checkpoint)
+        tokenizer = HouseTokenizer(_tokenizer_files(source, checkpoint))
+    else:
+        folder = packed_folder(source, options)
+        config = DecoderConfig.from_json(folder.metadata["config"])
+        compute = (_native_compute if _runs_natively(options) else _torch_compute)(config, folder, options)
+        tokenizer = load_tokenizer(folder.path)
+    model = Decoder(_limited(config, options.context_limit), compute)
+    return Opened(
+        name=source.stem, path=source, model=model, tokenizer=tokenizer, chat_format=TemplateChatFormat(tokenizer)
+    )
 
 
 def open_checkpoint(source: Path) -> Checkpoint:
@@ -133,20 +110,6 @@ def pack_model(source: Path, path: Path, options: LoadOptions) -> C3Folder:
     return C3Folder(path)
 
 
-def fingerprint(source: Path) -> str:
-    """16 hexadecimal digits that change when the file (or the folder's files) changes."""
-    digest = xxhash.xxh3_64()
-    files = sorted([*source.glob("*.safetensors"), *source.glob("*.json")]) if source.is_dir() else [source]
-    for path in files:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest.update(f"{path.name} {size} ".encode())
-            digest.update(file.read(FINGERPRINT_BYTES))
-            file.seek(max(0, size - FINGERPRINT_BYTES))
-            digest.update(file.read())
-    return digest.hexdigest()
-
-
 def _runs_natively(options: LoadOptions) -> bool:
     """The native core on a CPU; torch on a GPU and where the core was not built.
 
@@ -154,13 +117,7 @@ def _runs_natively(options: LoadOptions) -> bool:
     """
     if options.device == "cuda" or not dispatch.usable():
         return False
-    if options.device == "cpu" or not any(Path(path).exists() for path in GPU_DEVICES):
-        return True
-    if not _has_torch():
-        return True
-    import torch
-
-    return not torch.cuda.is_available()
+    return options.device == "cpu" or not torch_sees_gpu()
 
 
 def _packing(options: LoadOptions) -> tuple[str, Pack]:
@@ -169,17 +126,13 @@ def _packing(options: LoadOptions) -> tuple[str, Pack]:
         from vortex.models.decoder import native_pack
 
         return native_pack.PACKED_TAG, native_pack.pack
-    if not _has_torch():
+    if not has_torch():
         raise MissingCapability(f"without the native core torch is needed: {add_extra('torch')}, or reinstall with g++")
     from vortex.models.decoder import torch_pack
 
-    if _torch_device(options) != "cpu":
+    if torch_device(options.device).type != "cpu":
         return torch_pack.ROWS_TAG, torch_pack.pack_rows
     return torch_pack.packed_tag(), torch_pack.pack
-
-
-def _has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
 
 
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
@@ -191,14 +144,9 @@ def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOption
 
 
 def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
-    # Before torch brings OpenMP: threads that spin at barriers make a busy machine ten times slower (decisions/0003).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
+    device = set_up_torch(options.device, options.threads).type
     from vortex.models.decoder.torch_compute import TorchCompute
 
-    device = _torch_device(options)
-    torch.set_num_threads(options.threads or os.cpu_count() or 1)
     if device == "cpu":
         return TorchCompute(config, weight_source(folder, options))
     from vortex.c3.torch.device_memory import DeviceMemory
@@ -207,40 +155,7 @@ def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions
     return TorchCompute(config, source, device=device, unpack_trunk=not options.budget_bytes)
 
 
-def _torch_device(options: LoadOptions) -> str:
-    """cpu or cuda. Raises MissingCapability where a GPU was asked for and torch sees none."""
-    import torch
-
-    has_gpu = options.device != "cpu" and torch.cuda.is_available()
-    if options.device == "cuda" and not has_gpu:
-        raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
-    return "cuda" if has_gpu else "cpu"
-
-
-def weight_source(folder: C3Folder, options: LoadOptions, memory: TileMemory | None = None) -> WeightSource:
-    """Resident, or paged under the options' budget. Raises ConfigError for a budget too small.
-
-    memory: a device's. Experts are always slots there, with room for all of them where no budget is set.
-    """
-    budget_bytes = options.budget_bytes
-    if memory is not None and folder.metadata.get("experts_per_token"):
-        budget_bytes = budget_bytes or sum(aligned(entry.num_bytes) for entry in folder.entries.values())
-    if not budget_bytes:
-        return ResidentSource(folder)
-    paging = PagerOptions(
-        budget_bytes=budget_bytes,
-        prefetch_depth=options.prefetch_depth,
-        lock_memory=options.lock_memory,
-        disk_memory=options.packed_root / "disks.json",
-        host_bytes=options.host_cache_bytes if memory is not None else 0,
-    )
-    pager = ExpertPager if folder.metadata.get("experts_per_token") else Pager
-    return pager(folder, paging, memory=memory)
-
-
 def _limited(config: DecoderConfig, context_limit: int) -> DecoderConfig:
-    import dataclasses
-
     if not context_limit:
         return config
     return dataclasses.replace(config, context_length=min(config.context_length, context_limit))
@@ -254,7 +169,3 @@ def _tokenizer_files(source: Path, checkpoint: Checkpoint) -> TokenizerFiles:
     from vortex.tokenizer.huggingface import tokenizer_files_from_folder
 
     return tokenizer_files_from_folder(source)
-
-
-def _tokenizer_of(source: Path, checkpoint: Checkpoint) -> HouseTokenizer:
-    return HouseTokenizer(_tokenizer_files(source, checkpoint))
