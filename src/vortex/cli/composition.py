@@ -178,6 +178,7 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
         max_block=settings.bad.max_block,
         drafters=drafters_for(loaded, opened),
         drafts_always=settings.bad.any_rounding,
+        end_loops=settings.decode.end_loops,
     )
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
     structured = StructuredDecoding(opened.tokenizer)
