@@ -11,6 +11,7 @@ import typer
 
 from vortex.cli.bench import core as bench_core
 from vortex.cli.bench import core_quality as bench_core_quality
+from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import kernels as bench_kernels
@@ -49,6 +50,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
