@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.running import both
-from vortex.backends.addresses import ADDRESSES, environment_and_file
-from vortex.backends.variables import read_env_file, write_env_file
+from vortex.config.addresses import ADDRESSES, environment_and_file
+from vortex.config.variables import read_env_file, write_env_file
 from vortex.errors import ConfigError
 from vortex.gateway.serve import Redact
 from vortex.gateway.settings import read_settings

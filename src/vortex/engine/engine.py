@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from vortex.decode.bad import BlockDecoding
+from vortex.decode.drafting.bad import BlockDecoding
 from vortex.engine.boarding import Boarding
 from vortex.engine.job import Job
 from vortex.engine.mailbox import Post

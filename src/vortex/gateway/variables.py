@@ -5,7 +5,7 @@ The first choice of a list is the default. docs/gateway.md and config/.env.examp
 
 from __future__ import annotations
 
-from vortex.backends.variables import Variable
+from vortex.config.variables import Variable
 
 VERIFICATION = "Think carefully, verify your assumptions, and reason step-by-step before answering."
 

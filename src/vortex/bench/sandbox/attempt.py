@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 PRELUDE = """
 import ctypes, errno, json, os, signal, socket, struct, sys, threading, time
@@ -58,7 +59,7 @@ class Attempt:
     code: str
     control: bool = False
     long: bool = False
-    policy: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    policy: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     ends: tuple[str, ...] = ()
 
     def program(self) -> str:

@@ -1,4 +1,4 @@
-"""The outside world of an attempt: things that can be stolen, changed, reached or killed, and how to see that they were.
+"""The outside world of an attempt: things that can be stolen, changed, reached or killed, and how that shows.
 
 Everything is the attempt's own: a folder, servers on loopback, a sleeping process. `harm` lists what happened to it.
 """
@@ -117,7 +117,8 @@ class Outside:
         return {
             "token": self.token, "secret": str(self.secret), "target": str(self.target), "tcp": self.tcp,
             "tcp6": self.tcp6, "udp": self.udp, "abstract": self.abstract, "socket": str(self.work / "server"),
-            "victim": self._victim.pid, "shared": self._key, "home": home, "home_content": os.listdir(home),
+            "victim": self._victim.pid, "shared": self._key, "home": home,
+            "home_content": [path.name for path in Path(home).iterdir()],
             "calls": calls | {"clone": 56 if column == 0 else 220},
         }  # fmt: skip
 

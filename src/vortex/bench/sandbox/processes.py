@@ -73,7 +73,7 @@ ATTEMPTS = (
         def by_unshare():
             checked(libc.unshare(0x10000000)); escaped('unshare')
         def by_clone():
-            child = checked(libc.syscall(ctypes.c_long(world['calls']['clone']), ctypes.c_long(0x10000000 | 17), 0, 0, 0, 0))
+            child = call('clone', 0x10000000 | 17, 0, 0, 0, 0)
             if child == 0:
                 os._exit(0)
             escaped('clone')
@@ -116,7 +116,10 @@ ATTEMPTS = (
         """,
         control=True,
     ),
-    Attempt("load a kernel module", "processes", "call('init_module', ctypes.c_char_p(b'x'), 1, ctypes.c_char_p(b''))\nescaped()"),
+    Attempt(
+        "load a kernel module", "processes",
+        "call('init_module', ctypes.c_char_p(b'x'), 1, ctypes.c_char_p(b''))\nescaped()",
+    ),
     Attempt(
         "the clock, the name, the power", "processes",
         """

@@ -118,7 +118,12 @@ ATTEMPTS = (
     ),
     Attempt(
         "one large file", "resources",
-        "file = open('big', 'wb')\nfor _ in range(64):\n    file.write(b'x' * (1 << 20))\nfile.flush()\nescaped('64 MB')",
+        """
+        with open('big', 'wb') as file:
+            for _ in range(64):
+                file.write(b'x' * (1 << 20))
+        escaped('64 MB')
+        """,
         policy=SMALL,
     ),
     Attempt(

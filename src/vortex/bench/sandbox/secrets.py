@@ -39,7 +39,7 @@ ATTEMPTS = (
     Attempt(
         "passwords and keys of the machine", "secrets",
         """
-        for name in ('/etc/shadow', '/etc/ssh/ssh_host_ed25519_key', '/proc/kcore', '/proc/keys', '/dev/mem', '/dev/vda'):
+        for name in ('/etc/shadow', '/etc/ssh/ssh_host_ed25519_key', '/proc/kcore', '/proc/keys', '/dev/mem'):
             try:
                 content = open(name, 'rb').read(64)
             except OSError:

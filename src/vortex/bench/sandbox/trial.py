@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vortex.bench.sandbox import files, network, processes, resources, secrets
@@ -74,16 +74,15 @@ def _command(attempt: Attempt, world: Outside) -> list[str]:
 
 def _policy(attempt: Attempt, world: Outside, control_group: bool) -> Policy:
     gates = attempt.kind == "gates"
-    limits = dict(attempt.policy)
-    limits.setdefault("time_s", 10.0)
-    return Policy(
+    policy = Policy(
         folder=world.work,
         read=python_paths(),
         protect=tuple(world.work / path for path in PROTECTED) if gates else (),
         hide=tuple(world.work / path for path in HIDDEN) if gates else (),
         control_group=control_group,
-        **limits,
+        time_s=10.0,
     )
+    return replace(policy, **attempt.policy)
 
 
 def _restore(name: str, value: str | None) -> None:

@@ -61,7 +61,7 @@ ALONE_UNSUPPORTED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 ALONE_OWN_PROCESS = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122)}  # first argument must be 0
 
-# A file that takes its owner's rights would outlive the run: call -> (x86-64, ARM, mode argument, flags argument or None)
+# A file that takes its owner's rights would outlive the run: call -> (x86-64, ARM, mode argument, flags argument)
 MAKES_MODE: dict[str, tuple[int | None, int | None, int, int | None]] = {
     "chmod": (90, None, 1, None), "fchmod": (91, 52, 1, None), "fchmodat": (268, 53, 2, None),
     "fchmodat2": (452, 452, 2, None), "creat": (85, None, 1, None), "open": (2, None, 2, 1), "openat": (257, 56, 3, 2),
