@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     )(sandbox)
 
 
-def sandbox(
+def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     command: Annotated[
         list[str] | None, typer.Argument(metavar="-- COMMAND…", help="Program and arguments.", show_default=False)
     ] = None,
@@ -61,7 +61,8 @@ def sandbox(
         return
     if not command:
         raise ConfigError("no command: write it after two dashes, as in: vortex sandbox -- python script.py")
-    policy = policy_of_folder(Path.cwd(), tuple(read or ()), tuple(write or ()), memory, time, not unprotected)
+    granted = (tuple(read or ()), tuple(write or ()))
+    policy = policy_of_folder(Path.cwd(), *granted, memory=memory, time_s=time, protected=not unprotected)
     done = run(
         command,
         policy,
@@ -78,7 +79,7 @@ def sandbox(
 
 
 def policy_of_folder(
-    folder: Path, read: tuple[Path, ...], write: tuple[Path, ...], memory: str, time_s: float, protected: bool
+    folder: Path, read: tuple[Path, ...], write: tuple[Path, ...], *, memory: str, time_s: float, protected: bool
 ) -> Policy:
     """The working folder writable; what opens gates, or runs outside later, kept from the command."""
     from vortex.c3.format.sizes import parse_bytes
