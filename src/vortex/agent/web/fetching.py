@@ -201,6 +201,8 @@ class Fetcher:
             body += block
             if len(body) > self.limits.max_bytes or raw > self.limits.max_bytes:
                 raise WebRefused(f"{target.url} is larger than {self.limits.max_bytes} bytes (tools.web.max_bytes)")
+        if answer.length:  # the library ends quietly where a server promised more
+            raise WebRefused(f"{target.url} ended {answer.length} bytes early")
         return body
 
 

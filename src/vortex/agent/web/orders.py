@@ -16,10 +16,10 @@ _EARLIER = (
 )
 _RULES = (
     r"(?:instruct\w*|prompts?|rules?|directi(?:ons?|ves?)|guidelines?|commands?|orders?|constraints?|restrictions?"
-    r"|context|messages?|training|programming|polic(?:y|ies)|task|safety|safeguards?|filters?|role|persona"
+    r"|context|messages?|inputs?|training|programming|polic(?:y|ies)|task|safety|safeguards?|filters?|role|persona"
     r"|you\s+(?:were|have\s+been|are)\s+(?:told|given|asked|instructed))"
 )
-_SECRET = (
+_PRIVATE = (
     r"(?:system\s*prompt|hidden\s+(?:prompt|instructions?|rules?)|initial\s+(?:prompt|instructions?)|pre-?prompt"
     r"|your\s+(?:own\s+)?(?:instructions?|prompt|rules|guidelines|configuration|system\s+message|developer\s+message)"
     r"|(?:api|secret|private|access|ssh)[\s_-]*keys?|passwords?|credentials?|tokens?|secrets?|environment\s+variables?"
@@ -29,7 +29,7 @@ _SEND = (
     r"(?:send|post|upload|forward|e-?mail|transmit|exfiltrate|leak|submit|deliver|report|paste|append|encode|include)"
 )
 _SHOW = (
-    r"(?:reveal|print|show|repeat|output|display|disclose|dump|list|echo|recite|return|share|give|tell|write\s+out|leak"
+    r"(?:reveal|encode|print|show|repeat|output|display|disclose|dump|list|echo|recite|return|share|give|tell|write\s+out|leak"
     r"|expose|summari[sz]e|translate|copy|spell\s+out)"
 )
 _MODEL = r"(?:assistant|ai|a\.i\.|llm|language\s+model|chat\s*bot|chatgpt|gpt(?:-?\d)?|claude|gemini|copilot|agent|bot|model)"
@@ -56,13 +56,16 @@ PATTERNS = tuple(
         r"|purpose|mission|prompt)\s+(?:is|are|will)\b",
         r"\bfrom\s+(?:now|this\s+(?:point|moment))\s+on\w*\b[^.!?\n]{0,30}\b(?:you|your|answer|respond|reply|always|act|speak"
         r"|treat|only)\b",
+        rf"\b(?:ignore|disregard|do\s+not\s+(?:follow|obey)|don'?t\s+(?:follow|obey)|overrid\w+)\b[^.!?\n]{{0,40}}\b{_RULES}\b[^.!?\n]{{0,40}}"
+        r"\b(?:above|before|earlier|so\s+far|given|outdated|no\s+longer)\b",
+        rf"\b{_RULES}\b[^.!?\n]{{0,40}}\b(?:given|set|made|written)\s+by\s+your\b[^.!?\n]{{0,40}}\b(?:no\s+longer|not|void|cancel\w*)\b",
         # become somebody else
         rf"\byou\s+(?:are|will\s+(?:be|become|act|play)|must\s+(?:act|become|pretend)|shall)\s+(?:now|no\s+longer|henceforth"
         rf"|from\s+now|going\s+to\s+(?:act|pretend|play)|an?\s+(?:unrestricted|uncensored|unfiltered|evil|jailbroken|free)"
         rf"|not\s+(?:an?\s+)?{_MODEL}|in\s+(?:developer|debug|god|admin|maintenance|sudo|dan)\s+mode)\b",
         r"\b(?:act|behave|respond|answer|speak|roleplay|role-play|pose)\s+(?:now\s+)?as\s+(?:if\s+you\s+(?:were|are|had)|an?"
         r"\s+(?:unrestricted|uncensored|unfiltered|evil|jailbroken|hacker|linux\s+terminal|root|admin\w*)|dan\b|my\s+)",
-        rf"\b(?:pretend|imagine|simulate|assume|suppose)\b[^.!?\n]{{0,30}}\b(?:you(?:'re|\s+are|\s+have|\s+were)|to\s+be|being)\b"
+        rf"\b(?:pretend|imagine|simulate|assume|suppose)\b[^.!?\n]{{0,30}}\b(?:who|persona|you(?:'re|\s+are|\s+have|\s+were)|to\s+be|being)\b"
         rf"[^.!?\n]{{0,60}}\b(?:{_MODEL}|no\s+(?:rules|restrictions|limits|filters?|guidelines)|unrestricted|evil|developer"
         rf"|admin\w*|root|system|hacker|opposite|grandmother)\b",
         r"\b(?:developer|debug|god|admin(?:istrator)?|maintenance|sudo|jailbreak|unrestricted|dan)\s+mode\b[^.!?\n]{0,40}"
@@ -72,6 +75,20 @@ PATTERNS = tuple(
         r"\bdo\s+anything\s+now\b|\bjailbr(?:eak|oken)\b[^.!?\n]{0,40}\b(?:you|mode|prompt)\b",
         r"\b(?:without|no|free\s+(?:of|from))\s+(?:any\s+)?(?:restrictions?|filters?|censorship|ethic\w*|moral\w*|safety|limits?"
         r"|limitations?|guidelines?)\b[^.!?\n]{0,40}\b(?:answer|respond|reply|you|assistant|ai|comply)\b",
+        r"\byou(?:'re|\s+are|\s+will|'ll|\s+shall|\s+must|\s+should)?\s+(?:now\s+)?(?:going\s+to|about\s+to|to|will)?\s*(?:now\s+)?(?:pretend"
+        r"|impersonate|role-?play|immerse\s+yourself|take\s+on\s+the|play\s+(?:a|the)\s+(?:character|role|game|part))\b",
+        r"^\W{0,4}(?:please\s+)?(?:act|behave)\s+(?:as|like)\b|\bI\s+(?:want|need|would\s+like|order|command)\s+you\s+to\s+(?:act|pretend|play"
+        r"|ignore|respond|answer|become|be|behave|imagine|simulate|forget|always|never|only|write|say|tell|reply|give)\b",
+        r"\b(?:take|adopt|assume|embody|play|enter|maintain|stay\s+in|create)\b[^.!?\n]{0,20}\b(?:role|persona|personality|character|identity)"
+        r"\b[^.!?\n]{0,30}\b(?:of|named|called|as|and)\b[^.!?\n]{0,60}\b(?:ai|chatbot|bot|you|your|respond|answer|evil|unfiltered|restrain\w*)",
+        rf"\b(?:{_MODEL}|it|he|she|persona|character)\b[^.!?\n]{{0,30}}\b(?:has|with|without|have|is|are|not|no)\b[^.!?\n]{{0,30}}\b(?:no|any"
+        rf"|not|free|broken|bound|restricted|restrained|unfiltered|amoral|unethical)\b[^.!?\n]{{0,40}}\b(?:moral\w*|ethic\w*|restrictions?"
+        rf"|censorship|confines|guidelines?|virtues?|openai'?s?|polic(?:y|ies))\b",
+        r"\b(?:will|must|can|shall)\s+(?:always\s+)?(?:answer|respond\s+to|comply\s+with|fulfil?l?|obey|follow|do|reply\s+to)\s+(?:to\s+)?(?:any"
+        r"|every|all|whatever|anything)\b[^.!?\n]{0,40}\b(?:prompt|question|request|order|command|ask\w*|illegal|immoral|unethical)",
+        r"\b(?:no\s+matter|even\s+if|regardless)\b[^.!?\n]{0,40}\b(?:illegal|immoral|unethical|offensive|harmful|dangerous|inappropriate)\b",
+        r"\b(?:respond|reply|answer|speak|talk|write)\b[^.!?\n]{0,20}\b(?:only\s+as|as\s+if\s+you|in\s+character|both\s+as|as\s+(?:dan|evil))\b",
+        rf"\b(?:hello|hi|greetings|hey|dear|listen)\b\s*,?\s*{_MODEL}\b",
         # show what you were told, or what is not yours to show
         rf"\b{_SHOW}\b[^.!?\n]{{0,30}}\b(?:system\s*prompt|hidden\s+(?:prompt|instructions?|rules?)|initial\s+(?:prompt"
         rf"|instructions?)|your\s+(?:full\s+|entire\s+|exact\s+|original\s+|own\s+)*(?:instructions?|prompt|rules|guidelines"
@@ -79,8 +96,8 @@ PATTERNS = tuple(
         r"\b(?:repeat|print|output|translate|write|copy|say|summari[sz]e)\b[^.!?\n]{0,30}\b(?:everything|all|the\s+(?:text|words"
         r"|sentences?|message|lines?))\b[^.!?\n]{0,20}\b(?:above|before\s+this|preceding|you\s+were\s+(?:given|told)|so\s+far)\b",
         r"\bwhat\s+(?:are|were|is|was)\s+your\s+(?:\w+\s+)?(?:instructions?|system\s+prompt|prompt|rules|system\s+message)\b",
-        rf"\b{_SEND}\b[^.!?\n]{{0,60}}\b{_SECRET}[^.!?\n]{{0,80}}(?:\bto\b|https?:|@|\bin\s+(?:the|a)\s+(?:url|query|link|request))",
-        rf"\b(?:read|open|cat|get|fetch|find|collect|gather|take|extract|look\s+up)\b[^.!?\n]{{0,40}}\b{_SECRET}"
+        rf"\b{_SEND}\b[^!?\n]{{0,60}}(?:\b|(?=\.)){_PRIVATE}[^!?\n]{{0,80}}(?:\bto\b|https?:|@|\bin(?:to)?\s+(?:the|a|your)\s+(?:url|query|link|request|answer|response|reply|commit)|\band\s+(?:output|print|open|put|include))",
+        rf"\b(?:read|open|cat|get|fetch|find|collect|gather|take|extract|look\s+up)\b[^!?\n]{{0,40}}(?:\b|(?=\.)){_PRIVATE}"
         rf"[^.!?\n]{{0,60}}\b(?:and|then)\s+{_SEND}",
         r"\b(?:your|the\s+user'?s?|his|her|their|all)\s+(?:\w+\s+){0,2}(?:api\s*keys?|passwords?|credentials?|secrets?"
         r"|private\s+keys?|contacts|emails?|files?)\b[^.!?\n]{0,60}\b(?:to\s+(?:https?:|\S+@|this\s+(?:address|url|site|server)"
@@ -104,13 +121,17 @@ PATTERNS = tuple(
         rf"|immediately)\b[^.!?\n]{{0,60}}(?:https?:|/etc/|~/|\.env|secret|password|key|delete|attacker|evil|rm\s|instead|immediately"
         rf"|user|before\s+(?:you|answering))",
         rf"\b(?:you\s+(?:must|should|need\s+to|have\s+to|are\s+(?:required|instructed|ordered|authorized)\s+to)|please|immediately|now"
-        rf"|first|instead|then)\s+{_RUN}\b[^.!?\n]{{0,40}}(?:\b{_TOOLS}|`[^`]+`)",
+        rf"|first|instead|then)\s+(?:run|execute|invoke|call)\b[^.!?\n]{{0,40}}(?:\b{_TOOLS}|`(?:curl|wget|rm|bash|sh|cat|nc)\b)",
         r"\b(?:before|instead\s+of|rather\s+than|after)\s+(?:answering|responding|replying|continuing|summari[sz]ing|doing\s+(?:so"
-        r"|anything|that|what)|you\s+(?:answer|respond|continue|do)|completing)\b[^.!?\n]{0,80}",
-        r"\b(?:respond|reply|answer|output|say|write|print|end|start|begin|finish)\b[^.!?\n]{0,25}\b(?:only|just|exactly|nothing\s+but"
+        r"|anything|what)|you\s+(?:answer|respond|continue|reply))\b[^.!?\n]{0,80}",
+        r"\b(?:respond|reply|answer|output|say)\b[^.!?\n]{0,25}\b(?:only|just|exactly|nothing\s+but"
         r"|always|every\s+(?:answer|response|reply|sentence|message)|your\s+(?:answer|response|reply|output|next\s+message))\b"
         r"[^.!?\n]{0,25}(?:\bwith\b|\bby\b|:|\"|'|“|\bthe\s+(?:word|phrase|text|sentence)\b)",
-        r"\b(?:instead|rather)\b\s*,?\s*(?:say|write|output|print|respond|reply|answer|tell|do|send|recommend|translate|give|return)\b",
+        r"\b(?:instead|rather)\b\s*,?\s*(?:say|output|print|respond|reply|answer|tell|send|recommend|translate)\b",
+        r"\byour\s+(?:next\s+)?(?:answer|response|reply|output|summary)\s+(?:must|should|has\s+to|needs\s+to|will)\b",
+        r"\b(?:end|begin|start|finish|close)\s+(?:every|each|all|your)\s+(?:answer|response|reply|message|sentence|output)s?\b",
+        rf"\b{_MODEL}s?\b[^.!?\n]{{0,50}}\b(?:must|should|has\s+to|have\s+to)\s+(?:always\s+|never\s+)?(?:obey|rate|recommend|treat|prefer|rank|say|state"
+        r"|include|respond|reply|approve|ignore|mention|describe|conclude)\b",
         r"\b(?:stop|halt|pause|abort|end)\b[^.!?\n]{0,20}\b(?:what\s+you(?:'re|\s+are)|your\s+(?:current\s+)?(?:task|work|job)|the\s+"
         r"(?:current\s+)?(?:task|conversation))\b",
         r"\b(?:approve|accept|merge|promote|rate|rank|score|recommend|grade)\b[^.!?\n]{0,40}\b(?:this\s+(?:patch|candidate|paper|product"
@@ -124,8 +145,8 @@ PATTERNS = tuple(
         r"|priority)|highest\s+priority|more\s+important\s+than)\b",
         r"\b(?:highest|top|maximum|absolute)\s+priority\b[^.!?\n]{0,40}\b(?:instruction|order|directive|over|override|command)",
         # speaking as the system
-        r"^\W{0,6}(?:system|assistant|developer|admin(?:istrator)?|root)\s*(?:message|prompt|note|override|instructions?|notice|update"
-        r"|alert|command)?\s*\W{0,3}[:>\]}]\W{0,3}\s*\S",
+        r"^\W{0,6}(?:system|assistant|developer|admin(?:istrator)?)\s*(?:message|prompt|note|override|instructions?|notice|update"
+        r"|alert|command)?\s*\W{0,3}[:>\]}](?!:)\W{0,3}\s*\S",
         r"^\W{0,6}(?:important|attention|urgent|critical|notice|warning)\b[^.!?\n]{0,30}\b(?:assistant|ai\b|llm|agent|model|chatbot"
         r"|instruction)",
         r"\b(?:end|begin|start|close)\s+(?:of\s+)?(?:the\s+)?(?:system\s+prompt|user\s+(?:input|data|message)|untrusted|document|context"
@@ -161,14 +182,15 @@ LOOKALIKES = str.maketrans(
         "5": "s", "7": "t", "$": "s", "@": "a",
     }
 )  # fmt: skip
-SECOND_LOOK = re.compile(r"[013457$@а-яіјѕԁɡοανικτ]")
+SECOND_LOOK = re.compile(r"[A-Za-z][013457$@][A-Za-z]|[а-яіјѕԁɡοανικτ][a-z]|[a-z][а-яіјѕԁɡοανικτ]")
 
 
 def gives_orders(sentence: str) -> bool:
     """True where some pattern matches the sentence, or the sentence with look-alike letters put right."""
     if any(pattern.search(sentence) for pattern in PATTERNS):
         return True
+    sentence = sentence.lower()
     if not SECOND_LOOK.search(sentence):
         return False
     plain = sentence.translate(LOOKALIKES)
-    return any(pattern.search(plain) for pattern in PATTERNS[:12])
+    return any(pattern.search(plain) for pattern in PATTERNS)

@@ -1,9 +1,9 @@
 """What of a page may reach a model: text for a reader, without what is hidden or addressed to a model.
 
-Promises: no invisible characters, no control tokens of chat formats, no text longer than `max_chars`, no line more often
-than `max_repeat_lines`; sentences that give orders to a model are taken out and listed, and a page that consists of
-them beyond `max_instruction_density` is refused whole. Does not promise to find every order: a filter of words cannot.
-What was kept is data, and policy (not this filter) decides what may follow from it.
+Promises: no invisible characters, no control tokens of chat formats, no text longer than `max_chars`, no line more
+often than `max_repeat_lines`; sentences that give orders to a model are taken out and listed, and a page that consists
+of them beyond `max_instruction_density` is refused whole. Does not promise to find every order: a filter of words
+cannot. What was kept is data, and policy (not this filter) decides what may follow from it.
 """
 
 from __future__ import annotations
