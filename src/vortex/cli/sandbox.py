@@ -85,20 +85,26 @@ def policy_of_folder(
     from vortex.c3.format.sizes import parse_bytes
     from vortex.sandbox import Policy, python_paths
 
-    keep = tuple(folder / name for name in KEPT_FROM_COMMANDS if (folder / name).exists())
-    if (folder / GATES).exists():
-        keep += ((folder / GATES).parent,)
+    keep, hide = kept_from_commands(folder)
     given = {path.resolve() for path in (*read, *write, folder)}
     return Policy(
         folder=folder,
         read=(*read, *(path for path in python_paths() if path.resolve() not in given)),
         write=write,
         protect=keep if protected else (),
-        hide=tuple(folder / name for name in HIDDEN if (folder / name).exists()) if protected else (),
+        hide=hide if protected else (),
         memory_bytes=parse_bytes(memory),
         time_s=time_s,
         output_bytes=STREAMED_BYTES,
     )
+
+
+def kept_from_commands(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """What stays read-only, and what looks empty, in a folder that is worked in."""
+    keep = tuple(folder / name for name in KEPT_FROM_COMMANDS if (folder / name).exists())
+    if (folder / GATES).exists():
+        keep += ((folder / GATES).parent,)
+    return keep, tuple(folder / name for name in HIDDEN if (folder / name).exists())
 
 
 def log_file() -> Path:
