@@ -39,6 +39,10 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     ] = None,
     memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of the whole run.")] = "1GiB",
     time: Annotated[float, typer.Option("--time", metavar="S", min=0.01, help="Seconds until it is ended.")] = 600.0,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option("--domain", help="Let HTTP(S) out to this domain, through a proxy that checks. Repeatable."),
+    ] = None,
     unprotected: Annotated[
         bool,
         typer.Option(
@@ -52,6 +56,8 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     Ends with the command's own exit code; 125 where the walls cannot be had, 124 when its time was up, 137 when another
     limit ended it.
     """
+    from dataclasses import replace
+
     from vortex.cli.terminal import warn
     from vortex.errors import ConfigError
     from vortex.sandbox import run
@@ -63,6 +69,8 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
         raise ConfigError("no command: write it after two dashes, as in: vortex sandbox -- python script.py")
     granted = (tuple(read or ()), tuple(write or ()))
     policy = policy_of_folder(Path.cwd(), *granted, memory=memory, time_s=time, protected=not unprotected)
+    if domain:
+        policy = replace(policy, network="proxy", domains=tuple(domain))
     done = run(
         command,
         policy,

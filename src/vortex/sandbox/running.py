@@ -145,7 +145,7 @@ def _plan(tier: str, command: Sequence[str], policy: Policy, temporary: str) -> 
         {
             "tier": tier, "command": list(command), "folder": grants.folder, "read": grants.read,
             "write": grants.write, "protect": grants.protect, "hide": grants.hide, "aliases": grants.aliases,
-            "environment": policy.environment_inside(temporary, None), "temporary": temporary, "time_s": policy.time_s,
+            "environment": policy.environment_inside(temporary), "temporary": temporary, "time_s": policy.time_s,
             "memory_bytes": policy.memory_bytes, "processes": policy.processes, "file_bytes": policy.file_bytes,
             "disk_bytes": policy.disk_bytes, "files": policy.files, "open_files": policy.open_files,
             "unix_sockets": policy.unix_sockets,
