@@ -34,6 +34,9 @@ MEASUREMENTS = {
     "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
+    "sandbox": "vortex.bench.sandbox.measurement:SandboxMeasurement",
+    "injections": "vortex.bench.sandbox.injections:InjectionsMeasurement",
+    "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 
