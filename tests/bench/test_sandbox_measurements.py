@@ -24,6 +24,7 @@ def wide(text: str) -> Sanitized:
     return sanitize(text, SanitizeRules(max_chars=1 << 30))
 
 
+@pytest.mark.long
 def test_the_walls_in_numbers() -> None:
     if not any(probed.available for probed in probe_all()):
         pytest.skip("no tier holds here")

@@ -37,6 +37,7 @@ MEASUREMENTS = {
     "sandbox": "vortex.bench.sandbox.measurement:SandboxMeasurement",
     "injections": "vortex.bench.sandbox.injections:InjectionsMeasurement",
     "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
+    "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 
