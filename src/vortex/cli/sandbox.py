@@ -58,9 +58,7 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     """
     from dataclasses import replace
 
-    from vortex.cli.terminal import warn
     from vortex.errors import ConfigError
-    from vortex.sandbox import run
 
     if tiers:
         show_tiers()
@@ -71,6 +69,14 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     policy = policy_of_folder(Path.cwd(), *granted, memory=memory, time_s=time, protected=not unprotected)
     if domain:
         policy = replace(policy, network="proxy", domains=tuple(domain))
+    raise typer.Exit(run_and_tell(command, policy, require))
+
+
+def run_and_tell(command: list[str], policy: Policy, require: str | None) -> int:
+    """Pass output on as it comes, say what the sandbox did, and return the exit code."""
+    from vortex.cli.terminal import warn
+    from vortex.sandbox import run
+
     done = run(
         command,
         policy,
@@ -83,7 +89,7 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
         warn(line)
     if done.reason:
         warn(f"the sandbox ended the command: {done.reason}")
-    raise typer.Exit(done.exit_code)
+    return done.exit_code
 
 
 def policy_of_folder(

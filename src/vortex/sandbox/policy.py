@@ -94,6 +94,8 @@ class Policy:
         for path in protect:
             if not any(path.startswith(folder + "/") for folder in write):
                 raise ConfigError(f"sandbox: {path!r} is to be protected but lies in no writable folder; drop it")
+            if not os.path.lexists(path):
+                raise ConfigError(f"sandbox: {path!r} is to be protected but is not there; make it first or drop it")
         hide = [_resolved(path) for path in self.hide]
         for path in hide:
             if not any(path.startswith(folder + "/") for folder in [*write, *read]):
