@@ -9,7 +9,6 @@ import pytest
 
 from vortex.sandbox import TIERS, probe
 
-
 OTHERS = [pytest.param(name, marks=pytest.mark.long) for name in TIERS[1:]]
 
 

@@ -36,6 +36,7 @@ MEASUREMENTS = {
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
     "sandbox": "vortex.bench.sandbox.measurement:SandboxMeasurement",
     "injections": "vortex.bench.sandbox.injections:InjectionsMeasurement",
+    "follow": "vortex.bench.sandbox.following:FollowMeasurement",
     "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
     "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
