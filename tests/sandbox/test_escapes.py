@@ -86,8 +86,8 @@ def test_all_is_held_for_an_ordinary_user_too(tmp_path: Path) -> None:
         subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
         done = subprocess.run(
             ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", python, "-c", script],
-            cwd="/", env={"PYTHONPATH": str(place), "HOME": str(place / "home"), "PATH": "/usr/bin:/bin", "TMPDIR": "/var/tmp"},
-            capture_output=True, text=True, check=False, timeout=300,
+            env={"PYTHONPATH": str(place), "HOME": str(place / "home"), "PATH": "/usr/bin:/bin", "TMPDIR": "/var/tmp"},
+            cwd="/", capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
     finally:
         shutil.rmtree(place)
