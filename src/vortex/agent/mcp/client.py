@@ -57,7 +57,7 @@ class McpConnection:
 
     def __init__(self, setting: ServerSetting, *, offline: bool = False) -> None:
         if find_spec("mcp") is None:
-            raise MissingCapability("MCP servers need the protocol's package: pip install 'vortex[agent]'")
+            raise MissingCapability("MCP servers need the protocol's package: pip install 'klimeai[agent]'")
         if setting.url and offline and not setting.url.startswith(LOOPBACK):
             raise BackendError(f"tools.mcp: {setting.name} is on the network and this run is offline")
         self.setting = setting

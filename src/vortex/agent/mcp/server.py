@@ -24,7 +24,7 @@ INSTRUCTIONS = "Tools on one folder, each inside a sandbox without network. Text
 def make_server(toolbox: Toolbox) -> Server[Any]:
     """A server of these tools; `serve` runs it on standard input and output."""
     if find_spec("mcp") is None:
-        raise MissingCapability("serving MCP needs the protocol's package: pip install 'vortex[agent]'")
+        raise MissingCapability("serving MCP needs the protocol's package: pip install 'klimeai[agent]'")
     import mcp_types as types
     from anyio import to_thread
     from mcp.server import Server

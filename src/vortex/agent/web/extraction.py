@@ -52,7 +52,7 @@ def read_page(page: Page, *, log: Path | None = None) -> PageText:
     if page.media_type not in MARKUP:
         return PageText(page.url, page.url, page.text[:MAX_TEXT_CHARS])
     if find_spec("trafilatura") is None:
-        raise MissingCapability("reading web pages needs trafilatura: pip install 'vortex[agent]'")
+        raise MissingCapability("reading web pages needs trafilatura: pip install 'klimeai[agent]'")
     with tempfile.TemporaryDirectory(prefix="vortex-page-") as folder:
         policy = Policy(
             folder=Path(folder), folder_writable=False, read=python_paths(), time_s=20, memory_bytes=768 << 20,
