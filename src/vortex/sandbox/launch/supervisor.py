@@ -45,9 +45,8 @@ class Run:
         self._control: socket.socket | None = None
         self.proxy: FilteringProxy | None = None
         self.group = Group(plan, command.INFRASTRUCTURE[plan.tier])
-        self.disk = watcher.DiskWatch(
-            [*plan.write, *([plan.temporary] if plan.tier == "landlock" else [])], plan.disk_bytes, plan.files
-        )
+        folders = [*plan.write, *([plan.temporary] if plan.tier == "landlock" else [])]
+        self.disk = watcher.DiskWatch(folders, plan.disk_bytes, plan.files, plan.file_bytes)
 
     def start(self) -> None:
         reading, writing = os.pipe()
