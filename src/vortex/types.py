@@ -140,6 +140,7 @@ class ToolSpec:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON schema
+    strict: bool = False  # a schema that cannot be enforced whole is refused, not weakened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,7 @@ class ChatRequest:
     tool_choice: str = "auto"  # auto | none | required | the name of a tool
     parallel_tool_calls: bool = True
     json_schema: Mapping[str, Any] | None = None  # {} accepts any JSON object
+    strict_schema: bool = True  # one that cannot be enforced whole is refused; else what can be is, and the rest said
     template_options: Mapping[str, Any] = field(default_factory=dict)  # enable_thinking, reasoning_effort, …
 
 
@@ -206,11 +208,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """First event of every answer."""
+    """First event of every answer. `notes`: what of the request is not done as it was asked, for people."""
 
     request_id: str
     model: str
     seed: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
