@@ -147,7 +147,7 @@ class ToolSpec:
 class ChatRequest:
     """One request to a model: a conversation, or (for plain completion) a prompt as text or token ids.
 
-    Exactly one of `messages` and `prompt` is given. `max_tokens` None means: up to the context's end
+    Exactly one of `messages` and `prompt` is given. `max_tokens` None or -1 means: up to the context's end
     or the profile's limit, whichever is smaller.
     """
 
@@ -155,6 +155,7 @@ class ChatRequest:
     model: str | None = None
     messages: tuple[ChatMessage, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    echo: bool = False  # the answer begins with the prompt, and with its log-probabilities where they are asked for
     suffix: str | None = None  # what follows the gap that the answer fills; `prompt` is then text
     sampling: SamplingOptions = SamplingOptions()
     max_tokens: int | None = None
@@ -185,7 +186,7 @@ class FinishReason(StrEnum):
 class TokenLogprob:
     token_id: int
     token_bytes: bytes
-    logprob: float  # natural logarithm, of the model's own distribution at temperature 1
+    logprob: float  # natural logarithm, of the model's own distribution at temperature 1; NaN: nothing stands before it
     top: tuple[TokenLogprob, ...] = ()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from vortex import __version__
-from vortex.errors import Overloaded
+from vortex.errors import Overloaded, RequestError
 from vortex.protocols import ChatBackend
 from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.episode_log import EpisodeLog
@@ -40,9 +40,15 @@ class Serving:
     active: int = 0
 
     async def begin(
-        self, request: Request, asked: ChatRequest, *, messages: list[dict[str, Any]] | None = None
+        self,
+        request: Request,
+        asked: ChatRequest,
+        *,
+        messages: list[dict[str, Any]] | None = None,
+        limit_name: str = "max_tokens",
     ) -> LiveAnswer:
         """An answer whose first event has come. With `messages` it is written down as an episode when it ends.
+        limit_name: how this endpoint spells `max_tokens`, for refusals.
 
         Raises what the backend raises, Overloaded at the limit of concurrent requests, ClientGone.
         """
@@ -60,7 +66,14 @@ class Serving:
         self.active += 1
         self.metrics.active.inc()
         answer.on_close(self._release)
-        await unless_gone(request, answer.begin())
+        try:
+            await unless_gone(request, answer.begin())
+        except RequestError as error:
+            if error.param != "max_tokens" or limit_name == "max_tokens":
+                raise
+            raise RequestError(
+                str(error).replace("max_tokens", limit_name), param=limit_name, code=error.code
+            ) from None
         return answer
 
     def _release(self) -> None:

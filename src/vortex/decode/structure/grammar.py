@@ -102,6 +102,8 @@ class GrammarConstraint:
     def settle(self, token_id: int) -> int:
         """The token to take where the sampler chose `token_id`: itself, or the first of the way out."""
         left_tokens = self._left_tokens - 1
+        if self._standing.place.num_digits >= MAX_DIGITS and self._vocabulary.token_bytes(token_id)[:1].isdigit():
+            return (self._look() or [token_id])[0]  # a number that may not end yet: straight to where it may
         if left_tokens >= self._way_out_tokens + self._growth_tokens:
             return token_id
         way_out = self._look()

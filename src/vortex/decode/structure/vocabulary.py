@@ -16,9 +16,7 @@ from vortex.errors import RequestError
 from vortex.protocols import Tokenizer
 
 MAX_SPELLED_BYTES = 24  # of a token that a way out is spelled with
-LIMITS = LLParserLimits(
-    verbose_errors=False, initial_lexer_fuel=250_000
-)  # messages go to clients: no dumps of parser states
+LIMITS = LLParserLimits(verbose_errors=False)  # messages go to clients: no dumps of parser states
 
 
 class GrammarVocabulary:

@@ -25,8 +25,8 @@ async def responses(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages()] if serving.episodes else None
-    answer = await serving.begin(request, asked, messages=messages)
-    writer = ResponseWriter(request_id, answer.started.model, body)
+    answer = await serving.begin(request, asked, messages=messages, limit_name="max_output_tokens")
+    writer = ResponseWriter(request_id, answer.started.model, body, answer.started.notes)
     if body.stream:
         return SseResponse(writer.frames(answer.events()), answer.close)
     try:
