@@ -141,7 +141,7 @@ def _checkups(loaded: LoadedSettings) -> Checkups:
 
 def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
     from vortex.cli.turn import sampling_of
-    from vortex.server.options import ServerOptions
+    from vortex.server.options import Limits, ServerOptions
 
     data = Path(os.environ.get("VORTEX_DATA") or "data")
     return ServerOptions(
@@ -149,5 +149,6 @@ def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOption
         port=settings.server.port,
         api_key=key.value,
         sampling=sampling_of(settings, None),
+        limits=Limits(choices=settings.runtime.max_active),
         episodes_dir=data / "episodes" if episodes else None,
     )

@@ -150,7 +150,46 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return __self._made(super().call(__context, __obj, *args, **kwargs))
         return super().call(__context, __obj, *args, **kwargs)
 
-    def _check_length(length: int) -> None:
+    def _bounded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The filter behind a check; what Jinja passes to it first (context, environment) stays as it is."""
+        skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            self._look_at_the_clock()
+            given = args[skipped:]
+            owner = given[0] if given and isinstance(given[0], str) else ""
+            _check_arguments(name, owner, given[1:] if owner or name != "join" else given, kwargs)
+            return self._made(function(*args, **kwargs))
+
+        checked.__dict__.update(getattr(function, "__dict__", {}))
+        return checked
+
+
+def _call(name: str, argument: nodes.Node) -> nodes.Call:
+    function = nodes.EnvironmentAttribute(name, lineno=argument.lineno)
+    return nodes.Call(function, [argument], [], None, None, lineno=argument.lineno)
+
+
+def _replace_joins(node: nodes.Node) -> None:
+    """`a ~ b` as a call, everywhere below."""
+    for field, value in list(node.iter_fields()):
+        if isinstance(value, nodes.Node):
+            _replace_joins(value)
+            setattr(node, field, _joined(value))
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, nodes.Node):
+                    _replace_joins(item)
+            setattr(node, field, [_joined(item) for item in value])
+
+
+def _joined(value: Any) -> Any:
+    if not isinstance(value, nodes.Concat):
+        return value
+    return _call("joined_texts", nodes.List(value.nodes, lineno=value.lineno))
+
+
+def _check_length(length: int) -> None:
     if length > MAX_CHARS:
         raise TemplateTooCostly(f"a text of more than {MAX_CHARS} characters")
 

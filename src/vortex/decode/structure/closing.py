@@ -53,13 +53,15 @@ class Hints:
                 elif not written.lstrip(b"-"):
                     yield str(-(-(10**more) // factor) * factor).encode()
 
-    def endings(self, text: str) -> Iterable[bytes]:
-        """What could be written after `text` so that a pattern is met and the string ends."""
-        for source in self.patterns:
-            pattern = read_pattern(source)
+    def endings(self, text: str, first: int) -> Iterable[tuple[int, bytes]]:
+        """What could be written after `text` so that a pattern is met and the string ends, with the pattern's number.
+        first: the pattern to begin with."""
+        for turn in range(len(self.patterns)):
+            index = (first + turn) % len(self.patterns)
+            pattern = read_pattern(self.patterns[index])
             rest = None if pattern is None else pattern.completion(text)
             if rest is not None:
-                yield json.dumps(rest, ensure_ascii=False)[1:].encode()
+                yield index, json.dumps(rest, ensure_ascii=False)[1:].encode()
 
     def letters(self) -> bytes:
         read = [pattern for source in self.patterns if (pattern := read_pattern(source)) is not None]
@@ -117,6 +119,7 @@ class _Search:
         begun_s = time.perf_counter()
         self._deadline_s = begun_s + within_s
         self._forks_until_s = begun_s + within_s / 2  # what is left then is for one plain walk
+        self._pattern = 0  # that fitted last
         self._is_filling = False  # the string under way has to be long
 
     @property
@@ -186,9 +189,7 @@ class _Search:
             if QUOTE in allowed:
                 self._is_filling = False
                 return b'"'
-            text = standing.place.text()
-            endings = [] if text is None else sorted(self._hints.endings(text), key=len)
-            ending = next((ending for ending in endings if standing.takes(ending)), None)
+            ending = self._by_pattern(standing)
             found = None if self._is_filling else ending or self._breadth_first(standing, b'"')
             self._is_filling = found is None
             return found or self._filled(standing)
@@ -199,6 +200,19 @@ class _Search:
             if ready or in_number:
                 return ready or self._breadth_first(standing, bytes(END_OF_NUMBER)) or bytes([allowed[0]])
         return bytes([_ordered(allowed, False)[0]])
+
+    def _by_pattern(self, standing: Standing) -> bytes | None:
+        """The string's end by one of the schema's patterns, that of the last string or the next one first."""
+        text = standing.place.text()
+        if text is None:
+            return None
+        for index, ending in self._hints.endings(text, self._pattern):
+            if standing.takes(ending):
+                self._pattern = index
+                return ending
+            if self.is_late:
+                break
+        return None
 
     def _ends_number(self, standing: Standing, digits: bytes) -> bool:
         if not standing.takes(digits):

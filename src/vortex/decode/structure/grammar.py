@@ -110,7 +110,7 @@ class GrammarConstraint:
         if way_out is None or left_tokens >= len(way_out) + self._growth_tokens or way_out[:1] == [token_id]:
             return token_id
         rest = self._behind(token_id)
-        if rest is not None and len(self._vocabulary.spell(rest)) <= left_tokens:
+        if rest is not None and (len(rest) <= left_tokens or len(self._vocabulary.spell(rest)) <= left_tokens):
             self._settled = (token_id, rest)
             return token_id
         return way_out[0] if way_out else self._vocabulary.end_id

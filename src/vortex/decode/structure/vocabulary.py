@@ -28,6 +28,7 @@ class GrammarVocabulary:
         self._library: LLTokenizer | None = None
         self._bytes = LLTokenizer("byte")
         self._ids: dict[bytes, int] = {}
+        self._longest: dict[bytes, int] = {}  # of the tokens that begin with these two bytes
         self._digits = np.zeros(0, dtype=np.uint32)
         self.end_ids = tokenizer.end_ids
 
@@ -51,8 +52,8 @@ class GrammarVocabulary:
         self.ready()
         spelled, at = [], 0
         while at < len(data):
-            lengths = range(min(MAX_SPELLED_BYTES, len(data) - at), 0, -1)
-            length = next((n for n in lengths if data[at : at + n] in self._ids), 0)
+            longest = min(self._longest.get(data[at : at + 2], 1), len(data) - at)
+            length = next((n for n in range(longest, 0, -1) if data[at : at + n] in self._ids), 0)
             assert length, f"no token is spelled {data[at : at + 1]!r}"
             spelled.append(self._ids[data[at : at + length]])
             at += length
@@ -75,6 +76,9 @@ class GrammarVocabulary:
         special = [i for i, token in enumerate(tokens) if token and not self._tokenizer.decode([i])]
         hidden = set(special)
         self._ids = {tokens[i]: i for i in reversed(range(len(tokens))) if tokens[i] and i not in hidden}
+        for token in self._ids:
+            if 1 < len(token) <= MAX_SPELLED_BYTES:
+                self._longest[token[:2]] = max(self._longest.get(token[:2], 1), len(token))
         begins = np.array([token[:1].isdigit() for token in tokens], dtype=np.uint8)
         packed = np.packbits(np.pad(begins, (0, -len(begins) % 32)), bitorder="little")
         self._digits = packed.view(np.uint32)

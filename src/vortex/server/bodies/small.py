@@ -15,7 +15,12 @@ MAX_TEXT_CHARS = 2_000_000
 class EmbeddingBody(Body):
     """Token ids are not taken as input: they would be another tokenizer's."""
 
-    input: str | Annotated[Items[str], Field(min_length=1)] | Items[int] | Items[Items[int]]
+    input: (
+        str
+        | Annotated[Items[str], Field(min_length=1)]
+        | Annotated[Items[int], Field(min_length=1)]
+        | Items[Items[int]]
+    )
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(default=None, ge=1)
@@ -23,6 +28,8 @@ class EmbeddingBody(Body):
     def texts(self) -> list[str]:
         """RequestError for token ids."""
         texts = [self.input] if isinstance(self.input, str) else self.input
+        if not texts:
+            raise RequestError("'input' is empty; send at least one text", param="input")
         if not all(isinstance(text, str) for text in texts):
             raise RequestError(
                 "'input' holds token ids, which belong to a client's tokenizer and not to this model; send text "
