@@ -26,7 +26,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_bytes = 0
+        self._head_bytes = self._chunk_bytes = 0
         self._is_in_head = True
         self._is_refused = False
         self._patience: asyncio.TimerHandle | None = None
@@ -42,6 +42,7 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
+        self._chunk_bytes = len(data)
         self._head_bytes += len(data)
         super().data_received(data)
         if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES:
@@ -49,7 +50,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head, self._head_bytes = True, self._chunk_bytes
         self._wait_at_most(HEAD_S)
 
     def on_headers_complete(self) -> None:
@@ -59,6 +60,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._wait_no_more()
+        self._chunk_bytes = 0  # what is left of this chunk is the next request's, and little
         super().on_message_complete()
 
     def _wait_at_most(self, seconds: float) -> None:
