@@ -30,7 +30,8 @@ def mutated(value: Any, draw: random.Random) -> Any:
     """A copy with one to three places changed: replaced, removed, doubled, renamed or nested."""
     root = [copy.deepcopy(value)]
     for _ in range(draw.randint(1, 3)):
-        places = list(_places(root))
+        if not (places := list(_places(root))):
+            break
         holder, key = draw.choice(places)
         _change(holder, key, draw, [copy.deepcopy(h[k]) for h, k in places])
     return root[0] if root else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -34,15 +35,12 @@ def check(seed: int) -> None:
         at = draw.randrange(len(data) or 1)
         data = data[:at] + draw.choice((b"\n", b"\xff\xfe", b": note\n", b"data:", b"\x00")) + data[at:]
     parser, reader = SseParser(), ChunkReader(ChatRequest(request_id="r", prompt="p"))
-    with within(10, seed):
-        try:
-            for start in range(0, len(data), step := draw.choice((1, 7, 4096))):
-                for event in parser.feed(data[start : start + step]):
-                    if event != b"[DONE]":
-                        list(reader.read(_decoded(event)))
-            reader.finish()
-        except BackendError as failure:
-            assert str(failure)
+    with within(10, seed), suppress(BackendError):
+        for start in range(0, len(data), step := draw.choice((1, 7, 4096))):
+            for event in parser.feed(data[start : start + step]):
+                if event != b"[DONE]":
+                    list(reader.read(_decoded(event)))
+        reader.finish()
 
 
 def _decoded(event: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -72,11 +73,8 @@ def source(draw: random.Random, depth: int = 4) -> str:
 def check(seed: int) -> None:
     draw = random.Random(seed)
     text = "{% set ns = namespace(x='a') %}{% for m in messages %}" + source(draw) + source(draw) + "{% endfor %}"
-    with within(20, seed):
-        try:
-            ChatTemplate(text).render(MESSAGES, None, add_generation_prompt=True)
-        except VortexError as refusal:
-            assert str(refusal)
+    with within(20, seed), suppress(VortexError):
+        ChatTemplate(text).render(MESSAGES, None, add_generation_prompt=True)
 
 
 def test_no_template_hangs_or_escapes() -> None:
