@@ -107,7 +107,7 @@ def test_the_example_file_is_the_table() -> None:
 
 
 def test_the_page_names_every_variable() -> None:
-    page = (ROOT / "docs" / "gateway.md").read_text()
+    page = (ROOT / "docs" / "gateway-stack.md").read_text()
     assert [variable.name for variable in (*ADDRESSES, *VARIABLES) if f"`{variable.name}`" not in page] == []
 
 

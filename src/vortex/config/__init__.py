@@ -1,4 +1,4 @@
 """Settings: what can be set, where it is read from, and where each value came from. No torch.
 
-`loading` reads them, `schema` says what there is; `variables` and `addresses` are for programs that start without pydantic.
+`loading` reads them, `schema` says what there is; `variables` and `addresses` are read without pydantic.
 """

@@ -133,9 +133,7 @@ class ResponsesBody(Body):
             return None
         schema = None
         if wanted.type == "json_schema":
-            schema = JsonSchema.model_validate(
-                {"name": wanted.name or "answer", "schema": wanted.schema_, "strict": wanted.strict}
-            )
+            schema = JsonSchema.model_construct(name="answer", schema_=wanted.schema_, strict=wanted.strict)
         return ResponseFormat(type=wanted.type, json_schema=schema)
 
 
