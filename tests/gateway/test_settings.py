@@ -19,8 +19,7 @@ from vortex.config.addresses import ADDRESSES, environment_and_file
 from vortex.config.variables import read_env_file, write_env_file
 from vortex.errors import ConfigError
 from vortex.gateway.serve import Redact
-from vortex.gateway.settings import read_settings
-from vortex.gateway.variables import VARIABLES
+from vortex.gateway.settings import PARTS, VARIABLES, read_settings
 
 ROOT = Path(__file__).parent.parent.parent
 SEED = {
@@ -97,6 +96,11 @@ def test_a_file_of_the_working_folder_cannot_open_the_gateway(tmp_path: Path, mo
     monkeypatch.delenv("LKN_HOST", raising=False)
     with pytest.raises(ConfigError, match="use --host"):
         environment_and_file(path)
+
+
+def test_a_settings_object_made_plainly_has_the_defaults_of_the_variables() -> None:
+    read = read_settings({}, {})
+    assert [getattr(read, part) for part in PARTS] == [kind() for kind in PARTS.values()]
 
 
 def test_the_example_file_is_the_table() -> None:

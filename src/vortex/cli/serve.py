@@ -5,7 +5,6 @@ One line on stdout says where, when requests are being taken; everything else go
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from itertools import chain
@@ -146,14 +145,14 @@ def _checkups(loaded: LoadedSettings) -> Checkups:
 
 def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
     from vortex.cli.turn import sampling_of
+    from vortex.config.data_folder import data_path
     from vortex.server.options import Limits, ServerOptions
 
-    data = Path(os.environ.get("VORTEX_DATA") or "data")
     return ServerOptions(
         host=settings.server.host,
         port=settings.server.port,
         api_key=key.value,
         sampling=sampling_of(settings, None),
         limits=Limits(choices=settings.runtime.max_active),
-        episodes_dir=data / "episodes" if episodes else None,
+        episodes_dir=data_path("episodes") if episodes else None,
     )

@@ -10,56 +10,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vortex.config.variables import Variable, read_env_file, read_variables
+from vortex.config.variables import (
+    choice,
+    number,
+    read_env_file,
+    read_variables,
+    secret,
+    text,
+    urls,
+    variables_of,
+    whole,
+)
 from vortex.errors import ConfigError
 
 ENV_FILE = Path("config/.env")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ENGINE_KINDS = ("vortex", "sglang", "vllm", "llama-server", "external")
 
-ADDRESSES = (
-    Variable(
-        "ENGINE_BASE_URL", "engine_urls", "http://127.0.0.1:30000", "Engines, without /v1; several with commas", "urls"
-    ),
-    Variable("ENGINE_KIND", "engine_kind", "vortex", "What `vortex up` starts", "choice", choices=ENGINE_KINDS),
-    Variable("ENGINE_MODEL", "engine_model", "", "Model the engine loads; empty: the default of its kind"),
-    Variable(
-        "ENGINE_MEM_FRACTION",
-        "engine_mem_fraction",
-        "0.85",
-        "Share of GPU memory for sglang and vllm",
-        "number",
-        0.05,
-        1.0,
-    ),
-    Variable("ENGINE_API_KEY", "engine_api_key", "", "Key the gateway shows to the engine", "secret"),
-    Variable(
-        "ENGINE_START_TIMEOUT_S", "engine_start_timeout_s", "900", "Longest start of an engine", "number", 1, 86400
-    ),
-    Variable("LKN_HOST", "host", "127.0.0.1", "Address the gateway listens on"),
-    Variable("LKN_PORT", "port", "8000", "Port the gateway listens on", "integer", 0, 65535),
-    Variable("LKN_API_KEY", "api_key", "", "Key that clients must show; needed beyond this machine", "secret"),
-    Variable("UI_PORT", "ui_port", "3000", "Port of Open WebUI", "integer", 1, 65535),
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    engine_urls: tuple[str, ...]
-    engine_kind: str
-    engine_model: str
-    engine_mem_fraction: float
-    engine_api_key: str
-    engine_start_timeout_s: float
-    host: str
-    port: int
-    api_key: str
-    ui_port: int
+    engine_urls: tuple[str, ...] = urls(
+        "ENGINE_BASE_URL", ("http://127.0.0.1:30000",), "Engines, without /v1; several with commas"
+    )
+    engine_kind: str = choice("ENGINE_KIND", ENGINE_KINDS, "What `vortex up` starts")
+    engine_model: str = text("ENGINE_MODEL", "", "Model the engine loads; empty: the default of its kind")
+    engine_mem_fraction: float = number(
+        "ENGINE_MEM_FRACTION", 0.85, (0.05, 1.0), "Share of GPU memory for sglang and vllm"
+    )
+    engine_api_key: str = secret("ENGINE_API_KEY", "Key the gateway shows to the engine")
+    engine_start_timeout_s: float = number("ENGINE_START_TIMEOUT_S", 900, (1, 86400), "Longest start of an engine")
+    host: str = text("LKN_HOST", "127.0.0.1", "Address the gateway listens on")
+    port: int = whole("LKN_PORT", 8000, (0, 65535), "Port the gateway listens on")
+    api_key: str = secret("LKN_API_KEY", "Key that clients must show; needed beyond this machine")
+    ui_port: int = whole("UI_PORT", 3000, (1, 65535), "Port of Open WebUI")
 
     @property
     def gateway_url(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+ADDRESSES = variables_of(Addresses)
 
 
 def environment_and_file(env_file: Path | None = None) -> tuple[Mapping[str, str], Mapping[str, str]]:

@@ -2,7 +2,8 @@
 
 Only settings that some part reads live here; a part that lands brings its section. Profiles and files may set any of
 them, except that a setting marked `LoosensSecurity` is never taken from the working folder's file: that folder may be
-a repository somebody else wrote. Defaults here equal `profiles/default.yaml` (a test holds that).
+a repository somebody else wrote. This is the only table of settings: profiles hold what they change, and the table of
+docs/configuration.md is written from here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Settings that come from variables: `config/.env` below the environment, each with a type and an allowed range.
 
+A settings object is a frozen dataclass whose fields are made by `whole`, `number`, `switch`, `choice`, `text`, `urls`
+or `secret`: name, default, range and meaning stand there and nowhere else; `variables_of` reads them back.
+
 Promises: every wrong value is named with its variable and what would be right, all of them in one error, before
 anything is started; a misspelled name of ours is an error too. Does not do: expansion, commands, multi-line values.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -68,6 +71,44 @@ class Variable:
         if "\n" in text or "\r" in text:
             raise ValueError
         return text
+
+
+def whole(name: str, default: int, bounds: tuple[int, int], meaning: str) -> Any:
+    return _field(default, Variable(name, "", str(default), meaning, "integer", *bounds))
+
+
+def number(name: str, default: float, bounds: tuple[float, float], meaning: str) -> Any:
+    return _field(float(default), Variable(name, "", f"{default:.10g}", meaning, "number", *bounds))
+
+
+def switch(name: str, default: bool, meaning: str) -> Any:
+    return _field(default, Variable(name, "", "on" if default else "off", meaning, "switch"))
+
+
+def choice(name: str, choices: tuple[str, ...], meaning: str) -> Any:
+    """The first choice is the default."""
+    return _field(choices[0], Variable(name, "", choices[0], meaning, "choice", choices=choices))
+
+
+def text(name: str, default: str, meaning: str) -> Any:
+    return _field(default, Variable(name, "", default, meaning))
+
+
+def secret(name: str, meaning: str) -> Any:
+    return _field("", Variable(name, "", "", meaning, "secret"))
+
+
+def urls(name: str, default: tuple[str, ...], meaning: str) -> Any:
+    return _field(default, Variable(name, "", ",".join(default), meaning, "urls"))
+
+
+def _field(default: object, variable: Variable) -> Any:
+    return field(default=default, metadata={"variable": variable})
+
+
+def variables_of(*parts: type[Any]) -> tuple[Variable, ...]:
+    """The variables of settings objects, in the order of their fields."""
+    return tuple(replace(one.metadata["variable"], field=one.name) for part in parts for one in fields(part))
 
 
 def _known(table: Mapping[str, Any], text: str) -> Any:

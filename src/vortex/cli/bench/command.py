@@ -21,6 +21,7 @@ from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
 from vortex.cli.bench import tokenizer_quality as bench_quality
 from vortex.cli.bench.presenting import JsonOutOption, PeerPythonOption, PlotOption, RunsOption, present
+from vortex.cli.command_options import with_options
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def register(app: typer.Typer) -> None:
     group.command("gateway")(bench_gateway.gateway)
     group.command("kernels")(bench_kernels.kernels)
     group.command("first-answers")(bench_first_answers.first_answers)
-    group.command("core-quality")(bench_core_quality.core_quality)
+    group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
 
