@@ -20,6 +20,8 @@ from llguidance import LLMatcher
 from vortex.decode.structure.json_place import MAX_DIGITS, QUOTE, JsonPlace
 from vortex.decode.structure.patterns import read_pattern
 
+LATEST_S = 10.0  # of the first search, whatever its steps take
+PATTERN_STEPS = 4  # that a look at a pattern counts as
 MAX_BYTES = 48 * 1024  # of a way out
 MAX_FORKS = 12  # forks at which several ways are tried; beyond them the plainest is taken
 WAYS = 6  # tried at a fork
@@ -100,37 +102,47 @@ class Closing:
         self._letters = hints.letters()
 
     def way_out(
-        self, standing: Standing, *, within_s: float, known: bytes = b"", thorough: bool = False
+        self, standing: Standing, *, max_steps: int, known: bytes = b"", thorough: bool = False
     ) -> bytes | None:
-        """Bytes, maybe none, that bring a copy of `standing` to a valid end; None where none were found in time.
+        """Bytes, maybe none, that bring a copy of `standing` to a valid end; None where none were found in the steps.
 
         known: a way out from a place shortly before, which the new one may join. thorough: try ways at forks.
         """
-        search = _Search(self._hints, self._letters, within_s)
+        search = _Search(self._hints, self._letters, max_steps)
         if known and (rest := search.rejoined(standing, known)) is not None:
             return rest
         return search.walk(standing.copy(), MAX_FORKS if thorough else 0, MAX_BYTES, known)
 
 
 class _Search:
-    def __init__(self, hints: Hints, letters: bytes, within_s: float) -> None:
+    def __init__(self, hints: Hints, letters: bytes, max_steps: int) -> None:
         self._hints = hints
         self._letters = letters
-        begun_s = time.perf_counter()
-        self._deadline_s = begun_s + within_s
-        self._forks_until_s = begun_s + within_s / 2  # what is left then is for one plain walk
+        self._left_steps = max_steps
+        self._kept_steps = max_steps // 2  # for one plain walk, whatever forks have taken
+        self._deadline_s = time.perf_counter() + LATEST_S
         self._pattern = 0  # that fitted last
         self._is_filling = False  # the string under way has to be long
 
     @property
     def is_late(self) -> bool:
-        time.sleep(0)  # whoever waits for the interpreter (the engine's thread) goes first
-        return time.perf_counter() > self._deadline_s
+        return self._left_steps <= 0
+
+    def _take_steps(self, count: int = 1) -> None:
+        before = self._left_steps
+        self._left_steps -= count
+        if before // 64 != self._left_steps // 64:
+            time.sleep(0)  # whoever waits for the interpreter (the engine's thread) goes first
+            if time.perf_counter() > self._deadline_s:
+                self._left_steps = 0
 
     def rejoined(self, standing: Standing, known: bytes) -> bytes | None:
         """The end of `known` that is a way out from here too."""
         for start in range(min(len(known), REJOINS)):
             rest = known[start:]
+            if self.is_late:
+                return None
+            self._take_steps()
             if standing.takes(rest):
                 after = standing.matcher.deep_copy()
                 after.consume_tokens(list(rest))
@@ -142,6 +154,7 @@ class _Search:
         """Moves `standing` to an end. Only the first `forks` forks try several ways."""
         out = bytearray()
         while not standing.matcher.is_accepting():
+            self._take_steps()
             if len(out) > limit_bytes or self.is_late or standing.matcher.is_error():
                 return None
             step = bytes(standing.matcher.compute_ff_bytes())
@@ -150,7 +163,7 @@ class _Search:
                 if not allowed:
                     return None
                 found = None
-                if forks and time.perf_counter() < self._forks_until_s and self._is_fork(standing, allowed):
+                if forks and self._left_steps > self._kept_steps and self._is_fork(standing, allowed):
                     forks -= 1
                     found = self._best(standing, allowed, limit_bytes - len(out))
                 found = found or self._step(standing, allowed)
@@ -179,7 +192,7 @@ class _Search:
             rest = self.walk(branch, 0, limit_bytes - 1) if branch.push(bytes([byte])) else None
             if rest is not None and len(rest) + 1 < limit_bytes:
                 best, limit_bytes = bytes([byte]), len(rest) + 1
-            if time.perf_counter() > self._forks_until_s:
+            if self._left_steps <= self._kept_steps:
                 break
         return best
 
@@ -207,6 +220,7 @@ class _Search:
         if text is None:
             return None
         for index, ending in self._hints.endings(text, self._pattern):
+            self._take_steps(PATTERN_STEPS)
             if standing.takes(ending):
                 self._pattern = index
                 return ending
@@ -232,7 +246,8 @@ class _Search:
             for current, path in level:
                 for byte in self._candidates(current):
                     visited += 1
-                    if visited > MAX_VISITED or (not visited % 64 and self.is_late):
+                    self._take_steps()
+                    if visited > MAX_VISITED or self.is_late:
                         return None
                     branch = Standing(current.matcher.deep_copy(), current.place)
                     if not branch.matcher.consume_token(byte):

@@ -60,8 +60,10 @@ class Pattern:
         self._states = _States()
         reader = _Reader(source, self._states)
         self._start, self._end = reader.read()
+        self.completion = functools.lru_cache(256)(self._completion)
+        """See `_completion`; the last ones are kept."""
 
-    def completion(self, written: str, max_chars: int = 256) -> str | None:
+    def _completion(self, written: str, max_chars: int = 256) -> str | None:
         """The fewest characters that make `written` match; None where none do, or none were found within bounds."""
         states = self._free({self._start})
         for character in written:
