@@ -30,6 +30,11 @@ LOOPING = {
     "mail or null": {"anyOf": [text(format="email"), {"type": "null"}]},
     "thirty addresses": {"type": "array", "items": text(format="uri"), "minItems": 30},
     "twenty patterns": an_object(**{f"p{i}": text(pattern=f"^a{i}.*b[0-9]+c$") for i in range(20)}),
+    "the last of many patterns": {
+        "type": "object",
+        "properties": {f"p{i}": text(pattern=f"^a{i}.*b[0-9]+c$") for i in range(200)},
+        "required": ["p0", "p199"],
+    },
     "two hundred kinds": {"anyOf": [an_object(1, kind={"const": f"k{i}"}, a=TEXT, b=TEXT) for i in range(200)]},
     "two thousand words": {"enum": [f"value number {i} of many" for i in range(2000)]},
     "multiples": {"type": "integer", "multipleOf": 7919, "minimum": 1},

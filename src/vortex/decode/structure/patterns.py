@@ -273,11 +273,12 @@ def patterns_of(schema: object) -> Iterator[str]:
 
 
 def _objects(schema: object) -> Iterator[dict[str, Any]]:
+    """Every object in it, in the order they are written: an answer's strings come in that order."""
     waiting = [schema]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             yield value
-            waiting += value.values()
+            waiting += reversed(list(value.values()))
+        elif isinstance(value, list):
+            waiting += reversed(value)

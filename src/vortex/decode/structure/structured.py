@@ -27,7 +27,7 @@ from vortex.protocols import Tokenizer
 from vortex.types import ChatRequest, ToolSpec
 
 KEPT_GRAMMARS = 64
-MAX_PATTERNS = 64  # of a schema, that a search for its way out knows
+MAX_PATTERNS = 1024  # of a schema, that a search for its way out knows
 MAX_FACTORS = 8
 ANY_OBJECT = {"type": "object"}
 
