@@ -21,7 +21,7 @@ from vortex.decode.structure.json_place import MAX_DIGITS, QUOTE, JsonPlace
 from vortex.decode.structure.patterns import read_pattern
 
 LATEST_S = 10.0  # of the first search, whatever its steps take
-PATTERN_STEPS = 4  # that a look at a pattern counts as
+PATTERN_STEPS = 10  # that a look at a pattern counts as
 MAX_BYTES = 48 * 1024  # of a way out
 MAX_FORKS = 12  # forks at which several ways are tried; beyond them the plainest is taken
 WAYS = 6  # tried at a fork
@@ -37,10 +37,12 @@ END_OF_NUMBER = frozenset(b",]} \n<")
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is known of a schema's values: patterns of strings, and numbers that others must be multiples of."""
+    """What is known of a schema's values: patterns of strings, and numbers that others must be multiples of,
+    names that objects must have."""
 
     patterns: tuple[str, ...] = ()
     factors: tuple[int, ...] = ()
+    required: tuple[str, ...] = ()  # names of properties, in the order they are written
 
     def digits(self, written: bytes) -> Iterable[bytes]:
         """What could be written after `written` of a whole number so that it is a multiple."""
@@ -55,15 +57,11 @@ class Hints:
                 elif not written.lstrip(b"-"):
                     yield str(-(-(10**more) // factor) * factor).encode()
 
-    def endings(self, text: str, first: int) -> Iterable[tuple[int, bytes]]:
-        """What could be written after `text` so that a pattern is met and the string ends, with the pattern's number.
-        first: the pattern to begin with."""
-        for turn in range(len(self.patterns)):
-            index = (first + turn) % len(self.patterns)
-            pattern = read_pattern(self.patterns[index])
-            rest = None if pattern is None else pattern.completion(text)
-            if rest is not None:
-                yield index, json.dumps(rest, ensure_ascii=False)[1:].encode()
+    def ending(self, index: int, text: str) -> bytes | None:
+        """What could be written after `text` so that a pattern is met and the string ends."""
+        pattern = read_pattern(self.patterns[index])
+        rest = None if pattern is None else pattern.completion(text)
+        return None if rest is None else json.dumps(rest, ensure_ascii=False)[1:].encode()
 
     def letters(self) -> bytes:
         read = [pattern for source in self.patterns if (pattern := read_pattern(source)) is not None]
@@ -73,13 +71,14 @@ class Hints:
 
 @dataclass(slots=True)
 class Standing:
-    """A place in an answer: the matcher over bytes, and where in the JSON text it is."""
+    """A place in an answer: the matcher over bytes, where in the JSON text it is, and the pattern that fitted last."""
 
     matcher: LLMatcher
     place: JsonPlace
+    pattern: int = 0
 
     def copy(self) -> Standing:
-        return Standing(self.matcher.deep_copy(), self.place.copy())
+        return Standing(self.matcher.deep_copy(), self.place.copy(), self.pattern)
 
     def push(self, data: bytes) -> bool:
         self.place.push(data)
@@ -111,7 +110,10 @@ class Closing:
         search = _Search(self._hints, self._letters, max_steps)
         if known and (rest := search.rejoined(standing, known)) is not None:
             return rest
-        return search.walk(standing.copy(), MAX_FORKS if thorough else 0, MAX_BYTES, known)
+        way_out = search.walk(standing.copy(), MAX_FORKS if thorough else 0, MAX_BYTES, known)
+        if search.first_pattern is not None:
+            standing.pattern = search.first_pattern
+        return way_out
 
 
 class _Search:
@@ -121,7 +123,7 @@ class _Search:
         self._left_steps = max_steps
         self._kept_steps = max_steps // 2  # for one plain walk, whatever forks have taken
         self._deadline_s = time.perf_counter() + LATEST_S
-        self._pattern = 0  # that fitted last
+        self.first_pattern: int | None = None  # that fitted
         self._is_filling = False  # the string under way has to be long
 
     @property
@@ -162,8 +164,8 @@ class _Search:
                 allowed = standing.allowed()
                 if not allowed:
                     return None
-                found = None
-                if forks and self._left_steps > self._kept_steps and self._is_fork(standing, allowed):
+                found = self._required_key(standing)
+                if found is None and forks and self._left_steps > self._kept_steps and self._is_fork(standing, allowed):
                     forks -= 1
                     found = self._best(standing, allowed, limit_bytes - len(out))
                 found = found or self._step(standing, allowed)
@@ -214,15 +216,29 @@ class _Search:
                 return ready or self._breadth_first(standing, bytes(END_OF_NUMBER)) or bytes([allowed[0]])
         return bytes([_ordered(allowed, False)[0]])
 
+    def _required_key(self, standing: Standing) -> bytes | None:
+        """The rest of a required property's name, where one may come: every other only lengthens the way."""
+        if standing.place.string is None or not standing.place.is_key:
+            return None
+        begun = bytes(standing.place.string)
+        for name in self._hints.required:
+            spelled = json.dumps(name, ensure_ascii=False)[1:].encode()
+            if spelled.startswith(begun) and standing.takes(spelled[len(begun) :]):
+                return spelled[len(begun) :]
+        return None
+
     def _by_pattern(self, standing: Standing) -> bytes | None:
         """The string's end by one of the schema's patterns, that of the last string or the next one first."""
         text = standing.place.text()
         if text is None:
             return None
-        for index, ending in self._hints.endings(text, self._pattern):
+        for turn in range(len(self._hints.patterns)):
+            index = (standing.pattern + turn) % len(self._hints.patterns)
             self._take_steps(PATTERN_STEPS)
-            if standing.takes(ending):
-                self._pattern = index
+            ending = self._hints.ending(index, text)
+            if ending is not None and standing.takes(ending):
+                standing.pattern = index
+                self.first_pattern = index if self.first_pattern is None else self.first_pattern
                 return ending
             if self.is_late:
                 break

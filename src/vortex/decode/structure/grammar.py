@@ -21,7 +21,7 @@ from vortex.decode.structure.json_place import MAX_DIGITS, JsonPlace
 from vortex.decode.structure.vocabulary import GrammarVocabulary
 from vortex.errors import RequestError
 
-FIRST_SEARCH_STEPS = 200_000  # about a second
+FIRST_SEARCH_STEPS = 50_000  # some tenths of a second; honest schemas take a few thousand
 CARRY_SEARCH_STEPS = 1000
 
 
@@ -164,7 +164,9 @@ class GrammarConstraint:
         branch = self._standing.copy()
         if not branch.push(self._vocabulary.token_bytes(token_id)):
             return None
-        return self._closing.way_out(branch, max_steps=CARRY_SEARCH_STEPS, known=self._known)
+        rest = self._closing.way_out(branch, max_steps=CARRY_SEARCH_STEPS, known=self._known)
+        self._standing.pattern = branch.pattern
+        return rest
 
     def _remember(self, way_out: bytes | None) -> None:
         if way_out is None:

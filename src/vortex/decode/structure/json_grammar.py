@@ -141,3 +141,21 @@ def _demanded(schema: Any) -> int:
     own = sum(v for k in ("minItems", "minLength", "minProperties") if isinstance(v := schema.get(k), int))
     inner = sum(_demanded(value) for value in schema.values())
     return own + inner * max(1, schema["minItems"] if isinstance(schema.get("minItems"), int) else 1)
+
+
+def least_bytes(schema: Any) -> int:
+    """Bytes that every instance has at least, as far as lengths and required names tell; references count nothing."""
+    if not isinstance(schema, Mapping) or "$ref" in schema:
+        return 0
+    alternatives = [least_bytes(member) for member in schema.get("anyOf", ())]
+    parts = [least_bytes(member) for member in schema.get("allOf", ())]
+    own = 0
+    if schema.get("type") == "string":
+        own = schema.get("minLength", 0)
+    elif schema.get("type") == "array":
+        own = schema.get("minItems", 0) * (least_bytes(schema.get("items")) + 2)
+    elif schema.get("type") == "object":
+        properties = schema.get("properties", {})
+        own = sum(len(name) + 4 + least_bytes(properties.get(name)) for name in schema.get("required", ()))
+        own = max(own, schema.get("minProperties", 0) * 4)
+    return max([own, *parts, min(alternatives, default=0)])

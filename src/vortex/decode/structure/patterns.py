@@ -260,6 +260,13 @@ def factors_of(schema: object) -> Iterator[int]:
             yield factor
 
 
+def required_of(schema: object) -> Iterator[str]:
+    """Names that a schema's objects must have."""
+    for value in _objects(schema):
+        if isinstance(names := value.get("required"), list):
+            yield from (name for name in names if isinstance(name, str))
+
+
 def patterns_of(schema: object) -> Iterator[str]:
     """Every pattern that a schema names, formats as patterns."""
     for value in _objects(schema):

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vortex.decode.constraint import TokenConstraint
-from vortex.decode.structure.closing import Hints
+from vortex.decode.structure.closing import MAX_BYTES, Hints
 from vortex.decode.structure.enforceable import Kept, enforceable, weakened
 from vortex.decode.structure.grammar import Compiled, GrammarConstraint
-from vortex.decode.structure.json_grammar import growth_tokens, lark_json, object_schema
-from vortex.decode.structure.patterns import factors_of, patterns_of
+from vortex.decode.structure.json_grammar import growth_tokens, lark_json, least_bytes, object_schema
+from vortex.decode.structure.patterns import factors_of, patterns_of, required_of
 from vortex.decode.structure.tool_grammar import NO_PARAMETERS, FreeUntilCall, ToolForm, calls_rules
 from vortex.decode.structure.tool_reader import ToolCallReader
 from vortex.decode.structure.vocabulary import GrammarVocabulary
@@ -129,6 +129,9 @@ class StructuredDecoding:
     def _enforced(self, schema: Mapping[str, Any], *, strict: bool) -> Kept:
         """What the library can read of a schema. RequestError for a strict one that asks for more."""
         kept = enforceable(schema, strict=strict)
+        if least_bytes(kept.schema) > MAX_BYTES:
+            reason = f"every valid answer to the schema is longer than {MAX_BYTES} bytes; lower minItems and minLength"
+            raise RequestError(reason, code="invalid_schema")
         if self._fits(kept.schema):
             return kept
         blamed: list[str] = []
@@ -151,7 +154,8 @@ class StructuredDecoding:
 
     def _read(self, grammar: str, kept: Kept) -> Compiled:
         patterns = tuple(dict.fromkeys(patterns_of(kept.schema)))[:MAX_PATTERNS]
-        hints = Hints(patterns, tuple(dict.fromkeys(factors_of(kept.schema)))[:MAX_FACTORS])
+        factors = tuple(dict.fromkeys(factors_of(kept.schema)))[:MAX_FACTORS]
+        hints = Hints(patterns, factors, tuple(dict.fromkeys(required_of(kept.schema))))
         return Compiled.read(grammar, self._vocabulary, hints, growth_tokens(kept.schema), tuple(kept.notes))
 
     def _once(self, key: str, make: Callable[[], Compiled]) -> Compiled:
