@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import c3, chat, config, gateway, models, serve, stack
+from vortex.cli import c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -60,6 +60,8 @@ for group in (
     gateway,
     stack,
     models,
+    knowledge,
+    memory,
     doctor,
     c3,
     bench,
@@ -68,6 +70,8 @@ for group in (
     bootstrap,
     evaluate,
     config,
+    sandbox,
+    mcp,
 ):
     group.register(app)
 

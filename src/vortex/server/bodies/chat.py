@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from vortex.errors import RequestError
+from vortex.server.bodies.extension import Extension
 from vortex.server.bodies.messages import Message, conversation
 from vortex.server.bodies.reading import FewKeys, Items
 from vortex.server.bodies.sampling import MAX_TOKENS, SamplingBody
@@ -50,6 +51,7 @@ class ChatBody(SamplingBody):
     chat_template_kwargs: Annotated[dict[str, Any], FewKeys] | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
+    vortex: Extension | None = None
 
     refused: ClassVar[Mapping[str, str]] = {
         "functions": "send 'tools'",
