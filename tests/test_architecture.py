@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "vortex"
 LEVELS = {
     "errors": 0, "types": 0, "protocols": 0,
     "config": 1, "records": 1, "backends": 1, "tokenizer": 1, "kernels": 1, "c3": 1, "blocks": 1,
+    "sandbox": 1,
     "models": 2, "decode": 2, "knowledge": 2,
     "engine": 3,
     "server": 4, "gateway": 4, "agent": 4, "learn": 4, "stack": 4, "bench": 4,
@@ -21,7 +22,7 @@ LEVELS = {
 SAME_LEVEL = {
     ("types", "protocols"), ("protocols", "types"),
     ("blocks", "kernels"), ("tokenizer", "kernels"),
-    ("c3", "records"), ("c3", "kernels"), ("tokenizer", "records"), ("backends", "records"),
+    ("c3", "records"), ("c3", "kernels"), ("tokenizer", "records"), ("backends", "records"), ("sandbox", "records"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "blocks", "learn", "c3", "bench"}
 MAX_LINES = 500

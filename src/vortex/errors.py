@@ -14,6 +14,7 @@
     ├── BackendError           an engine behind a wire failed or answered nonsense
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
+        └── SandboxRefused     the walls that a command needs cannot be had here, so it did not run
 
 Internal invariants are asserts with a message, never these.
 """
@@ -86,6 +87,10 @@ class BackendError(VortexError):
 
 class MissingCapability(VortexError):
     exit_code = 6
+
+
+class SandboxRefused(MissingCapability):
+    exit_code = 125
 
 
 class TrainingStopped(VortexError):
