@@ -41,14 +41,14 @@ class OutOfTime(BaseException):
 
 
 def main() -> None:
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    job = json.load(sys.stdin) if sys.argv[1] == "-" else json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     sys.dont_write_bytecode = True
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     quiet = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
     root = Path.cwd()
-    sys.path[0] = str(root)  # where this file lies is nobody's business
+    sys.path[0] = str(root)  # as `python -m` has it
     for folder in job.get("paths", []):
         sys.path.insert(0, str(root / folder))
     suite = Suite(job, out, root)
@@ -119,13 +119,16 @@ class Suite:
     def _judge_from_one_collection(self, versions: list[tuple[int, Any]], left_s: Callable[[], float]) -> None:
         def each(tests: list[Test]) -> None:
             ordered = in_order(tests, self.job["tests"], self.framework.name_of)
+            swaps = {name: self._swap(name) for name in {version["file"] for _, version in versions}}
+            gc.collect()
+            gc.freeze()  # what stands is not looked at again, so forks share its memory; `Swap` looked before
+            gc.disable()
             for index, version in versions:
                 if left_s() <= 0:
                     return
-                path = self.root / version["file"]
                 try:
-                    old, new = path.read_text(encoding="utf-8"), version["text"]
-                    changes = list(swap(str(path), old, new))
+                    known = swaps[version["file"]]
+                    changes = known.to(version["text"]) if known else []
                 except (SyntaxError, ValueError):
                     self.say(kind="version", index=index, passed=False, failed="it does not compile")
                     continue
@@ -137,6 +140,14 @@ class Suite:
         problem = self.framework.collected(self.job["tests"], each)
         if problem:
             self.say(kind="problem", text=problem)
+
+    def _swap(self, name: str) -> Swap | None:
+        """None where the file is no program as it stands."""
+        path = self.root / name
+        try:
+            return Swap(str(path), path.read_text(encoding="utf-8"))
+        except (SyntaxError, ValueError):
+            return None
 
     def _judge_swapped(self, index: int, changes: list[Any], ordered: list[Test], tests: list[Test], left: float) -> None:
         def attempt() -> None:
@@ -233,6 +244,7 @@ class Pytest:
     """Collection by pytest itself; its own loop over the tests is replaced by ours."""
 
     name = "pytest"
+    rich = False
 
     def name_of(self, test: Test) -> str:
         return str(test.nodeid)
@@ -241,6 +253,7 @@ class Pytest:
         """Collect what `names` say (all where there are none) and hand it to `then`; what went wrong, or nothing."""
         import pytest
 
+        self.rich = rich
         problems: list[str] = []
 
         class Loop:
@@ -257,7 +270,7 @@ class Pytest:
 
         files = sorted({name.partition("::")[0] for name in names})
         plain = [] if rich else ["--assert=plain"]
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:terminal", "--capture=no", "--continue-on-collection-errors"]
+        options = ["-q", "-p", "no:cacheprovider", "--capture=no", "--continue-on-collection-errors"]
         try:
             pytest.main([*options, *plain, *files], plugins=[Loop()])
         except OutOfTime:
@@ -270,6 +283,8 @@ class Pytest:
         started = time.monotonic()
         original = test.runtest
         test.runtest = lambda: limited(original, limit_s, trace)
+        if not self.rich:  # a message that nobody reads takes longer than the test
+            test.repr_failure = lambda excinfo: f"{excinfo.typename}: {excinfo.value}"[-MAX_MESSAGE_CHARS:]
         try:
             reports = runtestprotocol(test, nextitem=None, log=False)
         finally:
@@ -376,30 +391,35 @@ class Trace:
         return found
 
 
-def swap(path: str, old: str, new: str) -> Iterator[tuple[types.FunctionType, types.CodeType]]:
-    """Functions in memory whose code changes from `old` to `new`, with their new code; nothing where the change reaches
-    beyond function bodies. Raises SyntaxError, ValueError."""
-    before, after = compile(old, path, "exec"), compile(new, path, "exec")
-    if outline(old) != outline(new):
-        return
-    old_codes, new_codes = dict(functions_of(before)), dict(functions_of(after))
-    if old_codes.keys() != new_codes.keys():
-        return
-    changed = {key: code for key, code in new_codes.items() if same_code(code, old_codes[key]) is False}
-    found = []
-    for key, code in changed.items():
-        alive = [
-            thing
-            for thing in gc.get_objects()
-            if isinstance(thing, types.FunctionType)
-            and thing.__code__.co_filename == path
-            and thing.__code__.co_firstlineno == old_codes[key].co_firstlineno
-            and thing.__code__.co_name == code.co_name
-        ]
-        if not alive or any(thing.__code__.co_freevars != code.co_freevars for thing in alive):
-            return
-        found += [(thing, code) for thing in alive]
-    yield from found
+class Swap:
+    """Functions of one file in memory, to be given the code of another version of the file."""
+
+    def __init__(self, path: str, old: str) -> None:
+        self.path = path
+        self.outline = outline(old)
+        self.codes = dict(functions_of(compile(old, path, "exec")))
+        self.alive: dict[str, list[types.FunctionType]] = {key: [] for key in self.codes}
+        by_place = {(code.co_name, code.co_firstlineno): key for key, code in self.codes.items()}
+        for thing in gc.get_objects():
+            if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == path:
+                key = by_place.get((thing.__code__.co_name, thing.__code__.co_firstlineno))
+                if key is not None:
+                    self.alive[key].append(thing)
+
+    def to(self, new: str) -> list[tuple[types.FunctionType, types.CodeType]]:
+        """Functions whose code changes, with their new code; none where the change reaches beyond function bodies, or
+        to a function that cannot be found. Raises SyntaxError, ValueError."""
+        codes = dict(functions_of(compile(new, self.path, "exec")))
+        if codes.keys() != self.codes.keys() or outline(new) != self.outline:
+            return []
+        found = []
+        for key, code in codes.items():
+            if code == self.codes[key]:
+                continue
+            if not self.alive[key] or any(one.__code__.co_freevars != code.co_freevars for one in self.alive[key]):
+                return []
+            found += [(one, code) for one in self.alive[key]]
+        return found
 
 
 def functions_of(code: types.CodeType, outer: str = "") -> Iterator[tuple[str, types.CodeType]]:
@@ -413,10 +433,6 @@ def functions_of(code: types.CodeType, outer: str = "") -> Iterator[tuple[str, t
                 yield key, constant
             else:
                 yield from functions_of(constant, key)
-
-
-def same_code(first: types.CodeType, second: types.CodeType) -> bool:
-    return first == second and first.co_consts == second.co_consts
 
 
 def outline(text: str) -> str:
