@@ -33,7 +33,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     path = options.teacher
     if path is None:
-        from vortex.models.hub import resolve
+        from vortex.hub.names import resolve
 
         path = resolve("smollm2-135m").path
     teacher = open_teacher("teacher", path, device=device)

@@ -1,4 +1,6 @@
-"""Write docs/cli.md and docs/cli-bench.md from the command line itself; with --check, only say whether they are right.
+"""Write docs/cli.md and docs/cli/ from the command line itself; with --check, only say whether they are right.
+
+docs/cli.md lists every command; each group has a page under docs/cli/, single commands share docs/cli/commands.md.
 
 A test runs the check, so the pages cannot fall behind.
 """
@@ -20,7 +22,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from vortex.cli.app import app
 
 DOCS = Path(__file__).parent.parent / "docs"
-MEASUREMENTS = "vortex bench"
+SINGLE = "commands"
 HEAD = """\
 # The command line
 
@@ -30,15 +32,17 @@ Written by `python scripts/write_cli_docs.py` from the commands themselves; do n
 Exit codes: 0 done; 1 a failure in general; 2 a setting, option or request that cannot be served as asked; 3 no such
 model; 4 a model file that cannot be used; 5 a download that did not work; 6 something is missing on this machine;
 70 a defect of the program; 130 stopped by Ctrl-C. An error is one line on stderr; `VORTEX_DEBUG=1` shows where it
-came from. What `vortex bench` measures has [a page of its own](cli-bench.md).
-"""
-BENCH_HEAD = """\
-# `vortex bench`
+came from.
 
-Written by `python scripts/write_cli_docs.py` from the commands themselves; do not edit by hand. The other commands:
-[cli.md](cli.md). How things are measured: [bench.md](bench.md).
+| command | what it does |
+|---|---|
 """
+PAGE_HEAD = """\
+# {title}
 
+Written by `python scripts/write_cli_docs.py` from the commands themselves; do not edit by hand. All commands and exit
+codes: [cli.md](../cli.md).
+"""
 
 VALUES = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
 
@@ -88,12 +92,25 @@ def table_row(name: str, base: Any, info: OptionInfo | ArgumentInfo, default: ob
     return f"| `{shown}` | {help_text} | {f'`{default}`' if is_worth_saying else ''} |"
 
 
+def summary(function: Callable[..., Any]) -> str:
+    """The first line of a command's help."""
+    return (inspect.getdoc(function) or "").split("\n", 1)[0]
+
+
 def pages() -> dict[str, str]:
-    """The text of each page, by its file's name."""
-    sections = [(path, section(path, function)) for path, function in commands(app, "vortex")]
-    daily = [text for path, text in sections if not path.startswith(MEASUREMENTS)]
-    measurements = [text for path, text in sections if path.startswith(MEASUREMENTS)]
-    return {"cli.md": "\n".join([HEAD, *daily]), "cli-bench.md": "\n".join([BENCH_HEAD, *measurements])}
+    """The text of each page, by its file's name under docs/."""
+    groups = {f"vortex {group.name}": str(group.name) for group in app.registered_groups if not group.hidden}
+    index: list[str] = []
+    sections: dict[str, list[str]] = {}
+    for path, function in commands(app, "vortex"):
+        page = next((name for group, name in groups.items() if f"{path} ".startswith(f"{group} ")), SINGLE)
+        index.append(f"| [`{path}`](cli/{page}.md#{path.replace(' ', '-')}) | {summary(function)} |")
+        sections.setdefault(page, []).append(section(path, function))
+    written = {"cli.md": HEAD + "\n".join(index) + "\n"}
+    for page, texts in sections.items():
+        title = "Single commands" if page == SINGLE else f"`vortex {page}`"
+        written[f"cli/{page}.md"] = "\n".join([PAGE_HEAD.format(title=title), *texts])
+    return written
 
 
 def main() -> None:
@@ -103,6 +120,7 @@ def main() -> None:
     for name, text in pages().items():
         page = DOCS / name
         if not arguments.check:
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text, encoding="utf-8")
         elif not page.is_file() or page.read_text(encoding="utf-8") != text:
             sys.exit(f"docs/{name} is behind the command line: python scripts/write_cli_docs.py")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from vortex.config import loosening_keys
-from vortex.config.schema import Settings, children
+from vortex.config.schema import Settings, children, loosening_keys
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 MARK = "<!-- the table below is written by scripts/write_settings_table.py -->\n"

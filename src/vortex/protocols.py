@@ -21,35 +21,12 @@ from vortex.types import (
     ModelCard,
     Rival,
     RivalSearch,
+    SequenceState,
     Span,
     SweepCost,
     SweepOutput,
     ToolSpec,
 )
-
-
-class SequenceState(Protocol):
-    """What a model remembers of one sequence: a KV cache, or a recurrent state."""
-
-    @property
-    def length(self) -> int:
-        """Committed tokens."""
-        ...
-
-    @property
-    def resident_bytes(self) -> int: ...
-
-    def commit(self, num_tokens: int) -> None:
-        """Keep the first `num_tokens` of the last swept span, drop the rest. Called once after every sweep."""
-        ...
-
-    def snapshot(self) -> SequenceState:
-        """An independent state of the same committed tokens. Cheap: a shared prefix, or a copied recurrent state."""
-        ...
-
-    def close(self) -> None:
-        """Give the memory back. Closing twice is harmless."""
-        ...
 
 
 class LanguageModel(Protocol):

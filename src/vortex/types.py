@@ -8,15 +8,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from vortex.protocols import SequenceState
-
-
 # --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+class SequenceState(Protocol):
+    """What a model remembers of one sequence: a KV cache, or a recurrent state."""
+
+    @property
+    def length(self) -> int:
+        """Committed tokens."""
+        ...
+
+    @property
+    def resident_bytes(self) -> int: ...
+
+    def commit(self, num_tokens: int) -> None:
+        """Keep the first `num_tokens` of the last swept span, drop the rest. Called once after every sweep."""
+        ...
+
+    def snapshot(self) -> SequenceState:
+        """An independent state of the same committed tokens. Cheap: a shared prefix, or a copied recurrent state."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. Closing twice is harmless."""
+        ...
 
 
 class Exactness(StrEnum):

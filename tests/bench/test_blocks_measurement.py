@@ -11,7 +11,7 @@ from vortex.bench.blocks import BlocksMeasurement, save_latest
 from vortex.bench.equality import DRAFTERS, SAMPLINGS, STREAMS, WIDTHS, EqualityMeasurement, covering_ways
 from vortex.bench.measurement import CheckFailed, run_measurement
 from vortex.bench.task_prompts import KINDS, TaskPrompt, spread, task_prompts
-from vortex.decode.suffix_drafter import SuffixDrafter
+from vortex.decode.drafting.suffix_drafter import SuffixDrafter
 from vortex.models.hash_model import HashModel, HashModelOptions
 from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
 

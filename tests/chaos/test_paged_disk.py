@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from vortex.c3.direct_file import DirectFile
-from vortex.c3.folder import C3Folder, C3Writer, aligned
-from vortex.c3.pager import Pager, PagerOptions
+from vortex.c3.format.folder import C3Folder, C3Writer, aligned
+from vortex.c3.paging.direct_file import DirectFile
+from vortex.c3.paging.pager import Pager, PagerOptions
 from vortex.c3.sources import units_of
 from vortex.engine.backend import LocalBackend
 from vortex.engine.options import EngineOptions
 from vortex.errors import BackendError
 from vortex.kernels import dispatch
-from vortex.models.decoder import Decoder
-from vortex.models.decoder_config import DecoderConfig
-from vortex.models.random_checkpoint import RandomCheckpoint
+from vortex.models.decoder.model import Decoder
+from vortex.models.files.decoder_config import DecoderConfig
+from vortex.models.files.random_checkpoint import RandomCheckpoint
 from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
 from vortex.types import ChatRequest, ModelCard, TextDelta
 
@@ -46,7 +46,7 @@ class Disk:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> C3Folder:
-    from vortex.models.native_pack import pack
+    from vortex.models.decoder.native_pack import pack
 
     with C3Writer(tmp_path / "tiny.c3", {}) as writer:
         pack(RandomCheckpoint(CONFIG), writer)
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> C3Folder:
 
 @asynccontextmanager
 async def paged(folder: C3Folder, disk: Disk) -> AsyncIterator[LocalBackend]:
-    from vortex.models.native_compute import NativeCompute
+    from vortex.models.decoder.native_compute import NativeCompute
 
     sizes = [sum(aligned(part.num_bytes) for part in parts) for parts in units_of(folder.entries).values()]
     pager = Pager(folder, PagerOptions(budget_bytes=2 * max(sizes[:-1]) + sizes[-1]), disk.read_into)

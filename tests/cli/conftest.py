@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vortex.cli.app import main
-from vortex.models.model_cache import cache_home
+from vortex.hub.cache import cache_home
 
 TIMEOUT_S = 120
 

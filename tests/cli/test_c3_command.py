@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Program, SameProcess
-from vortex.c3.folder import C3Folder, C3Writer
+from vortex.c3.format.folder import C3Folder, C3Writer
 
 SIZES = {"a.0": 3 << 20, "b.0": 5000}
 

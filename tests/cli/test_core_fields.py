@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vortex.cli.core_fields import fields_of
+from vortex.cli.improve.core_fields import fields_of
 from vortex.errors import RequestError
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vortex.cli.checkup import Status, profile
 from vortex.cli.composition import missing_gpu
-from vortex.config import SettingsSources, load_settings
+from vortex.cli.doctor.checkup import Status, profile
+from vortex.config.loading import SettingsSources, load_settings
 
 DRIVER = "#!/bin/sh\necho '{card}'\n"
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vortex.bench.gpu import find_gpus
+from vortex.machine.gpu import find_gpus
 
 SEED_MODEL = ("--profile", "rtx4080_16gb", "--backend", "hf", "--model", "Qwen/Qwen2.5-8B-Instruct")
 

@@ -10,9 +10,9 @@ import pytest
 
 from vortex.cli.app import main
 from vortex.cli.download import download_progress
-from vortex.models.catalogue import CATALOGUE
-from vortex.models.hub import resolve
-from vortex.models.progress import Progress
+from vortex.hub.catalogue import CATALOGUE
+from vortex.hub.names import resolve
+from vortex.hub.progress import Progress
 
 
 class Program:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vortex.cli.app import app
-from vortex.cli.bootstrap import checkpoint_folder
+from vortex.cli.improve.bootstrap import checkpoint_folder
 
 
 def run(*arguments: object):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.config import LoadedSettings, Settings, SettingsSources, keys_of, load_settings, loosening_keys
 from vortex.config.entries import read_assignments
-from vortex.config.loading import packaged_profiles
+from vortex.config.loading import LoadedSettings, SettingsSources, load_settings, packaged_profiles
+from vortex.config.schema import Settings, keys_of, loosening_keys
 from vortex.errors import ConfigError
 
 

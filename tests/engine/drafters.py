@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from vortex.bench.probe_drafters import Liar
-from vortex.decode.drafter import Proposal
+from vortex.decode.drafting.drafter import Proposal
 
 
 class Failing(Liar):

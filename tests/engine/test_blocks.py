@@ -12,11 +12,11 @@ import pytest
 from tests.engine.conftest import Answer, Bench
 from tests.engine.drafters import Failing
 from vortex.bench.probe_drafters import Liar, Oracle
-from vortex.decode.adjacency_drafter import AdjacencyDrafter
-from vortex.decode.head_drafter import HeadDrafter
-from vortex.decode.model_drafter import ModelDrafter
-from vortex.decode.structured import StructuredDecoding
-from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
+from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
+from vortex.decode.drafting.head_drafter import HeadDrafter
+from vortex.decode.drafting.model_drafter import ModelDrafter
+from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
+from vortex.decode.structure.structured import StructuredDecoding
 from vortex.engine.backend import LocalBackend
 from vortex.engine.options import EngineOptions
 from vortex.models.hash_model import HashModel, HashModelOptions, _hash_of

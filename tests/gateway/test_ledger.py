@@ -15,8 +15,8 @@ from vortex.errors import ConfigError
 from vortex.gateway.controller import ControllerState, Homeostat, Measurement
 from vortex.gateway.decision import Evidence, decide
 from vortex.gateway.ledger import Ledger, read_ledger
-from vortex.gateway.replay import compare, policies_beside, replay
 from vortex.gateway.settings import ControllerSettings, DecisionSettings, LedgerSettings
+from vortex.gateway.study.replay import compare, policies_beside, replay
 
 POLICY = DecisionSettings(strategy="entropy", hold_tokens=8, statistic="mean")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.running import both
-from vortex.backends.addresses import ADDRESSES, environment_and_file
-from vortex.backends.variables import read_env_file, write_env_file
+from vortex.config.addresses import ADDRESSES, environment_and_file
+from vortex.config.variables import read_env_file, write_env_file
 from vortex.errors import ConfigError
 from vortex.gateway.serve import Redact
 from vortex.gateway.settings import read_settings
@@ -107,7 +107,7 @@ def test_the_example_file_is_the_table() -> None:
 
 
 def test_the_page_names_every_variable() -> None:
-    page = (ROOT / "docs" / "gateway.md").read_text()
+    page = (ROOT / "docs" / "gateway-stack.md").read_text()
     assert [variable.name for variable in (*ADDRESSES, *VARIABLES) if f"`{variable.name}`" not in page] == []
 
 

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vortex.models.decoder import Decoder
-from vortex.models.decoder_config import DecoderConfig
-from vortex.models.device_tiers import (
+from vortex.bench.memory.device_tiers import (
     SMALL,
     SMALL_WITH_EXPERTS,
     compare_tiers,
@@ -20,7 +18,9 @@ from vortex.models.device_tiers import (
     smallest_budget,
     unit_bytes,
 )
-from vortex.models.torch_compute import TorchCompute
+from vortex.models.decoder.model import Decoder
+from vortex.models.decoder.torch_compute import TorchCompute
+from vortex.models.files.decoder_config import DecoderConfig
 
 pytestmark = pytest.mark.gpu
 MANY_TILES = dataclasses.replace(SMALL, width=1024, ffn_width=4096, num_heads=8, head_width=128, num_kv_heads=2)

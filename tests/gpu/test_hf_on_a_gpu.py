@@ -11,11 +11,11 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 import vortex.c3
-from tests.models.test_hf import check_generates_alike, prompts_of
+from tests.models.hf.test_hf import check_generates_alike, prompts_of
 from tests.models.tiny_transformers import tiny_model, write_folder
-from vortex.c3.attachment import linear_sites, unit_sizes
-from vortex.models.hf import HfModel
-from vortex.models.hf_loading import load_hf
+from vortex.c3.torch.attachment import linear_sites, unit_sizes
+from vortex.models.hf.loading import load_hf
+from vortex.models.hf.model import HfModel
 from vortex.models.loading import LoadOptions
 from vortex.types import Exactness, Span, Want
 

@@ -13,7 +13,7 @@ from vortex.bench.asking import Subject
 from vortex.bench.equality import EqualityMeasurement
 from vortex.bench.measurement import run_measurement
 from vortex.bench.task_prompts import spread, task_prompts
-from vortex.models.hub import resolve
+from vortex.hub.names import resolve
 from vortex.models.loading import LoadOptions, load_model
 from vortex.tokenizer.chat_format import TemplateChatFormat
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from vortex.decode.structured import StructuredDecoding
+from vortex.decode.structure.structured import StructuredDecoding
 from vortex.engine.backend import LocalBackend
-from vortex.models.hf import HfModel
-from vortex.models.hf_folder import is_whole
-from vortex.models.hf_loading import LoadedHf, load_hf
-from vortex.models.hub import resolve
+from vortex.hub.names import resolve
+from vortex.models.hf.folder import is_whole
+from vortex.models.hf.loading import LoadedHf, load_hf
+from vortex.models.hf.model import HfModel
 from vortex.models.loading import LoadOptions
 from vortex.tokenizer.chat_format import TemplateChatFormat
 from vortex.types import ChatMessage, ChatRequest, Exactness, ModelCard, Span, TextDelta, Want

@@ -29,7 +29,7 @@ MAX_TOKENS = 16
 
 @asynccontextmanager
 async def backend(prefix_cache_bytes: int) -> AsyncIterator[LocalBackend]:
-    from vortex.models.hub import resolve
+    from vortex.hub.names import resolve
     from vortex.models.loading import LoadOptions, load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
 

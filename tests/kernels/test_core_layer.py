@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vortex.bench.core_flat import random_checkpoint
-from vortex.blocks.lava_slots import slots_last
+from vortex.bench.vblocks.flat import random_checkpoint
 from vortex.kernels import dispatch
-from vortex.models import core_native
-from vortex.models.core_blocks import NumpyBlocks, block_vectors
-from vortex.models.core_config import CoreConfig
-from vortex.models.core_native import NativeBlocks
-from vortex.models.core_sequence import BlockRecord, LayerSequence
-from vortex.models.core_weights import CoreWeights, MemorySource
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.native import layer as core_native
+from vortex.vblocks.native.layer import NativeBlocks
+from vortex.vblocks.step.blocks import NumpyBlocks, block_vectors
+from vortex.vblocks.step.lava_slots import slots_last
+from vortex.vblocks.step.sequence import BlockRecord, LayerSequence
+from vortex.vblocks.weights import CoreWeights, MemorySource
 
 pytestmark = pytest.mark.skipif(dispatch.native_module() is None, reason="the native core was not built")
 ODD = {"width": 24, "key_dim": 6, "value_dim": 9, "mlp_width": 40, "lava_key_dim": 5, "lava_value_dim": 7}
@@ -72,9 +72,9 @@ class Layer:
 
 
 def _empty(config: CoreConfig, vectors: Any) -> LayerSequence:
-    from vortex.blocks.delta_step import DeltaSequence
-    from vortex.blocks.lava_step import LavaSequence
-    from vortex.blocks.local_step import LocalSequence
+    from vortex.vblocks.step.delta import DeltaSequence
+    from vortex.vblocks.step.lava import LavaSequence
+    from vortex.vblocks.step.local import LocalSequence
 
     lava = LavaSequence.empty(vectors.lava) if vectors.lava else None
     return LayerSequence(LocalSequence.empty(vectors.local), DeltaSequence.empty(vectors.delta), lava)

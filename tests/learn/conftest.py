@@ -10,8 +10,8 @@ import torch
 
 from vortex.learn.core_run import CoreRun
 from vortex.learn.tokenizers import byte_tokenizer
-from vortex.learn.training import TrainingOptions
-from vortex.models.core_config import CoreConfig
+from vortex.training.loop import TrainingOptions
+from vortex.vblocks.config import CoreConfig
 
 
 @pytest.fixture(autouse=True)

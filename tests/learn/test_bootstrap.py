@@ -10,20 +10,20 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from vortex.blocks.local_mixer import rotated
 from vortex.errors import ConfigError, MissingCapability, UnsupportedModel
 from vortex.learn import distillation
 from vortex.learn.bootstrap import Bootstrap, bootstrap, make_student
 from vortex.learn.distillation import Distillation, DistillationOptions, divergence
 from vortex.learn.student import copy_teacher, student_config
 from vortex.learn.teacher import Teacher, check_quant
-from vortex.models.core_checkpoint import CoreCheckpoint, read_core, save_core
-from vortex.models.core_config import CoreConfig
-from vortex.models.core_network import CoreNetwork, weights_of
-from vortex.models.core_weights import CoreWeights, MemorySource
-from vortex.models.vortex_core import VortexCore
 from vortex.tokenizer.files import TokenizerFiles, TokenizerSettings
 from vortex.types import Span, Want
+from vortex.vblocks.checkpoint import CoreCheckpoint, read_core, save_core
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.model import VortexCore
+from vortex.vblocks.network.local_mixer import rotated
+from vortex.vblocks.network.network import CoreNetwork, weights_of
+from vortex.vblocks.weights import CoreWeights, MemorySource
 
 pytestmark = pytest.mark.long  # transformers alone takes seconds to import
 

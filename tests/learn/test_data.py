@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from vortex.errors import ConfigError, ModelFileError, ModelNotFound
-from vortex.learn.batches import Batches, held_out_windows
 from vortex.learn.dialogues import facts, teacher_prompts
-from vortex.learn.documents import Document, find_files, read_documents
 from vortex.learn.teacher_text import cleaned
-from vortex.learn.token_store import TokenPart, open_store
 from vortex.learn.tokenizers import byte_tokenizer, made_of
 from vortex.tokenizer.byte_tokenizer import BEGIN_ID, END_ID, ROLE_IDS
+from vortex.training.batches import Batches, held_out_windows
+from vortex.training.documents import Document, find_files, read_documents
+from vortex.training.token_store import TokenPart, open_store
 from vortex.types import ChatMessage
 
 

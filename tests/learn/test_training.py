@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from vortex.errors import ConfigError, ModelFileError, TrainingStopped
-from vortex.learn.batches import Batches
 from vortex.learn.core_run import build_network, run_network, train_core
-from vortex.learn.documents import find_files
-from vortex.learn.objective import mtp_weights
-from vortex.learn.schedule import Schedule, depth_target_at, learning_rate_factor
-from vortex.learn.token_store import open_store
-from vortex.learn.training import Training, TrainingOptions
-from vortex.learn.training_state import newest_state
-from vortex.models.core_checkpoint import read_core
+from vortex.training.batches import Batches
+from vortex.training.documents import find_files
+from vortex.training.loop import Training, TrainingOptions
+from vortex.training.objective import mtp_weights
+from vortex.training.schedule import Schedule, depth_target_at, learning_rate_factor
+from vortex.training.state import newest_state
+from vortex.training.token_store import open_store
+from vortex.vblocks.checkpoint import read_core
 
 
 def test_a_seed_gives_one_curve_and_another_seed_another(small_run, tmp_path) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from tests.models.tiny_models import write_safetensors
-from vortex.c3.direct_file import DirectFile
-from vortex.c3.expert_pager import ExpertPager
-from vortex.c3.folder import C3Folder, C3Writer, aligned
-from vortex.c3.pager import Pager, PagerOptions
+from vortex.c3.format.folder import C3Folder, C3Writer, aligned
+from vortex.c3.paging.direct_file import DirectFile
+from vortex.c3.paging.expert_pager import ExpertPager
+from vortex.c3.paging.pager import Pager, PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.kernels import dispatch
-from vortex.models.decoder import Decoder
-from vortex.models.native_compute import NativeCompute
-from vortex.models.native_pack import pack
-from vortex.models.safetensors_checkpoint import SafetensorsCheckpoint
+from vortex.models.decoder.model import Decoder
+from vortex.models.decoder.native_compute import NativeCompute
+from vortex.models.decoder.native_pack import pack
+from vortex.models.files.safetensors import SafetensorsCheckpoint
 from vortex.types import Span, Want
 
 pytestmark = pytest.mark.skipif(not dispatch.usable(), reason="the native core was not built here")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vortex.c3.folder import INDEX
+from vortex.c3.format.folder import INDEX
 from vortex.errors import ModelFileError, ModelNotFound, StorageError, UnsupportedModel
-from vortex.models.hub import resolve
+from vortex.hub.names import resolve
 from vortex.models.loading import LoadedModel, LoadOptions, fingerprint, load_model
 from vortex.types import Span, Want
 

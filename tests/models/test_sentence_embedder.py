@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from vortex.errors import ContextOverflow, ModelFileError, UnsupportedModel
-from vortex.models.catalogue import EMBEDDERS, WheelFile, WheelFolder
-from vortex.models.hub import list_models, remove_model, resolve
+from vortex.hub.catalogue import EMBEDDERS, WheelFile, WheelFolder
+from vortex.hub.names import list_models, remove_model, resolve
 from vortex.models.sentence_embedder import TOKENS_AT_ONCE, SentenceEmbedder, gelu
 
 CONFIG = {

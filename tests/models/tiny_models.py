@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
-from vortex.models.checkpoint import (
+from vortex.models.files.checkpoint import (
     GGUF_GPT_OSS_LAYER,
     GGUF_LAYER,
     GGUF_TOP,
@@ -18,8 +18,8 @@ from vortex.models.checkpoint import (
     expert_vectors,
     layer_names,
 )
-from vortex.models.decoder_config import DecoderConfig, from_hf
-from vortex.models.safetensors_checkpoint import LAYER, LAYER_WITH_POST_NORMS, MIXTRAL_EXPERTS, QWEN_EXPERTS, TOP
+from vortex.models.files.decoder_config import DecoderConfig, from_hf
+from vortex.models.files.safetensors import LAYER, LAYER_WITH_POST_NORMS, MIXTRAL_EXPERTS, QWEN_EXPERTS, TOP
 
 BASE = {
     "hidden_size": 64,

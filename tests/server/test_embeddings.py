@@ -67,7 +67,7 @@ def test_a_model_that_is_not_here_says_how_to_get_it(serve) -> None:
 @pytest.mark.long
 def test_minilm_answers_beside_the_default_engine(serve) -> None:
     from vortex.cli.embedder import with_embedder
-    from vortex.models.hub import resolve
+    from vortex.hub.names import resolve
 
     resolve("all-minilm-l6-v2")
     client = serve(with_embedder(FakeBackend()))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vortex.backends.addresses import read_addresses
+from vortex.config.addresses import read_addresses
 from vortex.gateway.settings import read_settings
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from vortex.backends.addresses import read_addresses
+from vortex.config.addresses import read_addresses
 from vortex.errors import ConfigError, MissingCapability
 from vortex.stack.lock import Identity, ServiceLock, started_at
 from vortex.stack.services import Service, check_machine, engine_command, engine_service

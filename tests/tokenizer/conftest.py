@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vortex.models.gguf_file import GgufFile
-from vortex.models.hub import resolve
+from vortex.hub.names import resolve
+from vortex.models.files.gguf import GgufFile
 from vortex.tokenizer.files import TokenizerFiles
 from vortex.tokenizer.gguf import tokenizer_files_from_gguf
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golden_texts import GOLDEN_FILE, TEXTS
 from tokenizers import Tokenizer, pre_tokenizers
 
+from tests.tokenizer.golden_texts import GOLDEN_FILE, TEXTS
 from vortex.errors import ModelFileError, UnsupportedModel
-from vortex.models.gguf_file import GgufFile
-from vortex.models.hub import resolve
+from vortex.hub.names import resolve
+from vortex.models.files.gguf import GgufFile
 from vortex.tokenizer.files import TokenizerFiles
 from vortex.tokenizer.gguf import tokenizer_files_from_gguf
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer

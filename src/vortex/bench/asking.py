@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 
-from vortex.decode.drafter import Drafter
-from vortex.decode.structured import StructuredDecoding
+from vortex.decode.drafting.drafter import Drafter
+from vortex.decode.structure.structured import StructuredDecoding
 from vortex.engine.backend import LocalBackend
 from vortex.engine.options import EngineOptions
-from vortex.protocols import ChatFormat, LanguageModel, SequenceState, Tokenizer
+from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
 from vortex.types import (
     ChatMessage,
     ChatRequest,
@@ -22,6 +22,7 @@ from vortex.types import (
     Exactness,
     ModelCard,
     SamplingOptions,
+    SequenceState,
     Span,
     SweepCost,
     SweepOutput,

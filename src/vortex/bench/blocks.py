@@ -22,8 +22,8 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.peer import Peer
 from vortex.bench.report import Curves, Report
 from vortex.bench.task_prompts import KINDS, TaskPrompt
-from vortex.c3.counters import counted_since
-from vortex.decode.drafter import Drafter
+from vortex.c3.paging.counters import counted_since
+from vortex.decode.drafting.drafter import Drafter
 from vortex.types import ChatRequest, SamplingOptions
 
 CHECK_TOKENS = 24

@@ -18,8 +18,8 @@ import numpy as np
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.peer import Peer
 from vortex.bench.report import Report
-from vortex.protocols import LanguageModel, SequenceState
-from vortex.types import Span, Want
+from vortex.protocols import LanguageModel
+from vortex.types import SequenceState, Span, Want
 
 CHECK_TOKENS = 24
 PEER_CANDIDATES = 5

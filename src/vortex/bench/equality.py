@@ -17,10 +17,10 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.probe_drafters import Liar, Oracle
 from vortex.bench.report import Report
 from vortex.bench.task_prompts import TaskPrompt
-from vortex.decode.adjacency_drafter import AdjacencyDrafter
-from vortex.decode.drafter import Drafter
-from vortex.decode.structured import StructuredDecoding
-from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
+from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
+from vortex.decode.drafting.drafter import Drafter
+from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
+from vortex.decode.structure.structured import StructuredDecoding
 from vortex.types import ChatRequest, Exactness, SamplingOptions
 
 SCHEMA = {

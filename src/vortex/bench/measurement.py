@@ -1,6 +1,6 @@
 """The measurements there are. Each checks what it is about to time, then times it; a wrong result is never timed.
 
-A part that brings a measurement adds one line to `MEASUREMENTS` and one command to `cli/bench.py`.
+A part that brings a measurement adds one line to `MEASUREMENTS` and one command to `cli/bench/command.py`.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ MEASUREMENTS = {
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
-    "kernels": "vortex.bench.kernels:KernelsMeasurement",
-    "kernels --attention": "vortex.bench.attention:AttentionMeasurement",
-    "routes": "vortex.bench.routes:RoutesMeasurement",
-    "c3": "vortex.bench.paging:PagingMeasurement",
-    "attach": "vortex.bench.attach:AttachMeasurement",
-    "paged-linear": "vortex.bench.paged_linear:PagedLinearMeasurement",
-    "device-tier": "vortex.bench.device_tier:DeviceTierMeasurement",
-    "core parity": "vortex.bench.core_parity:ParityMeasurement",
-    "core flat": "vortex.bench.core_flat:FlatMeasurement",
-    "core clusters": "vortex.bench.core_clusters:ClustersMeasurement",
-    "core mqar, filler, passkey": "vortex.bench.core_recall:RecallMeasurement",
-    "tokenizer": "vortex.bench.tokenizer:TokenizerMeasurement",
-    "tokenizer-quality": "vortex.bench.tokenizer_quality:QualityMeasurement",
-    "gateway": "vortex.bench.gateway:GatewayMeasurement",
-    "gateway --step": "vortex.bench.homeostat:HomeostatMeasurement",
-    "core-quality": "vortex.bench.core_quality:CoreQualityMeasurement",
-    "serve": "vortex.bench.serve:ServeMeasurement",
-    "structured": "vortex.bench.structured:StructuredMeasurement",
+    "kernels": "vortex.bench.memory.kernels:KernelsMeasurement",
+    "kernels --attention": "vortex.bench.memory.attention:AttentionMeasurement",
+    "routes": "vortex.bench.memory.routes:RoutesMeasurement",
+    "c3": "vortex.bench.memory.paging:PagingMeasurement",
+    "attach": "vortex.bench.memory.attach:AttachMeasurement",
+    "paged-linear": "vortex.bench.memory.paged_linear:PagedLinearMeasurement",
+    "device-tier": "vortex.bench.memory.device_tier:DeviceTierMeasurement",
+    "core parity": "vortex.bench.vblocks.parity:ParityMeasurement",
+    "core flat": "vortex.bench.vblocks.flat:FlatMeasurement",
+    "core clusters": "vortex.bench.vblocks.clusters:ClustersMeasurement",
+    "core mqar, filler, passkey": "vortex.bench.vblocks.recall:RecallMeasurement",
+    "tokenizer": "vortex.bench.tokenizer.comparison:TokenizerMeasurement",
+    "tokenizer-quality": "vortex.bench.tokenizer.quality:QualityMeasurement",
+    "gateway": "vortex.bench.wire.gateway:GatewayMeasurement",
+    "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
+    "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
+    "serve": "vortex.bench.wire.serve:ServeMeasurement",
+    "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 
 

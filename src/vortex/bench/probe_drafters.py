@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vortex.decode.drafter import MAX_EVIDENCE, AnswerSoFar, Proposal
+from vortex.decode.drafting.drafter import MAX_EVIDENCE, AnswerSoFar, Proposal
 
 
 class Oracle:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vortex import __version__
-from vortex.bench.machine import describe_machine
 from vortex.errors import MissingCapability
+from vortex.machine.measured import describe_machine
 from vortex.records.atomic import atomic_write
 
 if TYPE_CHECKING:

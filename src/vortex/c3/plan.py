@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vortex.c3.sizes import spell_bytes
+from vortex.c3.format.sizes import spell_bytes
 from vortex.errors import ConfigError
 
 INT8_BYTES = 34 / 32  # per weight, Q8_0: 32 8-bit codes and a float16 scale

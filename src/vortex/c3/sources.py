@@ -1,8 +1,8 @@
 """The seam between who computes and where weights live: `lease(unit)` lends a unit's tensors for one use.
 
 A unit is what one product needs: the tensors `layers.3.gate_up.0`, `layers.3.gate_up.1`, ... belong to the unit
-`layers.3.gate_up`; all tensors of one expert are one unit. Resident weights are the trivial source; c3/pager.py and
-c3/expert_pager.py are the paged ones.
+`layers.3.gate_up`; all tensors of one expert are one unit. Resident weights are the trivial source; those under
+c3/paging/ are the paged ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vortex.c3.folder import C3Folder, TensorEntry
-from vortex.c3.retention import TokenExperts
+from vortex.c3.format.folder import C3Folder, TensorEntry
+from vortex.c3.paging.retention import TokenExperts
 
 
 @dataclass(frozen=True, slots=True)

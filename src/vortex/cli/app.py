@@ -14,21 +14,10 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import (
-    bench,
-    bootstrap,
-    c3,
-    chat,
-    config,
-    doctor,
-    evaluate,
-    gateway,
-    models,
-    serve,
-    stack,
-    tokenizer,
-    train_core,
-)
+from vortex.cli import c3, chat, config, gateway, models, serve, stack
+from vortex.cli.bench import command as bench
+from vortex.cli.doctor import command as doctor
+from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
 from vortex.errors import VortexError
 
 WELCOME = """\

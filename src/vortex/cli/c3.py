@@ -10,7 +10,7 @@ import typer
 from vortex.cli.options import JsonOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.c3.folder import C3Folder
+    from vortex.c3.format.folder import C3Folder
     from vortex.c3.plan import HitRate
 
 FolderArgument = Annotated[Path, typer.Argument(help="A .c3 folder. `vortex c3 pack` prints where it is.")]
@@ -59,14 +59,14 @@ def pack(
 
 def inspect(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """What a folder holds: tensors, tiles, codecs, sizes, and whether its disk can be read directly."""
-    from vortex.c3.folder import C3Folder
+    from vortex.c3.format.folder import C3Folder
 
     _show(C3Folder(folder), as_json)
 
 
 def verify(folder: FolderArgument, as_json: JsonOption = False) -> None:
     """Read every tile and compare its checksum. The first that differs is named."""
-    from vortex.c3.folder import C3Folder
+    from vortex.c3.format.folder import C3Folder
     from vortex.cli.terminal import print_json, working
 
     opened = C3Folder(folder)
@@ -96,8 +96,8 @@ def plan(
     """
     from dataclasses import asdict
 
+    from vortex.c3.format.sizes import parse_bytes, spell_bytes
     from vortex.c3.plan import Machine, make_plan
-    from vortex.c3.sizes import parse_bytes, spell_bytes
     from vortex.cli.terminal import output, print_json
 
     machine = Machine(parse_bytes(ram), float(parse_bytes(disk)), float(parse_bytes(memory)))
@@ -129,7 +129,7 @@ def _replayed_hit_rate(model: str) -> HitRate | None:
     """The share of look-ups that the shipped trace of this model would find in a cache of so many bytes."""
     from functools import cache
 
-    from vortex.bench.routes import hit_rate, read_trace
+    from vortex.bench.memory.routes import hit_rate, read_trace
 
     traces = {"gpt-oss-120b": "gptoss", "qwen3-30b-a3b": "qwen"}
     if model.lower() not in traces:
@@ -141,8 +141,8 @@ def _replayed_hit_rate(model: str) -> HitRate | None:
 def _show(folder: C3Folder, as_json: bool) -> None:
     from collections import Counter
 
-    from vortex.c3.direct_file import DirectFile
-    from vortex.c3.sizes import spell_bytes
+    from vortex.c3.format.sizes import spell_bytes
+    from vortex.c3.paging.direct_file import DirectFile
     from vortex.cli.terminal import output, print_json
 
     with DirectFile(folder.weights_path) as file:

@@ -14,7 +14,7 @@ import typer
 from vortex.cli.options import BackendOption, BadOption, BudgetOption, JsonOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.config import LoadedSettings
+    from vortex.config.loading import LoadedSettings
 
 
 def register(app: typer.Typer) -> None:

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vortex.config import LoadedSettings, SettingsSources, load_settings
+from vortex.config.loading import LoadedSettings, SettingsSources, load_settings
 from vortex.errors import DownloadError, ModelNotFound, RequestError
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 
 if TYPE_CHECKING:
     from vortex.config.schema import Settings
-    from vortex.decode.drafter import Drafter
+    from vortex.decode.drafting.drafter import Drafter
     from vortex.engine.intake import RestrictionFactory
-    from vortex.models.core_loading import CoreOptions
-    from vortex.models.decoder import Decoder
+    from vortex.hub.cache import ResolvedModel
+    from vortex.models.decoder.model import Decoder
     from vortex.models.loading import LoadOptions
-    from vortex.models.model_cache import ResolvedModel
+    from vortex.vblocks.loading import CoreOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def settings_for(
 
 def missing_gpu(loaded: LoadedSettings) -> str | None:
     """Why this machine cannot run the profile's own model, in words; None where it can."""
-    from vortex.bench.gpu import find_gpus
+    from vortex.machine.gpu import find_gpus
 
     settings = loaded.settings
     if not settings.model.gpu_memory_gb or not loaded.is_profiles_own("model.name"):
@@ -77,7 +77,7 @@ def missing_extra(loaded: LoadedSettings) -> str | None:
 
     if loaded.settings.model.backend != "hf":
         return None
-    from vortex.models.hf_loading import require_transformers
+    from vortex.models.hf.loading import require_transformers
 
     try:
         require_transformers()
@@ -93,7 +93,7 @@ def resolve_model(loaded: LoadedSettings) -> ResolvedModel:
     """
     from vortex.cli.download import download_progress
     from vortex.cli.terminal import warn
-    from vortex.models.hub import resolve
+    from vortex.hub.names import resolve
 
     settings = loaded.settings
     fallback = settings.model.fallback if loaded.is_profiles_own("model.name") else None
@@ -149,7 +149,7 @@ def open_backend(loaded: LoadedSettings) -> ChatBackend:
 
 def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
     """The engine around a loaded model, with the settings' limits. It owns the model from then on."""
-    from vortex.decode.structured import StructuredDecoding
+    from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.options import EngineOptions
     from vortex.types import ModelCard
@@ -182,7 +182,7 @@ def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
 
 def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactory | None:
     """Rules about bytes that the settings put on every answer."""
-    from vortex.decode.byte_rules import Both, ByteVocabulary, ExactQuotes, WholeCharacters
+    from vortex.decode.structure.byte_rules import Both, ByteVocabulary, ExactQuotes, WholeCharacters
 
     vocabulary = ByteVocabulary(tokenizer)
     whole, exact = settings.decode.escape_restrict, settings.decode.exact_copy_mode == "quotes"
@@ -197,9 +197,9 @@ def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactor
 
 def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, ...]:
     """Who guesses ahead, as the settings ask: the model's further heads where it has some, lookups, a small model."""
-    from vortex.decode.adjacency_drafter import AdjacencyDrafter
-    from vortex.decode.head_drafter import HeadDrafter
-    from vortex.decode.suffix_drafter import HistoryDrafter, SuffixDrafter
+    from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
+    from vortex.decode.drafting.head_drafter import HeadDrafter
+    from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
 
     bad = loaded.settings.bad
     if not bad.enabled:
@@ -215,7 +215,7 @@ def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Draf
     """Another model, all in memory, that guesses. Raises RequestError where its tokens are not the model's."""
     from dataclasses import replace
 
-    from vortex.decode.model_drafter import ModelDrafter
+    from vortex.decode.drafting.model_drafter import ModelDrafter
 
     settings = loaded.settings
     changes = {
@@ -255,9 +255,9 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
 def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
     from vortex.cli.terminal import warn
     from vortex.kernels import dispatch
-    from vortex.models.core_checkpoint import is_core
     from vortex.models.loading import load_model
     from vortex.tokenizer.chat_format import TemplateChatFormat
+    from vortex.vblocks.checkpoint import is_core
 
     options = load_options(resolved, loaded)
     if is_core(resolved.path):
@@ -279,7 +279,7 @@ def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
 
 
 def _load_core(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
-    from vortex.models.core_loading import load_core
+    from vortex.vblocks.loading import load_core
 
     found = load_core(resolved.path, load_options(resolved, loaded), core_options(loaded.settings))
     return OpenedModel(
@@ -295,7 +295,7 @@ def _load_core(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
 
 def core_options(settings: Settings) -> CoreOptions:
     """What the settings change in a core as it was trained."""
-    from vortex.models.core_loading import CoreOptions
+    from vortex.vblocks.loading import CoreOptions
 
     lava = settings.vortex_model.model_dump(exclude={"lava_state_path"})
     depth = {f"depth_{name}": value for name, value in settings.depth_gating.model_dump().items()}
@@ -308,9 +308,9 @@ def core_options(settings: Settings) -> CoreOptions:
 
 
 def _load_hf(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
-    from vortex.c3.sizes import spell_bytes
+    from vortex.c3.format.sizes import spell_bytes
     from vortex.cli.terminal import notice
-    from vortex.models.hf_loading import load_hf
+    from vortex.models.hf.loading import load_hf
     from vortex.tokenizer.chat_format import TemplateChatFormat
     from vortex.types import Exactness
 
@@ -336,7 +336,7 @@ def _load_hf(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
 
 def _tell_paging(model: Decoder) -> None:
     """What a budget means for this model, before it is used."""
-    from vortex.c3.sizes import spell_bytes
+    from vortex.c3.format.sizes import spell_bytes
     from vortex.cli.terminal import notice
 
     cache = model.compute.new_cache()

@@ -28,7 +28,7 @@ def show(
     """Every setting with its value and the place that set it."""
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import output, print_json
-    from vortex.config import keys_of
+    from vortex.config.schema import keys_of
     from vortex.errors import ConfigError
 
     loaded = settings_for(profile, set_, {"model.name": model})
@@ -53,7 +53,7 @@ def show(
 def profiles(as_json: JsonOption = False) -> None:
     """Profiles that --profile accepts here."""
     from vortex.cli.terminal import print_json
-    from vortex.config import profile_names
+    from vortex.config.loading import profile_names
 
     names = profile_names()
     if as_json:
@@ -65,8 +65,7 @@ def profiles(as_json: JsonOption = False) -> None:
 def path(as_json: JsonOption = False) -> None:
     """Files that settings are read from, lowest layer first."""
     from vortex.cli.terminal import print_json
-    from vortex.config import SettingsSources
-    from vortex.config.loading import WORKING_FILE
+    from vortex.config.loading import WORKING_FILE, SettingsSources
 
     sources = SettingsSources()
     files = [sources.user_folder / "settings.yaml", sources.working_folder / WORKING_FILE]

@@ -18,8 +18,8 @@ import platformdirs
 from vortex.cli.composition import open_backend
 from vortex.cli.terminal import notice, warn, write_answer
 from vortex.cli.turn import Turn, request_for, run_turn
-from vortex.config import LoadedSettings
 from vortex.config.entries import nearest
+from vortex.config.loading import LoadedSettings
 from vortex.errors import ContextOverflow, VortexError
 from vortex.protocols import ChatBackend
 from vortex.types import ChatMessage

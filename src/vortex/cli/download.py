@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from vortex.models.progress import Progress, ProgressSink
+    from vortex.hub.progress import Progress, ProgressSink
 
 
 @contextmanager

@@ -10,8 +10,8 @@ def with_embedder(backend: ChatBackend) -> ChatBackend:
     """`backend`, and beside it the small model made for embeddings; listed where it has been fetched."""
     from vortex.engine.with_embedder import WithEmbedder
     from vortex.errors import UnknownModel
-    from vortex.models.catalogue import DEFAULT_EMBEDDER, EMBEDDERS
-    from vortex.models.model_cache import ModelCache
+    from vortex.hub.cache import ModelCache
+    from vortex.hub.catalogue import DEFAULT_EMBEDDER, EMBEDDERS
     from vortex.models.sentence_embedder import SentenceEmbedder
 
     spec = EMBEDDERS[DEFAULT_EMBEDDER]

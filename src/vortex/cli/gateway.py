@@ -11,11 +11,11 @@ import typer
 from vortex.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from vortex.gateway.calibrate import Calibration
-    from vortex.gateway.replay import Replay
     from vortex.gateway.settings import GatewaySettings
-    from vortex.gateway.tasks import Task
-    from vortex.gateway.trial import Trial
+    from vortex.gateway.study.calibrate import Calibration
+    from vortex.gateway.study.replay import Replay
+    from vortex.gateway.study.tasks import Task
+    from vortex.gateway.study.trial import Trial
 
 EngineOption = Annotated[
     str | None, typer.Option("--engine-url", help="Engine without /v1, several with commas. Default: ENGINE_BASE_URL.")
@@ -53,8 +53,8 @@ def freeze(
     url: Annotated[str | None, typer.Option(help="The running gateway. Default: from LKN_HOST and LKN_PORT.")] = None,
 ) -> None:
     """Keep the controller's outputs of the running gateway where they are."""
-    from vortex.backends.addresses import environment_and_file, read_addresses
     from vortex.backends.http_get import request_json
+    from vortex.config.addresses import environment_and_file, read_addresses
 
     addresses = read_addresses(*environment_and_file())
     target = f"{url or addresses.gateway_url}/lkn/controller"
@@ -76,8 +76,8 @@ def replay(
     """Decide every request of a ledger again, byte for byte, and score other policies on the same traffic."""
     from vortex.cli.terminal import output, print_json
     from vortex.errors import ConfigError
-    from vortex.gateway.replay import compare, policies_beside
-    from vortex.gateway.replay import replay as replay_file
+    from vortex.gateway.study.replay import compare, policies_beside
+    from vortex.gateway.study.replay import replay as replay_file
 
     changes = {}
     for text in set_ or ():
@@ -117,10 +117,10 @@ def calibrate(
 ) -> None:
     """Run a labelled set in both modes on your engine and fit the thresholds to it."""
     from vortex.cli.terminal import notice, print_json, warn
-    from vortex.gateway.calibrate import calibrate as fit
-    from vortex.gateway.calibrate import variables_of
     from vortex.gateway.serve import settings_from
-    from vortex.gateway.tasks import make_tasks
+    from vortex.gateway.study.calibrate import calibrate as fit
+    from vortex.gateway.study.calibrate import variables_of
+    from vortex.gateway.study.tasks import make_tasks
 
     settings = settings_from(None, None, engine_url)
     chosen = make_tasks(tasks, seed)
@@ -135,8 +135,8 @@ def calibrate(
     if not result.modes_differ:
         warn(f"on this engine the two modes cannot be told apart (p = {result.p_value:.2f}): keep the defaults")
     elif write:
-        from vortex.backends.addresses import ENV_FILE
-        from vortex.backends.variables import write_env_file
+        from vortex.config.addresses import ENV_FILE
+        from vortex.config.variables import write_env_file
 
         write_env_file(ENV_FILE, lines)
         notice(f"written to {ENV_FILE}")
@@ -148,7 +148,7 @@ async def _trials(
     import dataclasses
 
     from vortex.cli.terminal import notice
-    from vortex.gateway.trial import run_trials
+    from vortex.gateway.study.trial import run_trials
 
     def on_done(count: int) -> None:
         if count % 20 == 0:

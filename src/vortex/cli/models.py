@@ -31,7 +31,7 @@ def pull(
     """
     from vortex.cli.download import download_progress
     from vortex.cli.terminal import notice, print_json
-    from vortex.models.hub import resolve
+    from vortex.hub.names import resolve
 
     with download_progress() as sink:
         model = resolve(name, progress=sink)
@@ -55,7 +55,7 @@ def models(context: typer.Context, as_json: JsonOption = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from vortex.cli.terminal import output, print_json
-    from vortex.models.hub import list_models
+    from vortex.hub.names import list_models
 
     found = list_models()
     if as_json:
@@ -94,7 +94,7 @@ def remove(
 ) -> None:
     """Delete a model with everything packed from it. A model file outside the cache is never deleted."""
     from vortex.cli.terminal import print_json
-    from vortex.models.hub import remove_model
+    from vortex.hub.names import remove_model
 
     freed_bytes = remove_model(name)
     if as_json:

@@ -25,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 
 def _megabytes(text: str) -> int:
-    from vortex.c3.sizes import parse_bytes
+    from vortex.c3.format.sizes import parse_bytes
 
     return -(-parse_bytes(text) // 10**6)
 

@@ -17,8 +17,9 @@ import typer
 from vortex.cli.options import BackendOption, BadOption, BudgetOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.cli.checkup import Finding
-    from vortex.config import LoadedSettings, Settings
+    from vortex.cli.doctor.checkup import Finding
+    from vortex.config.loading import LoadedSettings
+    from vortex.config.schema import Settings
     from vortex.server.keys import ApiKey
     from vortex.server.options import ServerOptions
     from vortex.server.serving import Checkups
@@ -125,13 +126,13 @@ def _checkups(loaded: LoadedSettings) -> Checkups:
         return {"ok": all(one["status"] != "missing" for one in found), "profile": loaded.profile, "findings": found}
 
     def quick() -> dict[str, Any]:
-        from vortex.cli.checkup import look_around
+        from vortex.cli.doctor.checkup import look_around
 
         return report(look_around(loaded))
 
     def deep() -> dict[str, Any]:
-        from vortex.cli.checkup import look_around
-        from vortex.cli.checkup_deep import examine
+        from vortex.cli.doctor.checkup import look_around
+        from vortex.cli.doctor.checkup_deep import examine
 
         return report(chain(look_around(loaded), examine(loaded)))
 

@@ -12,7 +12,7 @@ import typer
 from vortex.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from vortex.backends.addresses import Addresses
+    from vortex.config.addresses import Addresses
     from vortex.stack.stack import Stack
 
 LOGS = Path("logs")
@@ -126,8 +126,8 @@ def _wanted(only: list[Part] | None, *, no_ui: bool) -> list[str]:
 
 
 def _stack(flags: dict[str, str | None]) -> tuple[Stack, Addresses]:
-    from vortex.backends.addresses import environment_and_file, read_addresses
     from vortex.cli.terminal import notice
+    from vortex.config.addresses import environment_and_file, read_addresses
     from vortex.stack.stack import Stack
 
     environment, env_file = environment_and_file()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import uuid4
 
-from vortex.config import Settings
+from vortex.config.schema import Settings
 from vortex.protocols import ChatBackend
 from vortex.types import (
     ChatEvent,

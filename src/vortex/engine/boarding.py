@@ -1,7 +1,7 @@
 """Puts guesses behind the newest tokens of the answers that ride in the coming sweep, and tells drafters how it went.
 
-Between decode/bad.py, which knows guesses and prices, and the sweep loop, which knows riders. Belongs to the engine's
-thread.
+Between decode/drafting/bad.py, which knows guesses and prices, and the sweep loop, which knows riders. Belongs to the
+engine's thread.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from vortex.decode.bad import AnswerDrafts, BlockDecoding, Price
-from vortex.decode.drafter import AnswerSoFar
+from vortex.decode.drafting.bad import AnswerDrafts, BlockDecoding, Price
+from vortex.decode.drafting.drafter import AnswerSoFar
 from vortex.engine.choice import Choice
 from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.protocols import LanguageModel

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vortex.decode.bad import AnswerDrafts
+from vortex.decode.drafting.bad import AnswerDrafts
 from vortex.decode.logprobs import chosen_and_top, rough_entropy_nats
 from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
-from vortex.protocols import SequenceState, Tokenizer
-from vortex.types import FinishReason, TokenLogprob
+from vortex.protocols import Tokenizer
+from vortex.types import FinishReason, SequenceState, TokenLogprob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ import numpy as np
 
 from vortex.engine.mailbox import Mailbox
 from vortex.errors import BackendError, MissingCapability
-from vortex.protocols import SequenceState
-from vortex.types import Want
+from vortex.types import SequenceState, Want
 
 
 class Embedding:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from vortex.decode.bad import BlockDecoding
+from vortex.decode.drafting.bad import BlockDecoding
 from vortex.engine.boarding import Boarding
 from vortex.engine.job import Job
 from vortex.engine.mailbox import Post

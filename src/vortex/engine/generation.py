@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vortex.decode.draft_counts import DraftCounts
+from vortex.decode.drafting.counts import DraftCounts
 from vortex.engine.choice import Choice
 from vortex.engine.mailbox import Mailbox
-from vortex.protocols import SequenceState
-from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, Timings, Usage, Want
+from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, SequenceState, Timings, Usage, Want
 
 
 class Generation:

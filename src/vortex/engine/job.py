@@ -10,8 +10,7 @@ import numpy as np
 
 from vortex.engine.choice import Choice
 from vortex.engine.mailbox import Mailbox
-from vortex.protocols import SequenceState
-from vortex.types import Want
+from vortex.types import SequenceState, Want
 
 
 class Job(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vortex.decode.drafter import Drafter
+from vortex.decode.drafting.drafter import Drafter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vortex.protocols import SequenceState
+from vortex.types import SequenceState
 
 
 @dataclass(frozen=True, slots=True)

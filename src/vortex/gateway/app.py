@@ -16,16 +16,15 @@ import orjson
 from vortex.gateway.admission import Admission
 from vortex.gateway.booking import Books
 from vortex.gateway.chat import ChatService
-from vortex.gateway.client_connection import Refusal
 from vortex.gateway.controller import MIN_CONCURRENCY, Homeostat
 from vortex.gateway.dispatch import Dispatcher
 from vortex.gateway.guard import Guard
+from vortex.gateway.http.wire import Refusal, Reply, Request
 from vortex.gateway.ledger import Ledger
 from vortex.gateway.metrics import Metrics
 from vortex.gateway.sessions import Sessions
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.upstreams import Upstreams
-from vortex.gateway.wire import Reply, Request
 
 log = logging.getLogger("vortex.gateway")
 CHAT_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})

@@ -10,11 +10,11 @@ from vortex.gateway.admission import Admission
 from vortex.gateway.controller import Homeostat
 from vortex.gateway.decision import Decision, Evidence
 from vortex.gateway.examine import Facts
+from vortex.gateway.http.wire import Request
 from vortex.gateway.ledger import Ledger
 from vortex.gateway.metrics import Metrics
 from vortex.gateway.sessions import Sessions
 from vortex.gateway.stream import Progress
-from vortex.gateway.wire import Request
 
 
 @dataclass(slots=True)

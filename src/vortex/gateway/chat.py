@@ -22,12 +22,12 @@ from vortex.gateway.decision import Decision, Evidence, Mode, decide, threshold_
 from vortex.gateway.dispatch import Call, Dispatcher, EngineAway, Exchange
 from vortex.gateway.entropy import entropies_of, settled
 from vortex.gateway.examine import Facts, examine
-from vortex.gateway.http_client import UpstreamFailure
+from vortex.gateway.http.client import UpstreamFailure
+from vortex.gateway.http.wire import EVENT_STREAM, JSON, KeepAlive, Reply, Request
 from vortex.gateway.job import Job
 from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
-from vortex.gateway.wire import EVENT_STREAM, JSON, KeepAlive, Reply, Request
 
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 HOP_HEADERS = frozenset(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from vortex.gateway.http_client import Response, UpstreamFailure
+from vortex.gateway.http.client import Response, UpstreamFailure
+from vortex.gateway.http.wire import Comfort
 from vortex.gateway.metrics import Metrics
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.upstreams import Upstream, Upstreams
-from vortex.gateway.wire import Comfort
 
 ERROR_BODY_LIMIT_BYTES = 1024 * 1024
 ERROR_BODY_TIMEOUT_S = 5.0

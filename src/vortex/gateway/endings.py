@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from vortex.errors import Overloaded
 from vortex.gateway.dispatch import EngineAway
-from vortex.gateway.http_client import UpstreamFailure
+from vortex.gateway.http.client import UpstreamFailure
+from vortex.gateway.http.sse import DONE, error_event
 from vortex.gateway.job import Job
-from vortex.gateway.sse import DONE, error_event
 
 
 def shed(job: Job, error: Overloaded) -> None:

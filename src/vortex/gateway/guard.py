@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from vortex.gateway.client_connection import Refusal
+from vortex.gateway.http.wire import Refusal
 from vortex.gateway.settings import GatewaySettings
 
 OPEN_PATHS = frozenset({"/healthz", "/health"})

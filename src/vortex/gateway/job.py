@@ -8,7 +8,7 @@ from typing import Any
 from vortex.gateway.booking import Booking
 from vortex.gateway.decision import Decision, Evidence
 from vortex.gateway.examine import Facts
-from vortex.gateway.wire import Comfort, Headers, Reply, Request
+from vortex.gateway.http.wire import Comfort, Headers, Reply, Request
 
 
 @dataclass(slots=True)

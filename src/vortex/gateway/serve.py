@@ -13,11 +13,11 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 
-from vortex.backends.addresses import environment_and_file
+from vortex.config.addresses import environment_and_file
 from vortex.errors import ConfigError, VortexError
 from vortex.gateway.app import Gateway
-from vortex.gateway.client_connection import Limits
-from vortex.gateway.front import BACKLOG, Front
+from vortex.gateway.http.front import BACKLOG, Front
+from vortex.gateway.http.wire import Limits
 from vortex.gateway.settings import GatewaySettings, read_settings
 
 SHUTDOWN_S = 5

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vortex.backends.addresses import ADDRESSES, Addresses, check
-from vortex.backends.variables import read_variables
+from vortex.config.addresses import ADDRESSES, Addresses, check
+from vortex.config.variables import read_variables
 from vortex.gateway.variables import VARIABLES, VERIFICATION
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from vortex.gateway.dispatch import Exchange
 from vortex.gateway.entropy import entropies_of
-from vortex.gateway.http_client import UpstreamFailure
-from vortex.gateway.sse import DONE, EventSplitter, data_of, error_event, parse, plain_events, without_logprobs
-from vortex.gateway.wire import Comfort, Reply
+from vortex.gateway.http.client import UpstreamFailure
+from vortex.gateway.http.sse import DONE, EventSplitter, data_of, error_event, parse, plain_events, without_logprobs
+from vortex.gateway.http.wire import Comfort, Reply
 
 Event = tuple[bytes, dict[str, Any] | None]  # the bytes as they came, and their JSON (None: [DONE])
 WriteNow = Callable[[bytes], Awaitable[None] | None]  # None: done; else to be awaited before the next

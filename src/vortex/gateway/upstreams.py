@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from vortex.gateway.breaker import Breaker, BreakerState
-from vortex.gateway.engine_connection import Header
-from vortex.gateway.http_client import HttpClient, UpstreamFailure
+from vortex.gateway.http.client import HttpClient, UpstreamFailure
+from vortex.gateway.http.engine_connection import Header
 from vortex.gateway.settings import GatewaySettings
 
 log = logging.getLogger("vortex.gateway")

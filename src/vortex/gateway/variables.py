@@ -1,11 +1,11 @@
 """The table of the gateway's variables: name, field, default, range, meaning. `settings.py` makes objects of them.
 
-The first choice of a list is the default. docs/gateway.md and config/.env.example are held to this table by a test.
+A list's first choice is its default. docs/gateway-stack.md and config/.env.example are held to this table by a test.
 """
 
 from __future__ import annotations
 
-from vortex.backends.variables import Variable
+from vortex.config.variables import Variable
 
 VERIFICATION = "Think carefully, verify your assumptions, and reason step-by-step before answering."
 

@@ -2,7 +2,7 @@
 
 Formats are decoded from GGUF's own rows (layouts of ggml's `ggml-common.h`, decoded by the `gguf` package), activations
 are rounded as the kernels round them. Sums are taken in another order, so results agree to rounding, not to the bit.
-The oracle of attention and of the fused layer is models/reference_compute.py.
+The oracle of attention and of the fused layer is models/decoder/reference_compute.py.
 """
 
 from __future__ import annotations

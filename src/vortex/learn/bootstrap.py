@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from vortex.errors import ConfigError
-from vortex.learn.batches import Batches, held_out_windows
 from vortex.learn.dialogues import teacher_prompts
 from vortex.learn.distillation import (
     ALL_STAGES,
@@ -27,16 +26,17 @@ from vortex.learn.distillation import (
     DistillationCurve,
     DistillationOptions,
 )
-from vortex.learn.documents import find_files
 from vortex.learn.encoders import ChatEncoder
 from vortex.learn.student import copy_teacher, student_config
 from vortex.learn.teacher import Teacher
 from vortex.learn.teacher_text import answered, write_dialogues
-from vortex.learn.token_store import TokenStore, open_store
-from vortex.models.core_checkpoint import CoreCheckpoint, save_core
-from vortex.models.core_network import CoreNetwork, network_of, weights_of
 from vortex.records.atomic import atomic_write
 from vortex.tokenizer.files import TOKENIZER_FILE
+from vortex.training.batches import Batches, held_out_windows
+from vortex.training.documents import find_files
+from vortex.training.token_store import TokenStore, open_store
+from vortex.vblocks.checkpoint import CoreCheckpoint, save_core
+from vortex.vblocks.network.network import CoreNetwork, network_of, weights_of
 
 HELD_OUT_WINDOWS = {"cpu": 8, "cuda": 32}
 COPIED_RATE, COPIED_RATE_TOKENS = 5e-4, 8192  # the peak for what is new in a student with a window, at that batch

@@ -1,6 +1,6 @@
 """`vortex train-core` as a whole: text to tokens to a trained network to a checkpoint folder.
 
-    OUT/  config.json, model.safetensors, tokenizer/   the checkpoint (models/core_checkpoint.py)
+    OUT/  config.json, model.safetensors, tokenizer/   the checkpoint (vblocks/checkpoint.py)
           curve.json, curve.png                        the loss
           training/                                    tokens and states; needed only to go on
 
@@ -22,19 +22,19 @@ from safetensors.numpy import save
 from torch import nn
 
 from vortex.errors import ConfigError
-from vortex.learn.batches import Batches, held_out_windows
+from vortex.learn.baseline_transformer import BaselineTransformer
 from vortex.learn.core_sizes import transformer_like
-from vortex.learn.curve import save_curve
-from vortex.learn.documents import DocumentEncoder, find_files
-from vortex.learn.held_out import HeldOut
-from vortex.learn.token_store import TokenStore, open_store
-from vortex.learn.training import Tick, Training, TrainingOptions
-from vortex.learn.training_state import Progress
-from vortex.models.baseline_transformer import BaselineTransformer
-from vortex.models.core_checkpoint import CoreCheckpoint, save_core
-from vortex.models.core_config import CoreConfig
-from vortex.models.core_network import CoreNetwork, weights_of
 from vortex.records.atomic import atomic_write
+from vortex.training.batches import Batches, held_out_windows
+from vortex.training.curve import save_curve
+from vortex.training.documents import DocumentEncoder, find_files
+from vortex.training.held_out import HeldOut
+from vortex.training.loop import Tick, Training, TrainingOptions
+from vortex.training.state import Progress
+from vortex.training.token_store import TokenStore, open_store
+from vortex.vblocks.checkpoint import CoreCheckpoint, save_core
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.network.network import CoreNetwork, weights_of
 
 HELD_OUT_TOKENS = 32_768
 WIDE_OPEN = 4.0  # a new gate's bias in a trained core: its layer keeps 97% of its say

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vortex.errors import ConfigError
-from vortex.models.baseline_transformer import BaselineConfig
-from vortex.models.core_config import CoreConfig
-from vortex.models.core_layout import tensor_shapes
+from vortex.learn.baseline_transformer import BaselineConfig
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.layout import tensor_shapes
 
 # Small chunks, all of them written, and gates that learn what will be read: 3% fewer bits than half of 16 written
 # (docs/core-training.md).

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vortex.blocks.ragged import ALL_ROWS
 from vortex.errors import TrainingStopped
-from vortex.learn.batches import Batches
 from vortex.learn.network_evaluation import NetworkEvaluation
-from vortex.learn.schedule import Schedule, learning_rate_factor
 from vortex.learn.student import copied_parameters, mixer_parameters
 from vortex.learn.teacher import Teacher
-from vortex.learn.training import explained_memory
-from vortex.models.core_network import CoreNetwork, Notes
+from vortex.training.batches import Batches
+from vortex.training.loop import explained_memory
+from vortex.training.schedule import Schedule, learning_rate_factor
+from vortex.vblocks.network.network import CoreNetwork, Notes
+from vortex.vblocks.network.ragged import ALL_ROWS
 
 LONGER = 4
 LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at once

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vortex.learn.documents import Document
 from vortex.protocols import ChatFormat, Tokenizer
 from vortex.tokenizer.vortex_tok import VortexTokenizer
+from vortex.training.documents import Document
 from vortex.types import ChatMessage
 
 

@@ -1,5 +1,5 @@
 """Trainings to compare, all on the same tokens in the same order: a core, a Transformer of equal weights, one whose
-window holds as many bytes as the core's state, and one that begins as the core does. `bench/core_quality.py` decides
+window holds as many bytes as the core's state, and one that begins as the core does. `bench/vblocks/quality.py` decides
 which, and judges.
 """
 
@@ -15,9 +15,9 @@ import torch
 
 from vortex.learn.core_run import CoreRun, build_network, recipe_of, run_network
 from vortex.learn.core_sizes import num_weights, transformer_like
-from vortex.learn.training import TrainingOptions
-from vortex.models.core_config import CoreConfig
-from vortex.models.core_network import CoreNetwork
+from vortex.training.loop import TrainingOptions
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.network.network import CoreNetwork
 
 ARCHS = ("core", "transformer", "window", "recall")
 

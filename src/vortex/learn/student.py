@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from vortex.blocks.local_mixer import rotated
 from vortex.errors import UnsupportedModel
-from vortex.models.core_config import CoreConfig
-from vortex.models.core_network import CoreNetwork
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.network.local_mixer import rotated
+from vortex.vblocks.network.network import CoreNetwork
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from vortex.errors import MissingCapability
-from vortex.models.checkpoint import GgufCheckpoint
+from vortex.models.files.checkpoint import GgufCheckpoint
 from vortex.tokenizer.chat_format import TemplateChatFormat
 from vortex.tokenizer.files import TokenizerFiles
 from vortex.tokenizer.gguf import tokenizer_files_from_gguf

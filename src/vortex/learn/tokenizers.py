@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vortex.learn.documents import Document, find_files, read_documents
 from vortex.learn.encoders import ChatEncoder, dialogue_text
 from vortex.tokenizer.byte_tokenizer import BEGIN_ID, END_ID, ByteChatFormat, ByteTokenizer
 from vortex.tokenizer.vortex_tok import (
@@ -21,6 +20,7 @@ from vortex.tokenizer.vortex_tok import (
 )
 from vortex.tokenizer.vortex_tok.chat_format import VortexChatFormat
 from vortex.tokenizer.vortex_tok.files import HEAD_FILE
+from vortex.training.documents import Document, find_files, read_documents
 
 BYTES = "bytes"
 MAX_TOKENIZER_BYTES = 32 << 20

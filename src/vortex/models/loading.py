@@ -16,17 +16,17 @@ from pathlib import Path
 
 import xxhash
 
-from vortex.c3.expert_pager import ExpertPager
-from vortex.c3.folder import C3Folder, C3Writer, aligned
-from vortex.c3.pager import Pager, PagerOptions
+from vortex.c3.format.folder import C3Folder, C3Writer, aligned
+from vortex.c3.paging.expert_pager import ExpertPager
+from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.tile_memory import TileMemory
 from vortex.c3.sources import ResidentSource, WeightSource
-from vortex.c3.tile_memory import TileMemory
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
 from vortex.kernels import dispatch
-from vortex.models.checkpoint import Checkpoint, GgufCheckpoint
-from vortex.models.compute import Compute
-from vortex.models.decoder import Decoder
-from vortex.models.decoder_config import DecoderConfig
+from vortex.models.decoder.compute import Compute
+from vortex.models.decoder.model import Decoder
+from vortex.models.files.checkpoint import Checkpoint, GgufCheckpoint
+from vortex.models.files.decoder_config import DecoderConfig
 from vortex.tokenizer.files import TokenizerFiles
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
 
@@ -69,7 +69,7 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
         raise MissingCapability("a GPU is used through torch, which is not installed: pip install 'vortex[torch]'")
     if options.form == "float32" or not (_runs_natively(options) or _has_torch()):
         checkpoint = open_checkpoint(source)
-        from vortex.models.reference_compute import ReferenceCompute
+        from vortex.models.decoder.reference_compute import ReferenceCompute
 
         config = _limited(checkpoint.config, options.context_limit)
         return LoadedModel(Decoder(config, ReferenceCompute(checkpoint)), _tokenizer_of(source, checkpoint))
@@ -82,7 +82,7 @@ def load_model(source: Path, options: LoadOptions) -> LoadedModel:
 def open_checkpoint(source: Path) -> Checkpoint:
     """The file's own weights, unpacked."""
     if source.is_dir():
-        from vortex.models.safetensors_checkpoint import SafetensorsCheckpoint
+        from vortex.models.files.safetensors import SafetensorsCheckpoint
 
         return SafetensorsCheckpoint(source)
     return GgufCheckpoint(source)
@@ -92,7 +92,7 @@ def packed_folder(source: Path, options: LoadOptions) -> C3Folder:
     """The source's packed form, made now if it is not there yet."""
     stem = options.packed_root / f"{source.stem}-{fingerprint(source)}"
     if _runs_natively(options):  # the usual case, without a look into the source
-        from vortex.models.native_pack import PACKED_TAG
+        from vortex.models.decoder.native_pack import PACKED_TAG
 
         folder = _existing(Path(f"{stem}.{PACKED_TAG}-{options.form}.c3"), options)
         if folder is not None:
@@ -165,14 +165,14 @@ def _runs_natively(options: LoadOptions) -> bool:
 def _packing(options: LoadOptions) -> tuple[str, Pack]:
     """The tag of the packed folder's name, and what fills it."""
     if _runs_natively(options):
-        from vortex.models import native_pack
+        from vortex.models.decoder import native_pack
 
         return native_pack.PACKED_TAG, native_pack.pack
     if not _has_torch():
         raise MissingCapability(
             "without the native core torch is needed: pip install 'vortex[torch]', or reinstall with g++"
         )
-    from vortex.models import torch_pack
+    from vortex.models.decoder import torch_pack
 
     if _torch_device(options) != "cpu":
         return torch_pack.ROWS_TAG, torch_pack.pack_rows
@@ -184,7 +184,7 @@ def _has_torch() -> bool:
 
 
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
-    from vortex.models.native_compute import NativeCompute
+    from vortex.models.decoder.native_compute import NativeCompute
 
     return NativeCompute(
         config, weight_source(folder, options), threads=options.threads, int8_cache=options.kv_bits == 8
@@ -196,13 +196,13 @@ def _torch_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
-    from vortex.models.torch_compute import TorchCompute
+    from vortex.models.decoder.torch_compute import TorchCompute
 
     device = _torch_device(options)
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     if device == "cpu":
         return TorchCompute(config, weight_source(folder, options))
-    from vortex.c3.device_memory import DeviceMemory
+    from vortex.c3.torch.device_memory import DeviceMemory
 
     source = weight_source(folder, options, DeviceMemory(device))
     return TorchCompute(config, source, device=device, unpack_trunk=not options.budget_bytes)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from vortex.backends.addresses import LOOPBACK, Addresses
+from vortex.config.addresses import LOOPBACK, Addresses
 from vortex.errors import ConfigError, MissingCapability
 
 SGLANG_MODEL = "Qwen/Qwen2.5-3B-Instruct-AWQ"  # the seed's default

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vortex.backends.addresses import Addresses
 from vortex.backends.http_get import Answer, request
+from vortex.config.addresses import Addresses
 from vortex.errors import VortexError
 
 MAX_TOKENS = 16

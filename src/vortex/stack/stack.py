@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from vortex.backends.addresses import Addresses
+from vortex.config.addresses import Addresses
 from vortex.errors import BackendError, ConfigError
 from vortex.records.lock import FileLock
 from vortex.stack import ui

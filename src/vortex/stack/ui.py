@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from vortex.backends.addresses import ENV_FILE, Addresses
+from vortex.config.addresses import ENV_FILE, Addresses
 from vortex.errors import BackendError
 from vortex.stack.services import Service
 

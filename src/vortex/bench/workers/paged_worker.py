@@ -25,11 +25,11 @@ if __name__ == "__main__":
 import numpy as np
 import xxhash
 
-from vortex.c3.calibration import disk_profile, rate_of_pieces
-from vortex.c3.direct_file import DirectFile
-from vortex.c3.folder import TILE_BYTES
-from vortex.c3.pager import Pager
-from vortex.c3.tile_reader import ReadShape
+from vortex.c3.format.folder import TILE_BYTES
+from vortex.c3.paging.calibration import disk_profile, rate_of_pieces
+from vortex.c3.paging.direct_file import DirectFile
+from vortex.c3.paging.pager import Pager
+from vortex.c3.paging.tile_reader import ReadShape
 from vortex.models.loading import LoadOptions, load_model, packed_folder
 from vortex.types import Span, Want
 

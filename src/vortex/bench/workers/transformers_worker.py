@@ -24,11 +24,11 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from vortex.c3.attachment import Attachment
-from vortex.c3.calibration import read_rate
-from vortex.c3.direct_file import DirectFile
-from vortex.c3.tile_reader import ReadShape
-from vortex.models.hf_loading import open_transformers
+from vortex.c3.paging.calibration import read_rate
+from vortex.c3.paging.direct_file import DirectFile
+from vortex.c3.paging.tile_reader import ReadShape
+from vortex.c3.torch.attachment import Attachment
+from vortex.models.hf.loading import open_transformers
 from vortex.models.loading import LoadOptions
 
 PROMPT = (5, 6, 7)

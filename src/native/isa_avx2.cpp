@@ -1,4 +1,0 @@
-// The kernels on AVX2 with FMA and F16C.
-#define VORTEX_ISA avx2
-#include "simd_avx2.h"
-#include "table.h"

@@ -1,0 +1,1 @@
+"""Measurements of memory, disk and the products of weights: kernels, attention, paging, attached models."""

@@ -1,0 +1,1 @@
+"""Vortex-Tok beside other tokenizers: size, speed, and what a small model learns through each."""

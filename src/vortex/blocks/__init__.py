@@ -1,1 +1,0 @@
-"""Tensor operations of the core's blocks, each a readable reference beside a fast form."""

@@ -1,0 +1,1 @@
+"""Packed weights as bytes on disk: the folder, its codecs, its sizes."""

@@ -1,0 +1,1 @@
+"""Which bytes are resident: readers, the ring, slots, policies and pagers. Torch-free."""

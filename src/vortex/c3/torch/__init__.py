@@ -1,0 +1,1 @@
+"""C3 under a torch model: paged linears, their attachment, device memory."""

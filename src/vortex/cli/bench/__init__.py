@@ -1,0 +1,1 @@
+"""`vortex bench` and its sub-commands."""

@@ -1,0 +1,1 @@
+"""`vortex doctor`: what this machine can run, and what is missing."""

@@ -1,0 +1,1 @@
+"""Commands that make or judge models: training, bootstrap, tokenizers, evaluation."""

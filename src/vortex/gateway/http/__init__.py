@@ -1,0 +1,1 @@
+"""The gateway's own wire: connections of clients and engines, and event streams between them."""

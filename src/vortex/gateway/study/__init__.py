@@ -1,0 +1,1 @@
+"""What the gateway's policy is worth: calibration, trials, tasks, and the replay of a ledger."""

@@ -1,0 +1,126 @@
+"""Fetch a Hugging Face repository's model files through `huggingface_hub`, into that library's own cache.
+
+So a download that another program made is found, an interrupted one resumes, and `HF_HUB_OFFLINE`, `HF_HOME`,
+`HF_ENDPOINT` and `HF_TOKEN` mean what they mean elsewhere. Takes safetensors and text files alone: a pickle is never
+fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vortex.errors import DownloadError, ModelNotFound, UnsupportedModel
+from vortex.hub.folder import CONFIG_FILE, missing_files
+from vortex.hub.progress import FolderWatch, Progress, ProgressSink
+from vortex.hub.wheel_fetch import SPARE_BYTES, check_disk_space
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+_WANTED = (".json", ".safetensors", ".jinja", ".txt", ".model")
+_TEMPLATES_FOLDER = "additional_chat_templates/"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository's files on this machine."""
+
+    folder: Path
+    size_bytes: int
+    licence: str | None
+
+
+def find_repository(repo_id: str) -> Path | None:
+    """Its folder in the library's cache if all files of a model are there. Asks no network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError):
+        return None
+    return None if missing_files(folder) else folder
+
+
+def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
+    """Raises ModelNotFound, UnsupportedModel (no safetensors inside) or DownloadError."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # the sink tells
+    info = _repository_info(repo_id)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _is_wanted(file.rfilename)}
+    if CONFIG_FILE not in sizes or not any(name.endswith(".safetensors") for name in sizes):
+        raise UnsupportedModel(
+            f"{repo_id} holds no config.json with *.safetensors; choose a repository in that format, or download a "
+            "GGUF file and give its path"
+        )
+    total_bytes = sum(sizes.values())
+    cache = Path(constants.HF_HUB_CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    check_disk_space(cache, total_bytes + SPARE_BYTES, repo_id)
+    step = f"downloading {repo_id}"
+    sink(Progress(step, 0, total_bytes))
+    folder = cache / f"models--{repo_id.replace('/', '--')}"
+    try:
+        with FolderWatch(folder, lambda done: sink(Progress(step, min(done, total_bytes), total_bytes))):
+            path = snapshot_download(repo_id, revision=info.sha, allow_patterns=sorted(sizes))
+    except (HfHubHTTPError, OSError) as error:
+        raise DownloadError(_lost(repo_id, error)) from error
+    except Exception as error:
+        raise _network_error(repo_id, error) from error
+    sink(Progress("done", total_bytes, total_bytes))
+    licence = getattr(info.card_data, "license", None) if info.card_data else None
+    return Repository(Path(path), total_bytes, licence if isinstance(licence, str) else None)
+
+
+def _is_wanted(name: str) -> bool:
+    """Files at the top level, without the second copy some repositories keep in their authors' own format."""
+    inside = name.removeprefix(_TEMPLATES_FOLDER)
+    return "/" not in inside and inside.endswith(_WANTED) and not inside.startswith("consolidated")
+
+
+def _repository_info(repo_id: str) -> ModelInfo:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        return HfApi().model_info(repo_id, files_metadata=True)
+    except GatedRepoError as error:
+        raise DownloadError(
+            f"{repo_id} asks you to accept its terms on its web page first; do so, then set HF_TOKEN to your token"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelNotFound(f"there is no repository {repo_id!r}, or it is private (set HF_TOKEN)") from error
+    except OfflineModeIsEnabled as error:
+        raise DownloadError(
+            f"{repo_id} is not on this machine and HF_HUB_OFFLINE forbids the network; unset it to download"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise DownloadError(_lost(repo_id, error)) from error
+    except Exception as error:
+        raise _network_error(repo_id, error) from error
+
+
+def _network_error(repo_id: str, error: Exception) -> Exception:
+    """The error of the library's HTTP client as ours; anything else stays what it is."""
+    module = type(error).__module__.split(".")[0]
+    return DownloadError(_lost(repo_id, error)) if module.startswith(("httpx", "httpcore", "requests")) else error
+
+
+def _lost(repo_id: str, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"{repo_id} cannot be fetched ({reason}); check the network and run the command again: "
+        "what has arrived is kept and the download resumes"
+    )
+
+
+def remove_repository(folder: Path) -> None:
+    """Delete a snapshot from the library's cache, with the files that no other snapshot uses."""
+    from huggingface_hub import scan_cache_dir
+
+    scan_cache_dir().delete_revisions(folder.name).execute()

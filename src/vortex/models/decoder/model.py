@@ -1,0 +1,162 @@
+"""One lean decoder for Llama-shaped models: spans in, logits out, whatever the compute.
+
+Promises the LanguageModel contract: every span's rows depend on its own sequence alone; nothing is remembered but
+what is committed. Does no arithmetic itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vortex.errors import ContextOverflow
+from vortex.models.decoder.compute import Batch, Compute, KeyValueCache, Segment
+from vortex.models.decoder.sweep_clock import SweepClock
+from vortex.models.files.decoder_config import DecoderConfig
+from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+
+PAGED_ROW_SHARE = 0.02  # reading from disk takes the time, until that is measured
+
+
+class DecoderState:
+    """A KV cache and how much of it counts. Rows beyond `length` are drafts: overwritten unless committed."""
+
+    def __init__(self, cache: KeyValueCache, length: int = 0) -> None:
+        self._cache: KeyValueCache | None = cache
+        self._length = length
+        self._pending = 0
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def resident_bytes(self) -> int:
+        return self._cache.resident_bytes if self._cache else 0
+
+    @property
+    def cache(self) -> KeyValueCache:
+        assert self._cache is not None, "a closed state cannot be swept"
+        return self._cache
+
+    def begin(self, num_tokens: int) -> None:
+        """A sweep writes `num_tokens` rows behind the committed ones. Uncommitted rows of an earlier sweep are gone."""
+        self.cache.reserve(self._length + num_tokens)
+        self._pending = num_tokens
+
+    def commit(self, num_tokens: int) -> None:
+        assert 0 <= num_tokens <= self._pending, f"commit of {num_tokens} after a span of {self._pending}"
+        self._length += num_tokens
+        self._pending = 0
+
+    def snapshot(self) -> DecoderState:
+        return DecoderState(self.cache.copy(self._length), self._length)
+
+    def close(self) -> None:
+        if self._cache is not None:
+            self._cache.close()
+        self._cache = None
+
+
+class Decoder:
+    """A LanguageModel. One instance is swept by one thread."""
+
+    def __init__(self, config: DecoderConfig, compute: Compute) -> None:
+        self.config = config
+        self.compute = compute
+        self._weights_per_token = _weights_per_token(config)
+        self.clock = SweepClock(PAGED_ROW_SHARE if compute.bytes_to_fetch else compute.row_share)
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    @property
+    def context_length(self) -> int:
+        return self.config.context_length
+
+    @property
+    def exactness(self) -> Exactness:
+        return self.compute.exactness
+
+    @property
+    def prefill_chunk(self) -> int:
+        return self.compute.prefill_chunk
+
+    def new_state(self) -> DecoderState:
+        return DecoderState(self.compute.new_cache())
+
+    def sweep(self, spans: Sequence[Span]) -> SweepOutput:
+        started = time.perf_counter()
+        batch = self._batch(spans)
+        x = self.compute.embed(batch)
+        for layer in range(self.config.num_layers):
+            x = self.compute.layer(layer, x, batch)
+        logits_rows, wanted = _rows(spans, batch, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
+        logits = self.compute.logits(x, wanted) if len(wanted) else np.empty((0, self.vocab_size), np.float32)
+        hidden_rows, wanted_hidden = _rows(spans, batch, {Want.ALL_HIDDEN: None})
+        hidden = self.compute.hidden(x, wanted_hidden) if len(wanted_hidden) else None
+        self.clock.observe(len(batch.token_ids), time.perf_counter() - started)
+        return SweepOutput(logits, logits_rows, hidden, hidden_rows)
+
+    def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
+        num_rows = sum(len(span.token_ids) for span in spans)
+        cache_bytes = sum(span.state.resident_bytes for span in spans)
+        return SweepCost(
+            bytes_to_fetch=self.compute.bytes_to_fetch,
+            bytes_to_read=self.compute.weight_bytes + cache_bytes,
+            flops=2 * num_rows * self._weights_per_token,
+            seconds=self.clock.seconds(num_rows),
+        )
+
+    def counters(self) -> Mapping[str, float]:
+        """Totals of paging since the start; empty where all weights are resident."""
+        return self.compute.counters()
+
+    def close(self) -> None:
+        self.compute.close()
+
+    def _batch(self, spans: Sequence[Span]) -> Batch:
+        assert spans, "a sweep needs a span"
+        segments, token_ids, positions, first_row = [], [], [], 0
+        for span in spans:
+            state, num_rows = span.state, len(span.token_ids)
+            assert isinstance(state, DecoderState), "a state of another model"
+            assert num_rows, "a span needs a token"
+            if state.length + num_rows > self.context_length:
+                raise ContextOverflow(
+                    f"{state.length + num_rows} tokens do not fit the context of {self.context_length}"
+                )
+            ids = np.asarray(span.token_ids, np.int64)
+            assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
+            state.begin(num_rows)
+            segments.append(Segment(state.cache, first_row, num_rows, state.length))
+            token_ids.append(ids)
+            positions.append(np.arange(state.length, state.length + num_rows, dtype=np.int64))
+            first_row += num_rows
+        return Batch(np.concatenate(token_ids), np.concatenate(positions), segments)
+
+
+def _weights_per_token(config: DecoderConfig) -> int:
+    """Weights that one row meets: attention, its experts or the one feed-forward, the head."""
+    attention = config.head_width * config.width * 2 * (config.num_heads + config.num_kv_heads)
+    ffn = 3 * config.width * config.ffn_width * max(config.experts_per_token, 1)
+    return config.num_layers * (attention + ffn) + config.vocab_size * config.width
+
+
+def _rows(
+    spans: Sequence[Span], batch: Batch, last_rows: dict[Want, int | None]
+) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Batch rows that spans want (None: all of a span's rows), and each span's slice of the result."""
+    slices: list[slice] = []
+    rows: list[int] = []
+    count = 0
+    for span, segment in zip(spans, batch.segments, strict=True):
+        num_wanted = (last_rows[span.want] or segment.num_rows) if span.want in last_rows else 0
+        end = segment.first_row + segment.num_rows
+        rows.extend(range(end - num_wanted, end))
+        slices.append(slice(count, count + num_wanted))
+        count += num_wanted
+    return tuple(slices), np.asarray(rows, np.int64)

@@ -1,0 +1,167 @@
+"""A folder of safetensors files and a config.json, as a Checkpoint.
+
+The header is read here (8 bytes of length, then JSON: the safetensors format, which has no more to it), because the
+`safetensors` package gives numpy no bfloat16; tensor bytes are memory-mapped. Nothing in these files can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from gguf.constants import GGMLQuantizationType
+
+from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.models.files import decoder_config
+from vortex.models.files.checkpoint import RawTensor, check_shape
+from vortex.models.files.gpt_oss_experts import Stored, expert_tensor
+
+MAX_HEADER_BYTES = 100 << 20
+DTYPES = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
+NUMPY_TYPES = {"F32": np.float32, "F16": np.uint16, "BF16": np.uint16, "U8": np.uint8}
+TOP = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight", "final_norm": "model.norm.weight"}
+LAYER = {
+    "attention_norm": "input_layernorm.weight",
+    "q": "self_attn.q_proj.weight",
+    "k": "self_attn.k_proj.weight",
+    "v": "self_attn.v_proj.weight",
+    "q_bias": "self_attn.q_proj.bias",
+    "k_bias": "self_attn.k_proj.bias",
+    "v_bias": "self_attn.v_proj.bias",
+    "q_norm": "self_attn.q_norm.weight",
+    "k_norm": "self_attn.k_norm.weight",
+    "attention_out": "self_attn.o_proj.weight",
+    "ffn_norm": "post_attention_layernorm.weight",
+    "gate": "mlp.gate_proj.weight",
+    "up": "mlp.up_proj.weight",
+    "down": "mlp.down_proj.weight",
+    "sinks": "self_attn.sinks",
+    "attention_out_bias": "self_attn.o_proj.bias",
+    "router_bias": "mlp.router.bias",
+}
+LAYER_WITH_POST_NORMS = {
+    **LAYER,
+    "post_attention_norm": "post_attention_layernorm.weight",
+    "ffn_norm": "pre_feedforward_layernorm.weight",
+    "post_ffn_norm": "post_feedforward_layernorm.weight",
+}
+QWEN_EXPERTS = {
+    "router": "mlp.gate",
+    "experts": "mlp.experts",
+    "gate": "gate_proj",
+    "up": "up_proj",
+    "down": "down_proj",
+}
+MIXTRAL_EXPERTS = {
+    "router": "block_sparse_moe.gate",
+    "experts": "block_sparse_moe.experts",
+    "gate": "w1",
+    "up": "w3",
+    "down": "w2",
+}
+GPT_OSS_EXPERTS = {"router": "mlp.router"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    dtype: str
+    shape: tuple[int, ...]
+    data: np.ndarray  # uint8, flat
+
+
+def read_safetensors(path: Path) -> dict[str, _Stored]:
+    """All tensors of one file, memory-mapped. Raises ModelFileError when it is truncated or foreign."""
+    try:
+        with path.open("rb") as file:
+            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        header_bytes = int.from_bytes(buffer[:8], "little")
+        if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, len(buffer) - 8):
+            raise ValueError(f"a header of {header_bytes} bytes in a file of {len(buffer)}")
+        header = json.loads(buffer[8 : 8 + header_bytes])
+        header.pop("__metadata__", None)
+        start, tensors = 8 + header_bytes, {}
+        for name, entry in header.items():
+            first, last = entry["data_offsets"]
+            if not 0 <= first <= last <= len(buffer) - start:
+                raise ValueError(f"tensor {name!r} ends at byte {start + last} of {len(buffer)}")
+            data = np.frombuffer(buffer, np.uint8, last - first, start + first)
+            tensors[name] = _Stored(str(entry["dtype"]), tuple(entry["shape"]), data)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path} is not a whole safetensors file ({error}); download it again") from error
+    return tensors
+
+
+class SafetensorsCheckpoint:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            raw_config = json.loads((folder / "config.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ModelFileError(f"{folder} has no readable config.json ({error})") from error
+        self.config = decoder_config.from_hf(raw_config, str(folder))
+        self._tensors: dict[str, _Stored] = {}
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise ModelFileError(f"{folder} has no *.safetensors file; only safetensors and GGUF are ever loaded")
+        for path in files:
+            self._tensors |= read_safetensors(path)
+        self._prefix = "language_model." if any(name.startswith("language_model.") for name in self._tensors) else ""
+
+    def tensor(self, name: str) -> RawTensor:
+        if self.config.architecture == "gpt_oss" and ".experts." in name:
+            return self._gpt_oss_expert(name)
+        stored = self._tensors.get(self._prefix + self._stored_name(name))
+        if stored is None:
+            raise ModelFileError(f"{self.folder} has no tensor {self._stored_name(name)!r}; it is not a complete model")
+        if stored.dtype not in DTYPES:
+            raise UnsupportedModel(f"{self.folder}: tensors of type {stored.dtype}; known: {', '.join(DTYPES)}")
+        columns = stored.shape[-1]
+        rows = math.prod(stored.shape[:-1])
+        tensor = RawTensor(DTYPES[stored.dtype], rows, columns, stored.data.reshape(rows, -1))
+        check_shape(self.config, name, tensor, self.folder)
+        if self.config.architecture == "gemma3" and name.endswith("norm"):
+            return self._plus_one(tensor)
+        return tensor
+
+    def _gpt_oss_expert(self, name: str) -> RawTensor:
+        _, layer, _, expert, part = name.split(".")
+        prefix = f"{self._prefix}model.layers.{layer}.mlp.experts."
+
+        def read(suffix: str) -> Stored | None:
+            stored = self._tensors.get(prefix + suffix)
+            if stored is None or stored.dtype not in NUMPY_TYPES:
+                return None
+            return DTYPES.get(stored.dtype), stored.data.view(NUMPY_TYPES[stored.dtype]).reshape(stored.shape)
+
+        tensor = expert_tensor(read, int(expert), part)
+        if tensor is None:
+            raise ModelFileError(f"{self.folder} has no tensor {name!r}; it is not a complete model")
+        return check_shape(self.config, name, tensor, self.folder)
+
+    def _stored_name(self, name: str) -> str:
+        if name == "head" and self.config.tied_head:
+            return TOP["embedding"]
+        if name in TOP:
+            return TOP[name]
+        _, layer, part = name.split(".", 2)
+        if part == "router" or part.startswith("experts."):
+            return f"model.layers.{layer}.{self._expert_part(part)}.weight"
+        names = LAYER_WITH_POST_NORMS if self.config.post_norms else LAYER
+        return f"model.layers.{layer}.{names[part]}"
+
+    def _expert_part(self, part: str) -> str:
+        is_mixtral = f"model.layers.0.{MIXTRAL_EXPERTS['router']}.weight" in self._tensors
+        if self.config.architecture == "gpt_oss":
+            return GPT_OSS_EXPERTS[part]
+        names = MIXTRAL_EXPERTS if is_mixtral else QWEN_EXPERTS
+        return ".".join(names.get(piece, piece) for piece in part.split("."))
+
+    def _plus_one(self, tensor: RawTensor) -> RawTensor:
+        from gguf.quants import dequantize
+
+        weight = dequantize(tensor.data, tensor.type).reshape(1, -1).astype(np.float32) + 1
+        return RawTensor(GGMLQuantizationType.F32, 1, tensor.columns, weight.view(np.uint8))

@@ -1,0 +1,1 @@
+"""Any transformers model under the house's contract."""

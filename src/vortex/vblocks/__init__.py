@@ -1,0 +1,1 @@
+"""The V-Blocks model: configuration, checkpoint, weights, and the forms that compute it."""

@@ -1,0 +1,1 @@
+"""A core's layers in the native core."""

@@ -1,0 +1,1 @@
+"""A core in torch: for training, and for many sequences at once."""

@@ -1,5 +1,0 @@
-"""Blocks are tested on tiny tensors: one thread."""
-
-from tests.models.core_models import one_thread
-
-__all__ = ["one_thread"]

@@ -1,0 +1,141 @@
+"""Hugging Face repositories: the real client against a small server that speaks the hub's protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+COMMIT = "a" * 40
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": b"x" * 3000,
+    "tokenizer.json": b"{}",
+    "pytorch_model.bin": b"a pickle",
+    "original/model.safetensors": b"twice",
+}
+PICKLED = {"config.json": b"{}", "pytorch_model.bin": b"a pickle"}
+SCRIPT = """
+import json, sys
+from vortex.errors import VortexError
+from vortex.hub.names import list_models, remove_model, resolve
+for line in sys.stdin:
+    action, name = line.split()
+    try:
+        if action == "resolve":
+            model = resolve(name)
+            print(json.dumps([model.licence, sorted(path.name for path in model.path.iterdir())]), flush=True)
+        elif action == "list":
+            print(json.dumps([model.name for model in list_models()]), flush=True)
+        else:
+            print(remove_model(name), flush=True)
+    except VortexError as error:
+        print(type(error).__name__, error, flush=True)
+"""
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Two public repositories and one behind terms."""
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, *, with_body: bool) -> None:
+        path = self.path.split("?")[0]
+        files = PICKLED if "/pickled" in path else FILES
+        body, status, headers = b"", 200, {}
+        if path.startswith(("/api/models/tiny/model", "/api/models/tiny/pickled")):
+            rows = [
+                {"type": "file", "path": name, "size": len(data), "oid": digest(data)} for name, data in files.items()
+            ]
+            siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
+            info = {"id": "tiny/model", "sha": COMMIT, "siblings": siblings, "cardData": {"license": "mit"}, "tags": []}
+            body = json.dumps(rows if "/tree/" in path else info).encode()
+        elif path.startswith("/tiny/model/resolve/"):
+            body = FILES[path.split("/", 5)[5]]
+            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest(body)}"'}
+        elif "/gated" in path:
+            status, headers = 403, {"X-Error-Code": "GatedRepo"}
+        else:
+            status, headers = 404, {"X-Error-Code": "RepoNotFound"}
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body if with_body else b"")
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(lines: list[str], home: Path, endpoint: str, **environment: str) -> list[str]:
+    """Answers of a fresh process, since the client reads its environment when it is imported."""
+    variables = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "VORTEX_HOME": str(home / "vortex")}
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input="\n".join(lines),
+        env={**os.environ, **variables, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return process.stdout.splitlines()
+
+
+def test_a_repository_is_fetched_found_offline_and_deleted(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    names = ["tiny/none", "tiny/gated", "tiny/pickled", "tiny/model"]
+    none, gated, pickled, model = run([f"resolve {name}" for name in names], tmp_path, endpoint)
+    assert none.startswith("ModelNotFound there is no repository 'tiny/none'")
+    assert gated.startswith("DownloadError tiny/gated asks you to accept its terms")
+    assert pickled.startswith("UnsupportedModel tiny/pickled holds no config.json with *.safetensors")
+    assert json.loads(model) == ["mit", ["config.json", "model.safetensors", "tokenizer.json"]]
+
+    offline = [
+        "resolve tiny/model",
+        "list .",
+        "resolve tiny/other",
+        "remove tiny/model",
+        "list .",
+        "resolve tiny/model",
+    ]
+    again, listed, other, freed, empty, gone = run(offline, tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert (again, json.loads(listed)) == (model, ["tiny/model"])
+    assert "HF_HUB_OFFLINE forbids the network" in other
+    assert (int(freed) > 3000, json.loads(empty)) == (True, [])
+    assert "HF_HUB_OFFLINE forbids the network" in gone
+    assert not list((tmp_path / "hf").rglob("*.safetensors"))
+
+
+def test_no_network_is_one_line(tmp_path: Path) -> None:
+    (line,) = run(["resolve tiny/model"], tmp_path, "http://127.0.0.1:9")
+    assert line.startswith("DownloadError tiny/model cannot be fetched")
+    assert "check the network" in line
