@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import c3, chat, config, gateway, models, serve, stack
+from vortex.cli import c3, chat, config, gateway, models, sandbox, serve, stack
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -68,6 +68,7 @@ for group in (
     bootstrap,
     evaluate,
     config,
+    sandbox,
 ):
     group.register(app)
 

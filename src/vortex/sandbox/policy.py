@@ -72,6 +72,7 @@ class Policy:
     files: int = 20_000
     open_files: int = 256
     output_bytes: int = MIB  # kept of each of stdout and stderr; a run that writes 64 times as much is ended
+    control_group: bool = True  # False: rlimits and the watcher count, even where a control group could
     unix_sockets: bool = False  # also reaches a socket that somebody outside left in a granted folder
 
     def checked(self) -> Grants:

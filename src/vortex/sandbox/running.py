@@ -87,13 +87,14 @@ def run_in_tier(
     command: Sequence[str],
     policy: Policy,
     *,
-    stdin: bytes = b"",
+    stdin: bytes | int = b"",
     on_output: OnOutput | None = None,
     log: Path | None = None,
 ) -> Completed:
     """Run in exactly this tier. Raises SandboxRefused where its walls cannot be had, ConfigError for a bad policy.
 
-    With `on_output`, blocks are handed over as they come (stream name, bytes) and none are kept. `log` is a JSONL file
+    `stdin`: bytes, or a descriptor to read from (its end need not come before the command's). With `on_output`, blocks
+    are handed over as they come (stream name, bytes) and none are kept. `log` is a JSONL file
     that gets one line with what was granted and how it ended.
     """
     if not command or any("\0" in part for part in command):
@@ -147,7 +148,8 @@ def _plan(tier: str, command: Sequence[str], policy: Policy, temporary: str) -> 
             "environment": policy.environment_inside(temporary, None), "temporary": temporary, "time_s": policy.time_s,
             "memory_bytes": policy.memory_bytes, "processes": policy.processes, "file_bytes": policy.file_bytes,
             "disk_bytes": policy.disk_bytes, "files": policy.files, "open_files": policy.open_files,
-            "unix_sockets": policy.unix_sockets, "proxy": policy.network == "proxy",
+            "unix_sockets": policy.unix_sockets,
+            "control_group": policy.control_group, "proxy": policy.network == "proxy",
             "proxy_domains": list(policy.domains), "launcher": str(LAUNCHER),
             "interpreter": os.path.realpath(sys.executable), "interpreter_home": os.path.realpath(sys.base_prefix),
             "parent": os.getpid(),
@@ -155,7 +157,9 @@ def _plan(tier: str, command: Sequence[str], policy: Policy, temporary: str) -> 
     )  # fmt: skip
 
 
-def _supervise(plan: Plan, policy: Policy, stdin: bytes, on_output: OnOutput | None) -> tuple[dict[str, Any], _Streams]:
+def _supervise(
+    plan: Plan, policy: Policy, stdin: bytes | int, on_output: OnOutput | None
+) -> tuple[dict[str, Any], _Streams]:
     pipes = [os.pipe() for _ in range(5)]  # plan and lifeline, stdin, stdout, stderr, report
     theirs = [pipes[1][0], pipes[2][1], pipes[3][1], pipes[4][1]]
     plan.descriptors = theirs
@@ -187,7 +191,8 @@ def _supervise(plan: Plan, policy: Policy, stdin: bytes, on_output: OnOutput | N
         for descriptor in (streams.report, streams.stdout, streams.stderr):
             os.close(descriptor)
         if feeder.ident is not None:
-            feeder.join(PATIENCE_S)
+            if isinstance(stdin, bytes):  # else it may wait for a person at a terminal; the process ends without it
+                feeder.join(PATIENCE_S)
         else:
             os.close(streams.stdin)
     if not answer:
@@ -203,9 +208,14 @@ def _supervise(plan: Plan, policy: Policy, stdin: bytes, on_output: OnOutput | N
     return report, streams
 
 
-def _feed(descriptor: int, data: bytes) -> None:
+def _feed(descriptor: int, data: bytes | int) -> None:
+    """Standard input of the command: these bytes, or whatever this descriptor of the caller gives."""
     with contextlib.suppress(BrokenPipeError):  # the command did not want all of it
-        _write_all(descriptor, data)
+        if isinstance(data, bytes):
+            _write_all(descriptor, data)
+        else:
+            while block := os.read(data, BLOCK_BYTES):
+                _write_all(descriptor, block)
     os.close(descriptor)
 
 

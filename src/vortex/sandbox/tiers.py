@@ -91,7 +91,7 @@ def run(
     policy: Policy,
     *,
     require: str | None = None,
-    stdin: bytes = b"",
+    stdin: bytes | int = b"",
     on_output: OnOutput | None = None,
     log: Path | None = None,
 ) -> Completed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from vortex.sandbox.launch.landlock import DEVICES
+from vortex.sandbox.launch.namespaces import MASKED
 from vortex.sandbox.launch.plan import Plan
 
 PROGRAM = "/usr/bin/bwrap"
@@ -39,7 +40,12 @@ def arguments(plan: Plan, plan_descriptor: int) -> list[str]:
             line += ["--ro-bind", path, path]
     for path in plan.hide:
         line += ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
-    line += ["--proc", "/proc", "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", plan.folder, "--"]
+    line += ["--proc", "/proc"]
+    for name in MASKED:
+        if os.path.exists(f"/proc/{name}"):
+            masking = ["--tmpfs"] if os.path.isdir(f"/proc/{name}") else ["--ro-bind", "/dev/null"]
+            line += [*masking, f"/proc/{name}"]
+    line += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", plan.folder, "--"]
     return [*line, plan.interpreter, "-I", "-S", "-B", "-c", second_stage_code(plan.launcher), str(plan_descriptor)]
 
 

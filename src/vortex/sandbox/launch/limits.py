@@ -56,6 +56,8 @@ class Group:
         self.kind = ""
         self.counts_memory = self.counts_processes = False
         self._name = f"vortex-sandbox-{os.getpid()}-{time.monotonic_ns() & 0xFFFFFF:x}"
+        if not plan.control_group:
+            return
         own = _own_groups()
         try:
             if not self._make_v2(own.get("", "/"), plan, extra_processes):

@@ -31,6 +31,7 @@ class Plan:
     files: int
     open_files: int
     unix_sockets: bool
+    control_group: bool
     proxy: bool  # a filtering proxy listens on loopback inside
     proxy_domains: list[str]
     descriptors: list[int]  # stdin, stdout, stderr of the command, then the report

@@ -61,8 +61,17 @@ ALONE_UNSUPPORTED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 ALONE_OWN_PROCESS = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122)}  # first argument must be 0
 
+# A file that takes its owner's rights would outlive the run: call -> (x86-64, ARM, mode argument, flags argument)
+MAKES_MODE: dict[str, tuple[int | None, int | None, int, int | None]] = {
+    "chmod": (90, None, 1, None), "fchmod": (91, 52, 1, None), "fchmodat": (268, 53, 2, None),
+    "fchmodat2": (452, 452, 2, None), "creat": (85, None, 1, None), "open": (2, None, 2, 1), "openat": (257, 56, 3, 2),
+    "mkdir": (83, None, 1, None), "mkdirat": (258, 34, 2, None), "mknod": (133, None, 1, None),
+    "mknodat": (259, 33, 2, None),
+}  # fmt: skip
+SET_ID_BITS, O_CREAT_OR_TMPFILE = 0o6000, 0o100 | 0o20000000
+
 NEWEST_KNOWN = 469
-CLONE3 = 435
+CLONE3, OPENAT2 = 435, 437
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SOCKET, SOCKETPAIR = {"x86_64": 41, "aarch64": 198}, {"x86_64": 53, "aarch64": 199}
 CLONE, IOCTL = {"x86_64": 56, "aarch64": 220}, {"x86_64": 16, "aarch64": 29}
@@ -123,6 +132,24 @@ def _verdict_by_value(offset: int, mask: int, allowed: list[int], otherwise: int
     return [*body, (RETURN, 0, 0, otherwise), (RETURN, 0, 0, ALLOW)]
 
 
+def _no_set_id_files(program: Filter) -> None:
+    """No file is made or changed to run as its owner or group."""
+    for *numbers, mode, flags in MAKES_MODE.values():
+        number = numbers[program.column]
+        if number is None:
+            continue
+        body = [(LOAD, 0, 0, argument(mode)), (JUMP_ANY_BIT, 0, 1, SET_ID_BITS)]
+        body += [(RETURN, 0, 0, ERRNO | errno.EPERM), (RETURN, 0, 0, ALLOW)]
+        if flags is not None:
+            body = [
+                (LOAD, 0, 0, argument(flags)),
+                (JUMP_ANY_BIT, 1, 0, O_CREAT_OR_TMPFILE),
+                (RETURN, 0, 0, ALLOW),
+                *body,
+            ]
+        program.when(number, body)
+
+
 def restrict(families: list[int], *, alone: bool, signals: bool, counted: bool) -> None:
     """Filter this process from now on.
 
@@ -149,8 +176,10 @@ def restrict(families: list[int], *, alone: bool, signals: bool, counted: bool) 
             program.when(numbers[program.column], body)
         if not signals:
             program.answer(ALONE_SIGNALS, ERRNO | errno.EPERM)
-    program.add(JUMP_EQUAL, CLONE3, 0, 1)  # its flags lie in memory that a filter cannot read; libc falls back to clone
-    program.add(RETURN, ERRNO | errno.ENOSYS)
+    for number in (CLONE3, OPENAT2):  # their flags lie in memory that a filter cannot read; libc has older ways
+        program.add(JUMP_EQUAL, number, 0, 1)
+        program.add(RETURN, ERRNO | errno.ENOSYS)
+    _no_set_id_files(program)
     namespaces = system.NAMESPACES | system.CLONE_NEWTIME
     # clone's low byte is the signal for the parent, so CLONE_NEWTIME (0x80) can only come through clone3 or unshare
     flags = namespaces & ~0xFF
