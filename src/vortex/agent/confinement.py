@@ -1,7 +1,7 @@
 """How the agent runs anything: always through the sandbox, with one policy that the working folder cannot loosen.
 
-Promises: no network, no secrets, one writable folder, which is a copy or the task's own folder as the caller says; where
-the walls cannot be had nothing runs (SandboxRefused).
+Promises: no network, no secrets, one writable folder, which is a copy or the task's own folder as the caller says;
+where the walls cannot be had nothing runs (SandboxRefused).
 """
 
 from __future__ import annotations

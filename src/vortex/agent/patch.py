@@ -1,7 +1,7 @@
 """A patch: files as they were and as they should be, the diff between them, and what speaks for it.
 
-Both ways of working end here: the repair and the free loop. Promises: the diff is made by this module from the two texts,
-so it is exactly what was tested; its id is the hash of the diff, so another diff is another patch.
+Both ways of working end here: the repair and the free loop. Promises: the diff is made by this module from the two
+texts, so it is exactly what was tested; its id is the hash of the diff, so another diff is another patch.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ class Evidence:
             return "not plausible"
         if self.held_out_failed:
             return "plausible, and wrong: held-out tests fail"
-        return "right by its held-out tests" if self.held_out_passed else "plausible: the tests pass, nothing else is known"
+        return (
+            "right by its held-out tests"
+            if self.held_out_passed
+            else "plausible: the tests pass, nothing else is known"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """A copy of the task's folder, for tests to run in: whatever they do, the folder itself stays as it was.
 
 Taken are the files that git knows or does not ignore; without git, all but folders that tools make for themselves.
-Links are not followed and not copied, so that nothing outside the folder comes in. Promises: the copy is gone when it is
-closed. Too large a folder is refused with the number, never cut short in silence.
+Links are not followed and not copied, so that nothing outside the folder comes in. Promises: the copy is gone when it
+is closed. Too large a folder is refused with the number, never cut short in silence.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pathlib import Path
 from vortex.errors import AgentStopped, StorageError
 
 SKIPPED_FOLDERS = frozenset(
-    (".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv", ".tox", ".nox", ".mypy_cache", ".ruff_cache",
-     ".pytest_cache", "build", "dist", ".vortex")
+    (".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", "venv", ".tox", ".nox", ".mypy_cache",
+     ".ruff_cache",
+     ".pytest_cache", "build", "dist")
 )  # fmt: skip
 MAX_FILES = 20_000
 MAX_BYTES = 400 << 20
@@ -44,7 +45,8 @@ class WorkingCopy:
 
     def _copy(self) -> list[str]:
         self.folder.mkdir()
-        copied, total_bytes = [], 0
+        copied: list[str] = []
+        total_bytes = 0
         for name in files_of(self.origin):
             source = self.origin / name
             with contextlib.suppress(FileNotFoundError):
@@ -64,7 +66,9 @@ class WorkingCopy:
                 except OSError as error:
                     if isinstance(error, FileNotFoundError):
                         raise
-                    raise StorageError(f"{self.origin} could not be copied: {error.strerror}; free some space") from None
+                    raise StorageError(
+                        f"{self.origin} could not be copied: {error.strerror}; free some space"
+                    ) from None
                 copied.append(name)
         return sorted(copied)
 
@@ -92,12 +96,16 @@ class WorkingCopy:
 
 def files_of(folder: Path) -> list[str]:
     """Names of the folder's files, relative, in order."""
-    listed = subprocess.run(
-        ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=False,
-        env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"},
-    ) if shutil.which("git") else None
+    listed = (
+        subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"},
+        )
+        if shutil.which("git")
+        else None
+    )
     if listed is not None and listed.returncode == 0:
         return sorted({os.fsdecode(name) for name in listed.stdout.split(b"\0") if name})
     return sorted(_walked(folder))
@@ -107,4 +115,4 @@ def _walked(folder: Path) -> Iterator[str]:
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS)
         for name in files:
-            yield os.path.relpath(os.path.join(here, name), folder)
+            yield os.path.relpath(Path(here, name), folder)

@@ -17,8 +17,8 @@ from typing import TypeVar
 import numpy as np
 
 from vortex.errors import ContextOverflow, RequestError
-from vortex.protocols import ChatFormat, LanguageModel, SequenceState, Tokenizer
-from vortex.types import GivenText, Rival, RivalSearch, Span, SweepOutput, Want
+from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
+from vortex.types import GivenText, Rival, RivalSearch, SequenceState, Span, SweepOutput, Want
 
 Result = TypeVar("Result")
 Question = Generator[list[Span], SweepOutput, Result]
@@ -33,7 +33,7 @@ def run(model: LanguageModel, question: Question[Result]) -> Result:
         while True:
             spans = question.send(model.sweep(spans))
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # a generator's value has no type here
+        return end.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class Reading:
     text_ids: list[int]
     starts: list[int]
     text_bytes: bytes
+
+    def character(self, place: int) -> int:
+        """Characters of the text before a token that begins with one."""
+        return len(self.text_bytes[: self.starts[place]].decode())
 
 
 @dataclass(slots=True)
@@ -124,10 +128,7 @@ class GivenTexts:
             branches = self._choose(reading, rows, search)
             yield from self._place(walker, reading, branches, states)
             yield from self._decode(reading, branches, search.max_tokens)
-        offsets = {
-            branch.place: len(reading.text_bytes[: reading.starts[branch.place]].decode()) for branch in branches
-        }
-        return [Rival(offsets[branch.place], branch.text, branch.log_odds) for branch in branches]
+        return [Rival(reading.character(branch.place), branch.text, branch.log_odds) for branch in branches]
 
     def _rows(self, state: SequenceState, token_ids: Sequence[int], num_top: int) -> Question[_Rows]:
         """token_ids: the last token before the text, then the text."""
@@ -167,7 +168,7 @@ class GivenTexts:
     def _place(
         self, walker: SequenceState, reading: Reading, branches: Iterable[_Branch], states: ExitStack
     ) -> Question[None]:
-        """Give each branch a state of all that stands before its place, but for the last token: that is swept with it."""
+        """Give each branch a state of all that stands before its place, but the last token: that is swept with it."""
         walked = [reading.before_ids[-1], *reading.text_ids]
         done = 0
         for branch in sorted(branches, key=lambda branch: branch.place):

@@ -1,9 +1,9 @@
 """Runs a working copy's tests in the sandbox: once with care, or for hundreds of versions of a file.
 
-The program inside is judge_process.py, handed over as text, so that it runs under the project's own interpreter and meets
-nothing of ours. Promises: what comes back is what the program printed on its own pipe; a run that ends early leaves the
-versions it did not reach without a verdict, never with a good one. A passing version is plausible, no more: whoever takes
-it runs all tests again in a fresh process (`confirm`).
+The program inside is judge_process.py, handed over as text, so that it runs under the project's own interpreter and
+meets nothing of ours. Promises: what comes back is what the program printed on its own pipe; a run that ends early
+leaves the versions it did not reach without a verdict, never with a good one. A passing version is plausible, no
+more: whoever takes it runs all tests again in a fresh process (`confirm`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vortex.agent.confinement import Walls
 from vortex.agent.repair.languages.language import Change
@@ -80,14 +81,14 @@ class Judge:
     def __init__(self, copy: WorkingCopy, walls: Walls, options: JudgeOptions | None = None) -> None:
         self._copy, self._walls = copy, walls
         self.options = options or JudgeOptions()
-        self.processor_note = ""
 
     def observe(self, tests: Sequence[str] = (), *, trace: bool) -> Observation:
         """Run all tests, or those of the named ones' files. Raises AgentStopped where no test can be run at all."""
         job = {"do": "observe", "tests": list(tests), "trace": trace, "test_limit_s": self.options.test_limit_s}
         lines, completed = self._run({**job, "limit_s": self.options.observe_limit_s}, self.options.observe_limit_s)
         found: dict[str, TestRun] = {}
-        framework, modules, problem, ended = "", (), "", False
+        framework, problem, ended = "", "", False
+        modules: tuple[str, ...] = ()
         for line in lines:
             if line["kind"] == "test":
                 where = {name: tuple(numbers) for name, numbers in line["lines"].items()}
@@ -101,7 +102,9 @@ class Judge:
             elif line["kind"] == "collected":
                 problem, ended = line["problem"], True
         if not framework:
-            said = completed.stderr.strip().splitlines()[-1:] or [completed.reason or f"exit code {completed.exit_code}"]
+            said = completed.stderr.strip().splitlines()[-1:] or [
+                completed.reason or f"exit code {completed.exit_code}"
+            ]
             raise AgentStopped(f"the tests could not be started by {self.options.python}: {said[0]}")
         return Observation(framework, found, modules, problem, ended)
 
@@ -146,7 +149,7 @@ class Judge:
         known = usual if test is None or test.hung else test.seconds
         return min(max(SLOWEST_SHARE * known, LEAST_LIMIT_S), 2 * self.options.test_limit_s)
 
-    def _run(self, job: dict[str, object], limit_s: float) -> tuple[list[dict[str, object]], Completed]:
+    def _run(self, job: dict[str, object], limit_s: float) -> tuple[list[dict[str, Any]], Completed]:
         paths = [name for name in ("src", "lib") if (self._copy.folder / name).is_dir()]
         output = bytearray()
 
@@ -156,13 +159,11 @@ class Judge:
 
         command = [self.options.python, "-B", "-c", PROGRAM.read_text(encoding="utf-8"), "-"]
         stdin = json.dumps({**job, "paths": paths}).encode()
-        completed = self._walls.run(
-            command, self._copy.folder, time_s=limit_s + START_S, stdin=stdin, on_output=keep
-        )
+        completed = self._walls.run(command, self._copy.folder, time_s=limit_s + START_S, stdin=stdin, on_output=keep)
         return list(_lines(bytes(output))), completed
 
 
-def _lines(output: bytes) -> Iterator[dict[str, object]]:
+def _lines(output: bytes) -> Iterator[dict[str, Any]]:
     for line in output.splitlines():
         try:
             value = json.loads(line)

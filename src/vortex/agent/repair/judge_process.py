@@ -1,8 +1,8 @@
 """The program that runs a repository's tests inside the sandbox, once, or for hundreds of changed versions of a file.
 
-Started as `python judge_process.py JOB` with a copy of the repository as working folder; reads one JSON job, prints JSON
-lines. Standard library alone, so that it runs under any interpreter and never meets the code it judges: it is read as a
-file, not imported as part of a package. Tests are pytest's where it is installed, else unittest's.
+Started as `python judge_process.py JOB` with a copy of the repository as working folder; reads one JSON job, prints
+JSON lines. Standard library alone, so that it runs under any interpreter and never meets the code it judges: it is
+read as a file, not imported as part of a package. Tests are pytest's where it is installed, else unittest's.
 
 How hundreds of versions are judged in seconds: one process collects the tests, then forks for each version; the child
 puts the changed function's code into the function that stands (`swap`) and runs the tests that matter, failing ones
@@ -149,7 +149,9 @@ class Suite:
         except (SyntaxError, ValueError):
             return None
 
-    def _judge_swapped(self, index: int, changes: list[Any], ordered: list[Test], tests: list[Test], left: float) -> None:
+    def _judge_swapped(
+        self, index: int, changes: list[Any], ordered: list[Test], tests: list[Test], left: float
+    ) -> None:
         def attempt() -> None:
             for function, code in changes:
                 function.__code__ = code

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from vortex.agent.repair.judge import Observation
-from vortex.agent.repair.languages.language import Function, Language, language_of
+from vortex.agent.repair.languages.known import language_of
+from vortex.agent.repair.languages.language import Function, Language
 
 MAX_FUNCTIONS = 6
 

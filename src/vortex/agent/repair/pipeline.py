@@ -7,9 +7,9 @@
     rank        all that pass, by how much likelier they made the text
     confirm     the best in a fresh process with every test, and with held-out tests where there are any
 
-Stages come in groups; a group that finds something ends the search behind it, but is never cut in its midst: what passes
-the tests is only plausible, so all that a group finds is pooled and ranked. Promises: test files are never changed; the folder of the task is
-never written to, only its copy; everything runs in the sandbox.
+Stages come in groups; a group that finds something ends the search behind it, but is never cut in its midst: what
+passes the tests is only plausible, so all that a group finds is pooled and ranked. Promises: test files are never
+changed; the folder of the task is never written to, only its copy; everything runs in the sandbox.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, replace
 from vortex.agent.patch import Evidence, FileChange, Patch
 from vortex.agent.repair import rules
 from vortex.agent.repair.judge import Judge, Observation
-from vortex.agent.repair.languages.language import Change, language_of
+from vortex.agent.repair.languages.known import language_of
+from vortex.agent.repair.languages.language import Change
 from vortex.agent.repair.locate import Suspect, is_test_file, suspects
 from vortex.agent.repair.proposals import Question, anti_copy, whole_functions
 from vortex.agent.repair.ranking import Order, Plausible, ranked
@@ -35,8 +36,8 @@ Tell = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOptions:
-    """Limits of one repair. tests: those to repair (all that fail, where empty). held_out: tests that the search does not
-    see. branches: of the anti-copy search, one round after the other."""
+    """Limits of one repair. tests: those to repair (all that fail, where empty). held_out: tests that the search does
+    not see. branches: of the anti-copy search, one round after the other."""
 
     tests: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
@@ -75,9 +76,37 @@ class Models:
     ranker: GivenTextReader | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file that is changed, and the function in it, where it is one."""
+
+    path: str
+    text: str
+    suspect: Suspect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What was reproduced: all tests as they are, those to repair, and those that judge a change, in order."""
+
+    before: Observation
+    failing: list[str]
+    tests: list[str]
+    messages: list[str]
+
+
 class Repair:
+    """notes: what the project's documents say, for the model."""
+
     def __init__(
-        self, copy: WorkingCopy, judge: Judge, models: Models, options: RepairOptions, tell: Tell, notes: str = ""
+        self,
+        copy: WorkingCopy,
+        judge: Judge,
+        models: Models,
+        options: RepairOptions,
+        *,
+        tell: Tell,
+        notes: str = "",
     ) -> None:
         self._copy, self._judge, self._models = copy, judge, models
         self._options, self._tell, self._notes = options, tell, notes
@@ -94,9 +123,10 @@ class Repair:
             named = ", ".join(f"{one.path}:{one.function.first_line} {one.function.name}" for one in found)
             self._tell("locate", f"the failing tests ran {named}")
         tests = self._tests_that_matter(before, failing, found)
-        await self._search(before, failing, tests, found)
+        case = _Case(before, failing, tests, [before.tests[name].message for name in failing])
+        await self._search(case, found)
         if self._report.pool:
-            await self._choose(goal, before, failing)
+            await self._choose(goal, case)
         self._report.seconds = time.monotonic() - started
         return self._report
 
@@ -155,26 +185,16 @@ class Repair:
 
     # --- generate and judge ------------------------------------------------------------------------------------------
 
-    async def _search(
-        self, before: Observation, failing: Sequence[str], tests: Sequence[str], found: Sequence[Suspect]
-    ) -> None:
-        messages = [before.tests[name].message for name in failing]
+    async def _search(self, case: _Case, found: Sequence[Suspect]) -> None:
         for group in self._options.stages:
             if self._report.pool or time.monotonic() > self._ends_s:
                 return
             for stage in group:
-                await self._stage(stage, before, messages, tests, found)
+                await self._stage(stage, case, found)
 
-    async def _stage(
-        self,
-        stage: str,
-        before: Observation,
-        messages: Sequence[str],
-        tests: Sequence[str],
-        found: Sequence[Suspect],
-    ) -> None:
+    async def _stage(self, stage: str, case: _Case, found: Sequence[Suspect]) -> None:
         if stage == "rules":
-            await self._by_rule(before, messages, tests)
+            await self._by_rule(case)
             return
         for suspect in found:
             text = self._copy.read(suspect.path)
@@ -182,21 +202,21 @@ class Repair:
                 continue
             if stage in {"basic", "wide"}:
                 changes = await asyncio.to_thread(self._mutations, stage, suspect, text)
-                await self._judge_all(stage, suspect, text, changes, tests, before)
+                await self._judge_all(stage, _Place(suspect.path, text, suspect), changes, case)
             else:
-                await self._by_model(stage, suspect, text, messages, tests, before)
+                await self._by_model(stage, _Place(suspect.path, text, suspect), suspect, case)
 
-    async def _by_rule(self, before: Observation, messages: Sequence[str], tests: Sequence[str]) -> None:
+    async def _by_rule(self, case: _Case) -> None:
         """In every file that a failing test ran or that a message names, but for tests."""
-        ran = {path for name in self._report.failing for path in before.tests[name].lines}
-        named = {name for name in self._copy.files if any(name in message for message in messages)}
+        ran = {path for name in case.failing for path in case.before.tests[name].lines}
+        named = {name for name in self._copy.files if any(name in message for message in case.messages)}
         for path in sorted(ran | named):
             language = language_of(path)
             text = self._copy.read(path)
             if language is None or language.name != "python" or text is None or is_test_file(path):
                 continue
-            changes = list(rules.changes_by_rule(text, messages))
-            await self._judge_all("rules", None, text, changes, tests, before, path)
+            changes = list(rules.changes_by_rule(text, case.messages))
+            await self._judge_all("rules", _Place(path, text), changes, case)
 
     def _mutations(self, stage: str, suspect: Suspect, text: str) -> list[Change]:
         """Most suspicious lines first, and behind that as the operators say."""
@@ -207,7 +227,7 @@ class Repair:
 
     @staticmethod
     def _may_matter(change: Change, suspect: Suspect) -> bool:
-        """A line that no failing test ran cannot be the fault; the line behind one can be where something is missing."""
+        """A line that no failing test ran is not the fault; behind one that they ran something may be missing."""
         near = (change.line, change.line - 1)
         return any(line in suspect.lines for line in near) or change.line <= suspect.function.first_line + 1
 
@@ -215,17 +235,15 @@ class Repair:
     def _suspicion(change: Change, suspect: Suspect) -> float:
         return max(suspect.lines.get(change.line, 0.0), 0.9 * suspect.lines.get(change.line - 1, 0.0))
 
-    async def _by_model(
-        self, stage: str, suspect: Suspect, text: str, messages: Sequence[str], tests: Sequence[str], before: Observation
-    ) -> None:
-        question = Question(suspect, text, messages[0] if messages else "", self._notes)
+    async def _by_model(self, stage: str, place: _Place, suspect: Suspect, case: _Case) -> None:
+        question = Question(suspect, place.text, case.messages[0] if case.messages else "", self._notes)
         try:
             if stage == "whole function":
                 if self._models.backend is not None:
                     changes = await whole_functions(
                         self._models.backend, question, self._options.samples, self._options.seed
                     )
-                    await self._judge_all(stage, suspect, text, changes, tests, before)
+                    await self._judge_all(stage, place, changes, case)
                 return
             if self._models.proposer is None:
                 return
@@ -234,39 +252,32 @@ class Repair:
                 proposed = await anti_copy(self._models.proposer, question, most)
                 changes = [change for change, _ in proposed if change.text not in tried]
                 tried |= {change.text for change in changes}
-                await self._judge_all(stage, suspect, text, changes, tests, before)
+                await self._judge_all(stage, place, changes, case)
                 if self._report.pool:
                     return
         except RequestError as error:  # a function beyond the model's context; the other stages go on
             self._tell(stage, f"{suspect.function.name} was left out: {error}")
 
-    async def _judge_all(
-        self,
-        stage: str,
-        suspect: Suspect | None,
-        text: str,
-        changes: Sequence[Change],
-        tests: Sequence[str],
-        before: Observation,
-        path: str = "",
-    ) -> None:
-        path = suspect.path if suspect else path
+    async def _judge_all(self, stage: str, place: _Place, changes: Sequence[Change], case: _Case) -> None:
         limit_s = min(self._options.stage_limit_s, self._ends_s - time.monotonic())
         if not changes or limit_s <= 0:
             return
-        verdicts = await asyncio.to_thread(self._judge.try_changes, path, changes, tests, before, limit_s)
+        verdicts = await asyncio.to_thread(
+            self._judge.try_changes, place.path, changes, case.tests, case.before, limit_s
+        )
         self._report.tried += len(verdicts)
         self._report.stages[stage] = self._report.stages.get(stage, 0) + len(verdicts)
         passed = [changes[verdict.index] for verdict in verdicts if verdict.passed]
         known = {one.change.text for one in self._report.pool}
-        self._report.pool += [Plausible(suspect, path, text, one) for one in passed if one.text not in known]
-        where = suspect.function.name if suspect else path
+        fresh = [one for one in passed if one.text not in known]
+        self._report.pool += [Plausible(place.suspect, place.path, place.text, one) for one in fresh]
+        where = place.suspect.function.name if place.suspect else place.path
         cut = "" if len(verdicts) == len(changes) else f" of {len(changes)}, then the time was up"
         self._tell(stage, f"{where}: {len(verdicts)} candidates{cut}, {len(passed)} pass the tests")
 
     # --- rank and confirm --------------------------------------------------------------------------------------------
 
-    async def _choose(self, goal: str, before: Observation, failing: Sequence[str]) -> None:
+    async def _choose(self, goal: str, case: _Case) -> None:
         order = await ranked(self._report.pool, self._models.ranker, self._options.order, self._options.seed)
         self._report.pool = order
         confirmed: list[tuple[Plausible, Evidence]] = []
@@ -276,7 +287,7 @@ class Repair:
             if confirmed:  # runners-up are shown as they were judged
                 confirmed.append((one, self._evidence(one, order, plausible=True)))
                 continue
-            evidence = await self._confirm(one, order, before, failing)
+            evidence = await self._confirm(one, order, case)
             if evidence is not None:
                 confirmed.append((one, evidence))
         if not confirmed:
@@ -292,10 +303,9 @@ class Repair:
         self._report.patch = best
         self._tell("rank", f"{best.evidence.plausible_found} pass the tests; the best: {best.evidence.verdict}")
 
-    async def _confirm(
-        self, one: Plausible, order: Sequence[Plausible], before: Observation, failing: Sequence[str]
-    ) -> Evidence | None:
-        """Every test again, in a fresh process. None where a test says otherwise now: it leaned on another's leftovers."""
+    async def _confirm(self, one: Plausible, order: Sequence[Plausible], case: _Case) -> Evidence | None:
+        """Every test again, in a fresh process. None where one says otherwise now: it leaned on another's leftovers."""
+        before, failing = case.before, case.failing
         after = await asyncio.to_thread(self._judge.confirm, one.path, one.change.text)
         flaky = set(self._report.flaky)
         held_out = {name: run for name, run in after.tests.items() if self._is_held_out(name)}

@@ -1,17 +1,17 @@
 """Changes that a model proposes: by the anti-copy search, and by writing the whole function anew.
 
-A small model that is asked for a fixed function mostly copies the faulty one. So the faulty function is given to it as its
-own answer, and the search branches where the model is nearest to writing something else (`GivenTextReader.rivals`): each
-branch becomes a line in place of the one it stands on, and a line before it. Only lines that failing tests ran are asked.
+A small model that is asked for a fixed function mostly copies the faulty one. So the faulty function is given to it
+as its own answer, and the search branches where the model is nearest to writing something else
+(`GivenTextReader.rivals`): each branch becomes a line in place of the one it stands on, and a line before it. Only
+lines that failing tests ran are asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
-from collections.abc import AsyncGenerator
 
 from vortex.agent.repair.languages.language import Change
 from vortex.agent.repair.locate import Suspect
@@ -42,7 +42,10 @@ class Question:
         return f"```{self.suspect.language.name}\n"
 
     def messages(self) -> tuple[ChatMessage, ...]:
-        parts = [f"This {self.suspect.language.name.capitalize()} function has a bug:", f"{self.fence}{self.function_text}```"]
+        parts = [
+            f"This {self.suspect.language.name.capitalize()} function has a bug:",
+            f"{self.fence}{self.function_text}```",
+        ]
         if self.notes:
             parts.append(f"What its documents say:\n{self.notes[:MAX_NOTES_CHARS]}")
         if self.message:
@@ -77,7 +80,7 @@ def spliced(body: str, at: int, text: str) -> Iterator[str]:
     """`body` with the line around `at` written on as `text` says: in its place, and as a line before it."""
     head = body[:at]
     line_start = head.rfind("\n") + 1
-    new_line = head[line_start:] + text.split("```")[0]
+    new_line = head[line_start:] + text.split("```", maxsplit=1)[0]
     lines = body.split("\n")
     number = head.count("\n")
     yield "\n".join([*lines[:number], new_line, *lines[number + 1 :]])
@@ -116,7 +119,7 @@ async def said(
 
 
 def function_in(answer: str, suspect: Suspect) -> str | None:
-    """The function of the same name in an answer's first block of code (or in the bare answer), indented as it stood."""
+    """The function of the same name in an answer's first block of code, or in the bare answer."""
     _, fence, rest = answer.partition("```")
     code = rest.partition("\n")[2].partition("```")[0] if fence else answer
     for function in suspect.language.functions(code):

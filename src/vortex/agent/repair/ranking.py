@@ -1,8 +1,8 @@
 """Orders repairs that pass the tests: by how much likelier the changed function is to a model than the faulty one was.
 
-A fault is unlikely text. Of changes that all pass, the one that made the text most natural is mostly the right one (the
-change in log-probability of the whole function; a model of 135 million weights does it as well as larger ones). Without a
-model: the smallest change first.
+A fault is unlikely text. Of changes that all pass, the one that made the text most natural is mostly the right one
+(the change in log-probability of the whole function; a model of 135 million weights does it as well as larger ones).
+Without a model: the smallest change first.
 """
 
 from __future__ import annotations
@@ -102,6 +102,4 @@ def _inner(text: str, before: str, after: str) -> str:
 def changed_chars(old: str, new: str) -> int:
     """Characters that go, plus characters that come."""
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    return sum(
-        (i2 - i1) + (j2 - j1) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"
-    )
+    return sum((i2 - i1) + (j2 - j1) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal")

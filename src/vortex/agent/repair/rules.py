@@ -1,7 +1,7 @@
 """Repairs that an error message names by itself: an import that is missing, a key or a name that is nearly another.
 
-Each rule reads the failing test's message and the traceback's place and yields whole changed texts. They come first: what
-a message says outright needs no search. Python's messages only.
+Each rule reads the failing test's message and the traceback's place and yields whole changed texts. They come first:
+what a message says outright needs no search. Python's messages only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _from_message(text: str, tree: ast.Module, message: str) -> Iterator[Change]
             yield from _renamed(text, name, other)
     if found := KEY.search(message):
         key = found.group(2)
-        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        strings = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
         for other in difflib.get_close_matches(key, sorted(strings - {key}), n=4, cutoff=0.4):
             for old, new in ((key, other), (other, key)):
                 yield from _requoted(text, old, new)

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 FUNCTION_KINDS = ("function_declaration", "function_expression", "arrow_function", "method_definition",
                   "generator_function_declaration")  # fmt: skip
 SWAPS = {
-    "<": "<= > >=", "<=": "< >= >", ">": ">= < <=", ">=": "> <= <", "==": "!= ===", "!=": "==", "===": "!==", "!==": "===",
-    "+": "- *", "-": "+ *", "*": "/ + **", "/": "* %", "%": "/", "&&": "||", "||": "&&", "&": "| ^", "|": "& ^", "^": "& |",
+    "<": "<= > >=", "<=": "< >= >", ">": ">= < <=", ">=": "> <= <", "==": "!= ===", "!=": "==", "===": "!==",
+    "!==": "===",
+    "+": "- *", "-": "+ *", "*": "/ + **", "/": "* %", "%": "/", "&&": "||", "||": "&&", "&": "| ^",
+    "|": "& ^", "^": "& |",
     "+=": "-= =", "-=": "+= =", "*=": "/= +=", "++": "--", "--": "++", "<<": ">>", ">>": "<<", "??": "||",
 }  # fmt: skip
 SIBLINGS = ("push unshift", "pop shift", "max min", "floor ceil round trunc", "some every", "toLowerCase toUpperCase",
-            "startsWith endsWith", "indexOf lastIndexOf", "slice splice substring", "keys values entries", "map forEach filter",
+            "startsWith endsWith", "indexOf lastIndexOf", "slice splice substring", "keys values entries",
+            "map forEach filter",
             "trim trimStart trimEnd", "parseInt parseFloat Number")  # fmt: skip
 STATEMENTS = ("expression_statement", "return_statement", "break_statement", "continue_statement")
 RESULTS = ("0", "[]", "null", "true", "false", '""')
@@ -146,7 +149,11 @@ def _basic(function: Node, data: bytes) -> Iterator[_Edit]:
         elif node.type in {"member_expression", "binary_expression", "call_expression"}:
             yield start, end, f"({text} + 1)", "one more or less"
             yield start, end, f"({text} - 1)", "one more or less"
-        elif node.type == "parenthesized_expression" and node.parent and node.parent.type in {"if_statement", "while_statement"}:
+        elif (
+            node.type == "parenthesized_expression"
+            and node.parent
+            and node.parent.type in {"if_statement", "while_statement"}
+        ):
             yield start, end, f"(!{text})", "negated"
         elif node.type in STATEMENTS:
             yield start, end, ";", "statement dropped"

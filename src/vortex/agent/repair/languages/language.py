@@ -1,15 +1,14 @@
 """The seam between a repair and a programming language.
 
-A language finds functions in a text, says whether a text is a program at all and whether two texts are the same one, and
-proposes changes: `basic` ones (an operator, a constant, a name, an off-by-one) and `wide` ones (guards, moved and copied
-statements, expressions taken from elsewhere in the function). Everything else of a repair knows no language.
+A language finds functions in a text, says whether a text is a program at all and whether two texts are the same one,
+and proposes changes: `basic` ones (an operator, a constant, a name, an off-by-one) and `wide` ones (guards, moved and
+copied statements, expressions taken from elsewhere in the function). Everything else of a repair knows no language.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Protocol
 
 
@@ -43,9 +42,20 @@ class Change:
 
 
 class Language(Protocol):
-    name: str
-    suffixes: tuple[str, ...]
-    comment: str  # what begins a comment
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
+
+    @property
+    def comment(self) -> str:
+        """What begins a comment."""
+        ...
+
+    def is_installed(self) -> bool:
+        """Its grammar can be had here."""
+        ...
 
     def functions(self, text: str) -> Sequence[Function]:
         """All functions, in order. Empty for a text that is no program."""
@@ -58,15 +68,3 @@ class Language(Protocol):
     def basic(self, text: str, function: Function) -> Iterator[Change]: ...
 
     def wide(self, text: str, function: Function) -> Iterator[Change]: ...
-
-
-def language_of(path: str) -> Language | None:
-    """By the file's ending; None where it is none of ours, or its grammar is not installed."""
-    from vortex.agent.repair.languages.javascript import JavaScript
-    from vortex.agent.repair.languages.python import Python
-
-    suffix = PurePosixPath(path).suffix
-    for language in (Python(), JavaScript()):
-        if suffix in language.suffixes and language.is_installed():
-            return language
-    return None

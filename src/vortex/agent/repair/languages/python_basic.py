@@ -11,7 +11,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from vortex.agent.repair.languages.python import FUNCTIONS, Edit, Source, unparsed
+from vortex.agent.repair.languages.python_source import FUNCTIONS, Edit, Source, unparsed
 
 COMPARISONS = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
@@ -66,9 +66,9 @@ def local_names(function: ast.AST) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def between(source: Source, left: ast.AST, right: ast.AST, old: str, news: Sequence[str], kind: str) -> Iterator[Edit]:
+def between(source: Source, sides: tuple[ast.AST, ast.AST], old: str, news: Sequence[str], kind: str) -> Iterator[Edit]:
     """The sign between two operands becomes another."""
-    start, end = source.span(left)[1], source.span(right)[0]
+    start, end = source.span(sides[0])[1], source.span(sides[1])[0]
     pattern = r"\s+".join(map(re.escape, old.split()))
     if old[0].isalpha():
         pattern = rf"\b{pattern}\b"
@@ -85,24 +85,24 @@ def comparison(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[
         sides = [node.left, *node.comparators]
         for left, operator, right in zip(sides, node.ops, node.comparators, strict=False):
             sign = COMPARISONS[type(operator)]
-            yield from between(source, left, right, sign, COMPARISON_SWAPS[sign], "comparison")
+            yield from between(source, (left, right), sign, COMPARISON_SWAPS[sign], "comparison")
 
 
 def arithmetic(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[Edit]:
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
         sign = OPERATORS[type(node.op)]
-        yield from between(source, node.left, node.right, sign, OPERATOR_SWAPS[sign].split(), "operator")
+        yield from between(source, (node.left, node.right), sign, OPERATOR_SWAPS[sign].split(), "operator")
     elif isinstance(node, ast.AugAssign) and type(node.op) in OPERATORS:
         sign = OPERATORS[type(node.op)]
         news = [f"{new}=" for new in OPERATOR_SWAPS[sign].split()]
-        yield from between(source, node.target, node.value, f"{sign}=", news, "operator")
+        yield from between(source, (node.target, node.value), f"{sign}=", news, "operator")
 
 
 def boolean(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[Edit]:
     if isinstance(node, ast.BoolOp):
         old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
         for left, right in zip(node.values, node.values[1:], strict=False):
-            yield from between(source, left, right, old, [new], "boolean")
+            yield from between(source, (left, right), old, [new], "boolean")
         for dropped in range(len(node.values)):
             kept = [value for index, value in enumerate(node.values) if index != dropped]
             text = source.segment(kept[0]) if len(kept) == 1 else unparsed(ast.BoolOp(op=node.op, values=kept))
@@ -135,9 +135,9 @@ def constant(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[Ed
             yield source.replace(node, text, "constant")
     elif isinstance(value, str):
         if value:
-            for new in dict.fromkeys((value.lower(), value.upper(), value.strip(), value + " ", "")):
-                if new != value:
-                    yield source.replace(node, repr(new), "constant")
+            for word in dict.fromkeys((value.lower(), value.upper(), value.strip(), value + " ", "")):
+                if word != value:
+                    yield source.replace(node, repr(word), "constant")
         else:
             yield source.replace(node, '" "', "constant")
     elif isinstance(value, float):
@@ -185,7 +185,9 @@ def regrouped(source: Source, node: ast.BinOp) -> Iterator[Edit]:
     """a + b / c as (a + b) / c, and the other way round."""
     if isinstance(node.right, ast.BinOp):
         inner = ast.BinOp(left=node.left, op=node.op, right=node.right.left)
-        yield source.replace(node, unparsed(ast.BinOp(left=inner, op=node.right.op, right=node.right.right)), "grouping")
+        yield source.replace(
+            node, unparsed(ast.BinOp(left=inner, op=node.right.op, right=node.right.right)), "grouping"
+        )
     if isinstance(node.left, ast.BinOp):
         inner = ast.BinOp(left=node.left.right, op=node.op, right=node.right)
         yield source.replace(node, unparsed(ast.BinOp(left=node.left.left, op=node.left.op, right=inner)), "grouping")
@@ -242,7 +244,9 @@ def slicing(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[Edi
         return
     value = source.segment(node.value)
     if isinstance(node.slice, ast.Slice):
-        lower, upper, step = (source.segment(x) if x else "" for x in (node.slice.lower, node.slice.upper, node.slice.step))
+        lower, upper, step = (
+            source.segment(x) if x else "" for x in (node.slice.lower, node.slice.upper, node.slice.step)
+        )
         tail = f":{step}" if step else ""
         options = [f"{upper}:{lower}", f":{upper}", f"{lower}:", f"1:{upper}", f"{lower}:-1"]
         if lower and upper:
@@ -252,7 +256,13 @@ def slicing(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[Edi
         yield source.replace(node, f"{value}[{lower}:{upper}:-1]" if not step else f"{value}[{lower}:{upper}]", "slice")
     else:
         index = source.segment(node.slice)
-        for option in (f"-{index}" if index.isidentifier() or index.isdigit() else "0", "-1", "0", f"{index}:", f":{index}"):
+        for option in (
+            f"-{index}" if index.isidentifier() or index.isdigit() else "0",
+            "-1",
+            "0",
+            f"{index}:",
+            f":{index}",
+        ):
             yield source.replace(node, f"{value}[{option}]", "index")
 
 
@@ -270,7 +280,9 @@ def statement(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[E
     if not isinstance(node, ast.stmt) or isinstance(node, FUNCTIONS) or not source.own_lines(node):
         return
     start, end = source.span(node)
-    if isinstance(node, ast.Expr | ast.Assign | ast.AugAssign | ast.Return | ast.Break | ast.Continue | ast.Raise | ast.If):
+    if isinstance(
+        node, ast.Expr | ast.Assign | ast.AugAssign | ast.Return | ast.Break | ast.Continue | ast.Raise | ast.If
+    ):
         yield Edit(start, end, "pass", "statement dropped")
     if isinstance(node, ast.Break | ast.Continue):
         for new in {"break", "continue", "return", "pass"} - {source.segment(node)}:
@@ -287,7 +299,11 @@ def assignment(source: Source, node: ast.AST, names: Sequence[str]) -> Iterator[
         target, value = source.segment(node.target), source.segment(node.value)
         start, end = source.span(node)
         yield Edit(start, end, f"{target} = {value}", "assignment")
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name | ast.Subscript):
+    if (
+        isinstance(node, ast.Assign)
+        and len(node.targets) == 1
+        and isinstance(node.targets[0], ast.Name | ast.Subscript)
+    ):
         for sign in ("+=", "-="):
             start, end = source.span(node)
             text = f"{source.segment(node.targets[0])} {sign} {source.segment(node.value)}"

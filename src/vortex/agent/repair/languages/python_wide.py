@@ -5,16 +5,17 @@ elsewhere in the same function. Thousands for a function of ordinary size, so th
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
 
-from vortex.agent.repair.languages.python import FUNCTIONS, Edit, Source
 from vortex.agent.repair.languages.python_basic import local_names, own_nodes
+from vortex.agent.repair.languages.python_source import FUNCTIONS, Edit, Source
 
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.AsyncFor, ast.AsyncWith, ast.Try)
 SIMPLE = (ast.Expr, ast.Assign, ast.AugAssign, ast.Return, ast.Break, ast.Continue)
 RESULTS = ("[]", "0", "None", "False", "True", '""', "{}", "1", "-1")
-WRAPPERS = ("abs({})", "len({})", "list({})", "sorted({})", "set({})", "str({})", "int({})", "tuple({})", "dict({})",
-            "max({}, 0)", "{}.copy()", "{}.lower()", "{}.strip()", "sum({})", "{}[::-1]", "{}[0]", "{}[1:]", "{}[:-1]")  # fmt: skip
+CALLS = ("abs", "len", "list", "sorted", "set", "str", "int", "tuple", "dict", "sum")
+ENDINGS = (".copy()", ".lower()", ".strip()", "[::-1]", "[0]", "[1:]", "[:-1]")
 MAX_DONORS = 40
 
 
@@ -56,7 +57,12 @@ def added(source: Source, nodes: Sequence[ast.AST], names: Sequence[str]) -> Ite
             texts += [f'{one} = ""']
             for other in names:
                 if other != one:
-                    texts += [f"{one}.append({other})", f"{one}.add({other})", f"{one} = {other}", f"{one} %= len({other})"]
+                    texts += [
+                        f"{one}.append({other})",
+                        f"{one}.add({other})",
+                        f"{one} = {other}",
+                        f"{one} %= len({other})",
+                    ]
         for text in texts:
             yield Edit(end, end, f"{indent}{text}\n", "statement added")
             if node is nodes[0]:
@@ -87,7 +93,7 @@ def moved(source: Source, nodes: Sequence[ast.AST]) -> Iterator[Edit]:
             if isinstance(body, list) and body:
                 yield from _moved_out(source, node, body)
     for body in _bodies(nodes, source):
-        for first, second in zip(body, body[1:], strict=False):
+        for first, second in itertools.pairwise(body):
             if not (source.own_lines(first) and source.own_lines(second)):
                 continue
             start, middle = source.lines_of(first)[0], source.lines_of(second)[0]
@@ -136,7 +142,9 @@ def grafted(source: Source, nodes: Sequence[ast.AST]) -> Iterator[Edit]:
     values = [
         node
         for node in nodes
-        if isinstance(node, ast.Call | ast.BinOp | ast.Subscript | ast.Attribute | ast.Name | ast.Constant | ast.Compare)
+        if isinstance(
+            node, ast.Call | ast.BinOp | ast.Subscript | ast.Attribute | ast.Name | ast.Constant | ast.Compare
+        )
         and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
     ]
     donors: dict[bool, dict[str, None]] = {True: {}, False: {}}
@@ -166,9 +174,12 @@ def wrapped(source: Source, nodes: Sequence[ast.AST]) -> Iterator[Edit]:
             if isinstance(parent, ast.Call) and node is parent.func:
                 continue
             text = source.segment(node)
-            for wrapper in WRAPPERS:
-                inner = f"({text})" if isinstance(node, ast.BinOp) and not wrapper.startswith(("a", "l", "s", "i", "t")) else text
-                yield source.replace(node, wrapper.format(inner), "wrapped")
+            for call in CALLS:
+                yield source.replace(node, f"{call}({text})", "wrapped")
+            yield source.replace(node, f"max({text}, 0)", "wrapped")
+            tight = f"({text})" if isinstance(node, ast.BinOp) else text
+            for ending in ENDINGS:
+                yield source.replace(node, tight + ending, "wrapped")
 
 
 def _bodies(nodes: Sequence[ast.AST], source: Source) -> Iterator[list[ast.stmt]]:
