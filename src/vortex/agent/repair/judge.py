@@ -23,7 +23,10 @@ from vortex.sandbox import Completed
 
 PROGRAM = Path(__file__).with_name("judge_process.py")
 SLOWEST_SHARE = 12.0  # a version's test may take this many times what it took before, ...
-LEAST_LIMIT_S = 0.4  # ... but at least this
+WAITING_SHARE = 4.0  # as in judge_process.py
+LEAST_LIMIT_S = 0.3  # ... but at least this
+PLUGIN_WORDS = ("asyncio", "anyio", "hypothesis", "mocker", "pytest_", "addopts", "benchmark", "django", "faker")
+MAX_DEPTH = 4  # of folders in which something may name one
 START_S = 20.0  # for interpreter, collection and walls, on top of the tests' own time
 
 
@@ -81,32 +84,22 @@ class Judge:
     def __init__(self, copy: WorkingCopy, walls: Walls, options: JudgeOptions | None = None) -> None:
         self._copy, self._walls = copy, walls
         self.options = options or JudgeOptions()
+        self._plugins = any(_names_a_plugin(copy.read(name) or "") for name in copy.files if _configures_tests(name))
 
-    def observe(self, tests: Sequence[str] = (), *, trace: bool) -> Observation:
-        """Run all tests, or those of the named ones' files. Raises AgentStopped where no test can be run at all."""
-        job = {"do": "observe", "tests": list(tests), "trace": trace, "test_limit_s": self.options.test_limit_s}
-        lines, completed = self._run({**job, "limit_s": self.options.observe_limit_s}, self.options.observe_limit_s)
-        found: dict[str, TestRun] = {}
-        framework, problem, ended = "", "", False
-        modules: tuple[str, ...] = ()
-        for line in lines:
-            if line["kind"] == "test":
-                where = {name: tuple(numbers) for name, numbers in line["lines"].items()}
-                found[line["test"]] = TestRun(
-                    line["test"], line["outcome"], line["message"], line["hung"], line["seconds"], where
-                )
-            elif line["kind"] == "framework":
-                framework = line["name"]
-            elif line["kind"] == "modules":
-                modules = tuple(line["names"])
-            elif line["kind"] == "collected":
-                problem, ended = line["problem"], True
-        if not framework:
-            said = completed.stderr.strip().splitlines()[-1:] or [
-                completed.reason or f"exit code {completed.exit_code}"
-            ]
+    def observe(self, tests: Sequence[str] = (), *, traced: Sequence[bool] = (False,)) -> list[Observation]:
+        """Run all tests, or those of the named ones' files, once for each of `traced`, with or without a trace. Raises
+        AgentStopped where no test can be run at all."""
+        job = {"do": "observe", "tests": list(tests), "traced": list(traced), "test_limit_s": self.options.test_limit_s}
+        limit_s = self.options.observe_limit_s
+        lines, completed = self._run({**job, "limit_s": limit_s}, limit_s * len(traced))
+        observed = [_observation([line for line in lines if line.get("run") == run]) for run in range(len(traced))]
+        if not self._plugins and any(_misses_a_plugin(one) for one in observed):
+            self._plugins = True
+            return self.observe(tests, traced=traced)
+        if not all(one.framework for one in observed):
+            said = [*completed.stderr.strip().splitlines(), completed.reason or f"exit code {completed.exit_code}"]
             raise AgentStopped(f"the tests could not be started by {self.options.python}: {said[0]}")
-        return Observation(framework, found, modules, problem, ended)
+        return observed
 
     def try_changes(
         self, path: str, changes: Sequence[Change], tests: Sequence[str], before: Observation, limit_s: float
@@ -121,7 +114,7 @@ class Judge:
             "tests": list(tests),
             "test_limits_s": limits,
             "test_limit_s": self.options.test_limit_s,
-            "version_limit_s": sum(limits.values()),
+            "version_limit_s": WAITING_SHARE * sum(limits.values()),
             "limit_s": limit_s,
             "preload": list(before.modules),
             "versions": [{"file": path, "text": change.text, "swaps": change.kind != "rule"} for change in changes],
@@ -139,7 +132,7 @@ class Judge:
         old = (self._copy.folder / path).read_bytes()
         try:
             self._copy.write(path, text)
-            return self.observe(tests, trace=False)
+            return self.observe(tests)[0]
         finally:
             (self._copy.folder / path).write_bytes(old)
 
@@ -158,9 +151,45 @@ class Judge:
                 output.extend(block)
 
         command = [self.options.python, "-B", "-c", PROGRAM.read_text(encoding="utf-8"), "-"]
-        stdin = json.dumps({**job, "paths": paths}).encode()
+        stdin = json.dumps({**job, "paths": paths, "plugins": self._plugins}).encode()
         completed = self._walls.run(command, self._copy.folder, time_s=limit_s + START_S, stdin=stdin, on_output=keep)
         return list(_lines(bytes(output))), completed
+
+
+def _observation(lines: Sequence[dict[str, Any]]) -> Observation:
+    found: dict[str, TestRun] = {}
+    framework, problem, ended = "", "", False
+    modules: tuple[str, ...] = ()
+    for line in lines:
+        if line["kind"] == "test":
+            where = {name: tuple(numbers) for name, numbers in line["lines"].items()}
+            found[line["test"]] = TestRun(
+                line["test"], line["outcome"], line["message"], line["hung"], line["seconds"], where
+            )
+        elif line["kind"] == "framework":
+            framework = line["name"]
+        elif line["kind"] == "modules":
+            modules = tuple(line["names"])
+        elif line["kind"] == "collected":
+            problem, ended = line["problem"], True
+    return Observation(framework, found, modules, problem, ended)
+
+
+def _configures_tests(name: str) -> bool:
+    return name.endswith((".py", ".toml", ".ini", ".cfg")) and name.count("/") < MAX_DEPTH
+
+
+def _names_a_plugin(text: str) -> bool:
+    """pytest's plugins take a second to read, so they are read only where something names one."""
+    return any(word in text for word in PLUGIN_WORDS)
+
+
+def _misses_a_plugin(observed: Observation) -> bool:
+    texts = [observed.problem, *(run.message for run in observed.tests.values())]
+    named = any(
+        "fixture '" in text or "unrecognized arguments" in text or "async def functions" in text for text in texts
+    )
+    return named or not observed.framework or (not observed.tests and not observed.problem)
 
 
 def _lines(output: bytes) -> Iterator[dict[str, Any]]:

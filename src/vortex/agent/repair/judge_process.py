@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 GRACE_S = 2.0  # behind the tests' own limits, before a version is killed
+WAITING_SHARE = 4.0  # a test may wait this many times as long as it may compute
 MAX_MESSAGE_CHARS = 1500
 MAX_LINES_KEPT = 20_000  # of one test's trace
 EXTRA_MEMORY_BYTES = 1 << 30
@@ -51,9 +52,12 @@ def main() -> None:
     sys.path[0] = str(root)  # as `python -m` has it
     for folder in job.get("paths", []):
         sys.path.insert(0, str(root / folder))
+    if not job.get("plugins", True):
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # reading them takes longer than most tests
     suite = Suite(job, out, root)
     if job["do"] == "observe":
-        suite.in_child(suite.observe, job["limit_s"])
+        for number, traced in enumerate(job["traced"]):
+            suite.in_child(lambda number=number, traced=traced: suite.observe(number, traced), job["limit_s"])
     else:
         suite.judge()
     out.flush()
@@ -73,25 +77,25 @@ class Suite:
 
     # --- one careful run ---------------------------------------------------------------------------------------------
 
-    def observe(self) -> None:
-        """Run every test under a trace; a line per test."""
+    def observe(self, number: int, traced: bool) -> None:
+        """Run every test, maybe under a trace; a line per test."""
         known = set(sys.modules)
-        self.say(kind="framework", name=self.framework.name)
+        self.say(kind="framework", run=number, name=self.framework.name)
 
         def each(tests: list[Test]) -> None:
             for test in tests:
-                trace = Trace(self.root) if self.job.get("trace") else None
+                trace = Trace(self.root) if traced else None
                 outcome = self.framework.run(test, self.job["test_limit_s"], trace, tests)
-                self.say(kind="test", **outcome, lines=trace.lines() if trace else {})
+                self.say(kind="test", run=number, **outcome, lines=trace.lines() if trace else {})
             outside = {
                 name
                 for name, module in list(sys.modules.items())
                 if name not in known and "." not in name and self._is_outside(module)
             }
-            self.say(kind="modules", names=sorted(outside))
+            self.say(kind="modules", run=number, names=sorted(outside))
 
         problem = self.framework.collected(self.job.get("tests", []), each, rich=True)
-        self.say(kind="collected", problem=problem)
+        self.say(kind="collected", run=number, problem=problem)
 
     def _is_outside(self, module: object) -> bool:
         file = getattr(module, "__file__", None)
@@ -352,16 +356,19 @@ def limited(work: Callable[[], Any], limit_s: float, trace: Trace | None) -> Non
     def over(_signal: int, _frame: object) -> None:
         raise OutOfTime("the test ran beyond its limit")
 
-    previous = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, limit_s, 0.1)
+    alarms = {signal.ITIMER_VIRTUAL: signal.SIGVTALRM, signal.ITIMER_REAL: signal.SIGALRM}
+    previous = {alarm: signal.signal(alarm, over) for alarm in alarms.values()}
+    for timer in alarms:  # processor time, and for a test that waits, time
+        signal.setitimer(timer, limit_s if timer == signal.ITIMER_VIRTUAL else WAITING_SHARE * limit_s, 0.1)
     try:
         if trace is not None:
             sys.settrace(trace.enter)
         work()
     finally:
         sys.settrace(None)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        for timer, alarm in alarms.items():
+            signal.setitimer(timer, 0)
+            signal.signal(alarm, previous[alarm])
 
 
 def limit_memory() -> None:

@@ -133,8 +133,7 @@ class Repair:
     # --- reproduce ---------------------------------------------------------------------------------------------------
 
     async def _reproduce(self) -> tuple[Observation, list[str]]:
-        before = await asyncio.to_thread(self._judge.observe, trace=True)
-        again = await asyncio.to_thread(self._judge.observe, trace=False)
+        before, again = await asyncio.to_thread(self._judge.observe, traced=(True, False))
         before = replace(before, tests={name: run for name, run in before.tests.items() if not self._is_held_out(name)})
         again = replace(again, tests={name: run for name, run in again.tests.items() if not self._is_held_out(name)})
         if not before.tests:

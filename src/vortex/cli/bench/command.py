@@ -15,6 +15,7 @@ from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import paging as bench_paging
+from vortex.cli.bench import repair as bench_repair
 from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
     group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
