@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from vortex.cli import c3, chat, config, gateway, models, sandbox, serve, stack
+from vortex.cli.agent import demo as agent_demo
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -69,6 +70,7 @@ for group in (
     evaluate,
     config,
     sandbox,
+    agent_demo,
 ):
     group.register(app)
 

@@ -96,7 +96,7 @@ class _Case:
 
 
 class Repair:
-    """notes: what the project's documents say, for the model."""
+    """notes: what the project's documents say of a function, for the model."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Repair:
         options: RepairOptions,
         *,
         tell: Tell,
-        notes: str = "",
+        notes: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._copy, self._judge, self._models = copy, judge, models
         self._options, self._tell, self._notes = options, tell, notes
@@ -235,7 +235,7 @@ class Repair:
         return max(suspect.lines.get(change.line, 0.0), 0.9 * suspect.lines.get(change.line - 1, 0.0))
 
     async def _by_model(self, stage: str, place: _Place, suspect: Suspect, case: _Case) -> None:
-        question = Question(suspect, place.text, case.messages[0] if case.messages else "", self._notes)
+        question = Question(suspect, place.text, case.messages[0], self._notes(suspect.function.name))
         try:
             if stage == "whole function":
                 if self._models.backend is not None:
