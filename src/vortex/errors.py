@@ -10,6 +10,7 @@
     ├── RequestError           a request that cannot be served as it was asked
     │   ├── ContextOverflow    prompt and answer do not fit the context
     │   └── UnknownModel       the request names a model that is not served
+    ├── WebRefused             a page that may not or cannot be fetched; the reason is in the line
     ├── Overloaded             the queue is full; try again later
     ├── BackendError           an engine behind a wire failed or answered nonsense
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
@@ -70,6 +71,10 @@ class ContextOverflow(RequestError):
 class UnknownModel(RequestError):
     def __init__(self, message: str) -> None:
         super().__init__(message, param="model", code="model_not_found")
+
+
+class WebRefused(VortexError):
+    exit_code = 5
 
 
 class Overloaded(VortexError):

@@ -149,12 +149,20 @@ def _plan(tier: str, command: Sequence[str], policy: Policy, temporary: str) -> 
             "memory_bytes": policy.memory_bytes, "processes": policy.processes, "file_bytes": policy.file_bytes,
             "disk_bytes": policy.disk_bytes, "files": policy.files, "open_files": policy.open_files,
             "unix_sockets": policy.unix_sockets,
-            "control_group": policy.control_group, "proxy": policy.network == "proxy",
+            "control_group": policy.control_group, "umask": _umask(), "proxy": policy.network == "proxy",
             "proxy_domains": list(policy.domains), "launcher": str(LAUNCHER),
             "interpreter": os.path.realpath(sys.executable), "interpreter_home": os.path.realpath(sys.base_prefix),
             "parent": os.getpid(),
         }
     )  # fmt: skip
+
+
+def _umask() -> int:
+    """This process's file mode mask; the kernel tells it without it being changed meanwhile."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o077
 
 
 def _supervise(

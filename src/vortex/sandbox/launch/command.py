@@ -64,7 +64,7 @@ def confine_and_run(plan: Plan, counted: bool) -> None:
         families.append(seccomp.AF_UNIX)
     seccomp.restrict(families, alone=alone, signals=not alone or version >= 6, counted=counted)
     tell("GOT seccomp")
-    os.umask(0o077)
+    os.umask(plan.umask)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
         signal.signal(number, signal.SIG_DFL)
     execute(plan)

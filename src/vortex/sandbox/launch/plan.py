@@ -32,6 +32,7 @@ class Plan:
     open_files: int
     unix_sockets: bool
     control_group: bool
+    umask: int  # the caller's own
     proxy: bool  # a filtering proxy listens on loopback inside
     proxy_domains: list[str]
     descriptors: list[int]  # stdin, stdout, stderr of the command, then the report
