@@ -22,8 +22,8 @@ Confirm = Callable[[Patch], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """role: None where none was declared. yes: changes need no question. confirm: how a person is asked; None: nobody is
-    there."""
+    """role: None where none was declared. yes: changes need no question. confirm: how a person is asked; None: nobody
+    is there."""
 
     policy: RolePolicy
     role: Role | None = None

@@ -1,5 +1,5 @@
-"""Led mode: a program leads and the model helps. For tasks of the form "make this test pass", which is what a small model
-can do: the repair decides every step, the model proposes changes and ranks them.
+"""Led mode: a program leads and the model helps. For tasks of the form "make this test pass", which is what a small
+model can do: the repair decides every step, the model proposes changes and ranks them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Paths that no agent changes, whatever role it has and whoever said yes beforehand: what judges it, what confines it, what
-holds secrets, and what runs by itself.
+"""Paths that no agent changes, whatever role it has and whoever said yes beforehand: what judges it, what confines
+it, what holds secrets, and what runs by itself.
 
-A path is judged as it would be found on a disk that ignores case, with what stands for a dot or a slash in Unicode read as
-such. Promises: `why_protected` says which rule holds; a path that leaves the folder is protected too.
+A path is judged as it would be found on a disk that ignores case, with what stands for a dot or a slash in Unicode
+read as such. Promises: `why_protected` says which rule holds; a path that leaves the folder is protected too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "it decides how tests are found and run",
         (
-            "conftest.py", "pytest.ini", "tox.ini", "noxfile.py", "setup.cfg", "setup.py", "pyproject.toml", ".coveragerc",
+            "conftest.py", "pytest.ini", "tox.ini", "noxfile.py", "setup.cfg", "setup.py", "pyproject.toml",
+            ".coveragerc",
             "jest.config.*", "vitest.config.*", "package.json", "makefile", "cmakelists.txt", "sitecustomize.py",
             "usercustomize.py", "*.pth", "requirements*.txt", "poetry.lock", "uv.lock", "package-lock.json", "*.lock",
         ),
@@ -27,7 +28,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "it runs by itself",
         (
-            ".github", ".gitlab-ci.yml", ".gitlab", ".ci", ".circleci", "jenkinsfile", "azure-pipelines.yml", ".travis.yml",
+            ".github", ".gitlab-ci.yml", ".gitlab", ".ci", ".circleci", "jenkinsfile", "azure-pipelines.yml",
+            ".travis.yml",
             ".git", ".githooks", ".husky", ".gitmodules", ".gitattributes", ".pre-commit-config.yaml", ".envrc",
             ".vscode", ".idea", ".devcontainer", "*.service", "crontab",
         ),

@@ -1,6 +1,7 @@
 """A trajectory run again: the same model, the same seed, the recorded results; are the bytes the same?
 
-No tool is called. What the model is told is what was recorded, so a difference is the model's, and the first one is named.
+No tool is called. What the model is told is what was recorded, so a difference is the model's, and the first one is
+named.
 """
 
 from __future__ import annotations
@@ -52,8 +53,10 @@ class _Recorded:
         return self.told()
 
     def told(self) -> _Told:
-        record = self._results[self.step] if self.step < len(self._results) else {"ok": False, "text": "no record"}
-        return _Told(record["ok"], record["text"])
+        if self.step >= len(self._results):
+            return _Told(False, "no record")
+        record = self._results[self.step]
+        return _Told(bool(record["ok"]), str(record["text"]))
 
     def changes(self, name: str) -> bool:
         return name in self._changing

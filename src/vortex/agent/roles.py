@@ -1,8 +1,8 @@
 """Roles: who may change which paths, from a YAML policy; and the line `Rol: …` that declares one in a prompt.
 
-A repository with a policy of its own (`antigravity/roles.yaml`, `.antigravity/roles.yaml`) requires a role for every change.
-Its policy can give paths to roles, and no more: protected paths stay protected. Elsewhere the three roles of the packaged
-policy may be used, and need not be.
+A repository with a policy of its own (`antigravity/roles.yaml`, `.antigravity/roles.yaml`) requires a role for every
+change. Its policy can give paths to roles, and no more: protected paths stay protected. Elsewhere the three roles of
+the packaged policy may be used, and need not be.
 """
 
 from __future__ import annotations

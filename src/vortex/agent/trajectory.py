@@ -1,8 +1,8 @@
 """The record of a run: one JSON line for every question, act and observation, on disk before the next step begins.
 
-It holds nothing that a second run would say otherwise (no clock, no path of this machine), so a replay with the same model
-gives the same bytes. A run that was killed goes on from its file. Promises: a torn last line is dropped; an act whose
-result was not written is taken up as unknown, never as done.
+It holds nothing that a second run would say otherwise (no clock, no path of this machine), so a replay with the same
+model gives the same bytes. A run that was killed goes on from its file. Promises: a torn last line is dropped; an act
+whose result was not written is taken up as unknown, never as done.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A conversation kept within a model's window: the oldest observations go first, and their place says so.
 
-Nothing is cut in silence: a dropped observation leaves a line with its step and size, and the record names the steps. Tokens
-are counted by the last request's own usage (characters a token), since a backend behind a wire shows no tokenizer; until
-then three characters are taken for one. Promises: the task, the model's own acts and the newest observation stay.
+Nothing is cut in silence: a dropped observation leaves a line with its step and size, and the record names the steps.
+Tokens are counted by the last request's own usage (characters a token), since a backend behind a wire shows no
+tokenizer; until then three characters are taken for one. Promises: the task, the model's own acts and the newest
+observation stay.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Window:
 
     def fit(self, messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], list[int]]:
         """The conversation with observations dropped until it fits, and the indices of those messages."""
-        kept, dropped = list(messages), []
+        kept = list(messages)
+        dropped: list[int] = []
         if self.context_tokens is None:
             return kept, dropped
         room = int((SAFETY * self.context_tokens - self.answer_tokens) * self.chars_per_token)

@@ -16,6 +16,7 @@ import typer
 
 from vortex.cli import c3, chat, config, gateway, models, sandbox, serve, stack
 from vortex.cli.agent import demo as agent_demo
+from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -71,6 +72,7 @@ for group in (
     config,
     sandbox,
     agent_demo,
+    agent_run,
 ):
     group.register(app)
 

@@ -26,6 +26,7 @@ import time
 import types
 import unittest
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def main() -> None:
     suite = Suite(job, out, root)
     if job["do"] == "observe":
         for number, traced in enumerate(job["traced"]):
-            suite.in_child(lambda number=number, traced=traced: suite.observe(number, traced), job["limit_s"])
+            suite.in_child(partial(suite.observe, number, traced), job["limit_s"])
     else:
         suite.judge()
     out.flush()

@@ -34,6 +34,12 @@ from vortex.protocols import ChatBackend, GivenTextReader
 Tell = Callable[[str, str], None]
 
 
+class NothingToRepair(AgentStopped):
+    """The tests pass as it is."""
+
+    exit_code = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairOptions:
     """Limits of one repair. tests: those to repair (all that fail, where empty). held_out: tests that the search does
@@ -154,7 +160,7 @@ class Repair:
             unknown = [name for name in self._options.tests if not any(one.startswith(name) for one in before.tests)]
             if unknown:
                 raise AgentStopped(f"no test is called {unknown[0]}; `pytest --collect-only -q` lists them")
-            raise AgentStopped("all tests pass here, so there is nothing to repair")
+            raise NothingToRepair("all tests pass here, so there is nothing to repair")
         # what times are known by: the run without a trace
         times = {name: run.seconds for name, run in again.tests.items()}
         tests = {name: replace(run, seconds=times.get(name, run.seconds)) for name, run in before.tests.items()}

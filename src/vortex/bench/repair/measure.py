@@ -19,7 +19,7 @@ MAX_JUDGED = 80  # of one program's finds
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """A version that passes the tests. gain: what ranked it, if anything; size: changed characters; order: when found."""
+    """A version that passes the tests. gain: what ranked it, if anything; size: changed characters."""
 
     text: str
     gain: float | None

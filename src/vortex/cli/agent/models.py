@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vortex.agent.repair.pipeline import Models
@@ -25,6 +25,11 @@ class OpenedModels:
     name: str
     models: Models
     is_weak: bool
+    backend: ChatBackend | None = None  # also of a weak model, where somebody asks for a free run or a replay
+
+    def for_mode(self, mode: str) -> Models:
+        """A weak model writes nothing, unless it is asked to work freely."""
+        return replace(self.models, backend=self.backend) if mode == "free" else self.models
 
 
 @contextmanager
@@ -41,14 +46,14 @@ def opened_models(loaded: LoadedSettings, runner: asyncio.Runner, *, propose: bo
 
         if loaded.settings.model.backend in {"fake", "http"}:
             backend = kept(open_backend(loaded))
-            yield OpenedModels(loaded.settings.model.backend, Models(backend=backend), is_weak=False)
+            yield OpenedModels(loaded.settings.model.backend, Models(backend=backend), is_weak=False, backend=backend)
             return
         opened = open_model(loaded)
         backend = kept(local_backend(opened, loaded))
         reader = backend if isinstance(backend, GivenTextReader) else None
         is_weak = opened.path is not None and opened.path.is_file() and opened.path.stat().st_size < WEAK_BYTES
         if is_weak or not propose:
-            yield OpenedModels(opened.name, Models(ranker=reader), is_weak=True)
+            yield OpenedModels(opened.name, Models(ranker=reader), is_weak=True, backend=backend)
             return
         try:
             small_settings = with_model(loaded, "smollm2-135m")
@@ -56,13 +61,12 @@ def opened_models(loaded: LoadedSettings, runner: asyncio.Runner, *, propose: bo
             ranker = small if isinstance(small, GivenTextReader) else reader
         except (DownloadError, ModelNotFound):  # no network and never fetched: the model ranks its own proposals
             ranker = reader
-        yield OpenedModels(opened.name, Models(backend=backend, proposer=reader, ranker=ranker), is_weak=False)
+        models = Models(backend=backend, proposer=reader, ranker=ranker)
+        yield OpenedModels(opened.name, models, is_weak=False, backend=backend)
 
 
 def with_model(loaded: LoadedSettings, name: str) -> LoadedSettings:
     """The same settings with another model, all of it in memory."""
-    from dataclasses import replace
-
     settings = loaded.settings
     changes = {
         "model": settings.model.model_copy(update={"name": name, "backend": "local"}),
