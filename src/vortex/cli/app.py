@@ -16,6 +16,7 @@ import typer
 
 from vortex.cli import c3, chat, config, gateway, models, sandbox, serve, stack
 from vortex.cli.agent import demo as agent_demo
+from vortex.cli.agent import patches as agent_patches
 from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
@@ -73,6 +74,7 @@ for group in (
     sandbox,
     agent_demo,
     agent_run,
+    agent_patches,
 ):
     group.register(app)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import gc
 import importlib
+import importlib.machinery
 import json
 import os
 import resource
@@ -53,6 +54,7 @@ def main() -> None:
     sys.path[0] = str(root)  # as `python -m` has it
     for folder in job.get("paths", []):
         sys.path.insert(0, str(root / folder))
+        sys.meta_path.insert(0, CopyFirst(root / folder))
     if not job.get("plugins", True):
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # reading them takes longer than most tests
     suite = Suite(job, out, root)
@@ -62,6 +64,20 @@ def main() -> None:
     else:
         suite.judge()
     out.flush()
+
+
+class CopyFirst:
+    """Packages that lie in the copy are imported from there, whatever an installation says of them; what the copy lacks
+    (a compiled module) may still come from the installation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if path is None:
+            return importlib.machinery.PathFinder.find_spec(name, [self.folder])
+        own = [place for place in path if str(place).startswith(self.folder)]
+        return importlib.machinery.PathFinder.find_spec(name, own) if own else None
 
 
 class Suite:

@@ -47,6 +47,7 @@ class RepairOptions:
 
     tests: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    tests_alone: bool = False  # run no other test, where all of them take too long
     stage_limit_s: float = 25.0
     total_limit_s: float = 180.0
     max_changes: int = 6000  # of one stage
@@ -139,7 +140,8 @@ class Repair:
     # --- reproduce ---------------------------------------------------------------------------------------------------
 
     async def _reproduce(self) -> tuple[Observation, list[str]]:
-        before, again = await asyncio.to_thread(self._judge.observe, traced=(True, False))
+        wanted_files = [*self._options.tests, *self._options.held_out] if self._options.tests_alone else []
+        before, again = await asyncio.to_thread(self._judge.observe, wanted_files, traced=(True, False))
         before = replace(before, tests={name: run for name, run in before.tests.items() if not self._is_held_out(name)})
         again = replace(again, tests={name: run for name, run in again.tests.items() if not self._is_held_out(name)})
         if not before.tests:

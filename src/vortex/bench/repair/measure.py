@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import tempfile
 import time
@@ -46,20 +47,31 @@ class RepairMeasurement:
     """One set of programs with one way to repair."""
 
     def __init__(
-        self, name: str, programs: Sequence[Program], repairer: Repairer, tell: Callable[[str], None] | None = None
+        self,
+        name: str,
+        programs: Sequence[Program],
+        repairer: Repairer,
+        *,
+        limit_s: float = math.inf,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._name, self._programs, self._repairer = name, programs, repairer
-        self._tell = tell or (lambda _: None)
+        self._limit_s, self._tell = limit_s, tell
 
     def check(self) -> None:
-        """The faulty versions are wrong and the right ones right, by the judge that will decide."""
-        for program in self._programs:
-            if program.calls and are_right(program, [program.right, program.files[program.path]]) != [True, False]:
-                raise CheckFailed(f"{program.name}: the judge cannot tell the right version from the faulty one")
+        """That the judge tells a right version from a faulty one is checked program by program, before its repair."""
+
+    def _check(self, program: Program) -> None:
+        if program.calls and are_right(program, [program.right, program.files[program.path]]) != [True, False]:
+            raise CheckFailed(f"{program.name}: the judge cannot tell the right version from the faulty one")
 
     def measure(self) -> Report:
-        outcomes = []
+        outcomes: list[Outcome] = []
+        began_s = time.monotonic()
         for program in self._programs:
+            if outcomes and time.monotonic() - began_s > self._limit_s:
+                break
+            self._check(program)
             outcomes.append(self._one(program))
             last = outcomes[-1]
             self._tell(f"{program.name}: {last.finds} plausible, {last.right} right, {last.seconds:.1f} s")

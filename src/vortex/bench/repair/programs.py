@@ -8,6 +8,7 @@ and inputs to compare with it.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -41,7 +42,9 @@ class Program:
 
 
 def own_programs() -> list[Program]:
-    return [program for theme in THEMES for program in _read(DATA / f"{theme}.txt")]
+    """Themes take turns, so that the first few are of all kinds."""
+    themes = [list(_read(DATA / f"{theme}.txt")) for theme in THEMES]
+    return [program for turn in itertools.zip_longest(*themes) for program in turn if program is not None]
 
 
 def _read(path: Path) -> Iterator[Program]:

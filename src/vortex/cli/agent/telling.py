@@ -44,4 +44,5 @@ class Teller:
             print_json({"event": "end", **result})
         else:
             passed = result.get("passed")
-            notice(f"{'done' if passed else 'not done'} in {result.get('seconds')} s")
+            seconds = result.get("seconds")
+            notice(f"{'done' if passed else 'not done'}{'' if seconds is None else f' in {seconds} s'}")

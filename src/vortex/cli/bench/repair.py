@@ -30,6 +30,9 @@ def repair(
     ] = True,
     start: Annotated[int, typer.Option("--start", min=0, help="The first program to take.")] = 0,
     number: Annotated[int, typer.Option("--number", min=1, help="Programs to take.")] = 1000,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=1, help="Begin no further program after this time.")
+    ] = None,
     json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
@@ -42,6 +45,7 @@ def repair(
       vortex bench repair --model qwen2.5-coder-1.5b.gguf --number 20    that model's proposals too
     """
     import asyncio
+    import math
 
     from vortex.bench.measurement import run_measurement
     from vortex.bench.repair.measure import RepairMeasurement
@@ -55,8 +59,9 @@ def repair(
     loaded = settings_for(profile, set_, {"model.name": model})
     with asyncio.Runner() as runner, opened_models(loaded, runner, propose=propose) as models:
         name = f"{'QuixBugs' if quixbugs else 'own programs'}, {models.name}{'' if propose else ', mutations alone'}"
+        limit_s = math.inf if seconds is None else seconds
         measurement = RepairMeasurement(
-            name, programs, lambda folder: _finds(folder, models.models, runner), tell=notice
+            name, programs, lambda folder: _finds(folder, models.models, runner), limit_s=limit_s, tell=notice
         )
         present(run_measurement(measurement), json_out, None)
 
