@@ -8,8 +8,9 @@ model that obeys a file's instruction can, at worst, make a patch that the autho
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from vortex.protocols import ChatBackend
 from vortex.types import ToolSpec
 
 MAX_FAILURE_CHARS = 1500
+CLOCK = re.compile(r" in \d+\.\d+s(?: \(\d+:\d+:\d+\))?")  # a second run says the same bytes without it
 FREE_EFFECTS: Mapping[Effect, Permission] = {
     **DEFAULTS,
     Effect.WRITE: Permission.ALLOW,  # in the copy; the authority decides about the folder
@@ -81,6 +83,8 @@ class GuardedTools:
             self.refused.append((name, why))
             return ToolResult(why, ok=False)
         result = self.toolbox.call(name, arguments)
+        if name in self.toolbox.tools and self.toolbox.tools[name].effect is Effect.TEST:
+            result = replace(result, text=CLOCK.sub("", result.text))
         if not result.ok and name in self.toolbox.tools and "not allowed" in result.text:
             self.refused.append((name, result.text))
         return result

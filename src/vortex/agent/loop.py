@@ -52,7 +52,7 @@ SYSTEM = (
 )
 MAX_REPEATS = 4
 MAX_UNREADABLE = 4
-OVERFLOW_RETRIES = 5
+OVERFLOW_RETRIES = 8
 INTERRUPTED = "[the run was interrupted here: whether this call was carried out is not known; look before you go on]"
 
 
@@ -226,7 +226,7 @@ class Loop:
             try:
                 answer = await self._ask(messages)
             except ContextOverflow:
-                window.tighten()
+                window.tighten(messages)
                 continue
             window.learn(messages, answer.prompt_tokens)
             return answer, dropped

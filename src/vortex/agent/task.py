@@ -60,7 +60,7 @@ class TaskResult:
     trajectory: Path | None = None
 
 
-def tests_named(task: str, folder: Path) -> tuple[str, ...]:
+def named_tests(task: str, folder: Path) -> tuple[str, ...]:
     """Test files and tests that the task's words name and that are there."""
     found = []
     for name in TEST_NAMES.findall(task):

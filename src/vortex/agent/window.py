@@ -32,9 +32,13 @@ class Window:
         if prompt_tokens > 0 and chars > 0:
             self.chars_per_token = max(min(chars / prompt_tokens, GUESSED_CHARS_PER_TOKEN), 0.5)
 
-    def tighten(self) -> None:
-        """The backend said that it was too much."""
-        self.chars_per_token *= 0.75
+    def tighten(self, messages: Sequence[ChatMessage]) -> None:
+        """The backend said that these were too much: next time at most two thirds of them."""
+        size = sum(map(size_chars, messages))
+        if self.context_tokens is None:
+            self.context_tokens = int(size / self.chars_per_token) + self.answer_tokens
+        room_tokens = max(SAFETY * self.context_tokens - self.answer_tokens, 1.0)
+        self.chars_per_token = min(self.chars_per_token, size / room_tokens) * 2 / 3
 
     def fit(self, messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], list[int]]:
         """The conversation with observations dropped until it fits, and the indices of those messages."""

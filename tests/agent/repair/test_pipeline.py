@@ -112,7 +112,7 @@ async def test_what_cannot_be_repaired_says_why(
 
 
 async def test_a_test_that_is_not_there_is_named(make_repository: MakeRepository) -> None:
-    with pytest.raises(AgentStopped, match="no test is called tests/none.py"):
+    with pytest.raises(AgentStopped, match=r"no test is called tests/none\.py"):
         await repair(make_repository(), tests=("tests/none.py",))
 
 

@@ -7,9 +7,9 @@
     rank        all that pass, by how much likelier they made the text
     confirm     the best in a fresh process with every test, and with held-out tests where there are any
 
-Stages come in groups; a group that finds something ends the search behind it, but is never cut in its midst: what
-passes the tests is only plausible, so all that a group finds is pooled and ranked. Promises: test files are never
-changed; the folder of the task is never written to, only its copy; everything runs in the sandbox.
+Stages come in groups; a group that finds something likelier than the faulty text ends the search behind it, but is
+never cut in its midst: what passes the tests is only plausible, so all that is found is pooled and ranked. Promises:
+test files are never changed; the folder of the task is never written to, only its copy; everything runs in the sandbox.
 """
 
 from __future__ import annotations
@@ -194,10 +194,18 @@ class Repair:
 
     async def _search(self, case: _Case, found: Sequence[Suspect]) -> None:
         for group in self._options.stages:
-            if self._report.pool or time.monotonic() > self._ends_s:
+            if time.monotonic() > self._ends_s or await self._is_convinced():
                 return
             for stage in group:
                 await self._stage(stage, case, found)
+
+    async def _is_convinced(self) -> bool:
+        """Something was found that also made the text likelier; without a model to say so, something was found."""
+        if not self._report.pool or self._models.ranker is None or self._options.order is not Order.LIKELIHOOD:
+            return bool(self._report.pool)
+        self._report.pool = await ranked(self._report.pool, self._models.ranker)
+        gains = [one.gain for one in self._report.pool if one.gain is not None]
+        return not gains or max(gains) > 0.0
 
     async def _stage(self, stage: str, case: _Case, found: Sequence[Suspect]) -> None:
         if stage == "rules":

@@ -64,6 +64,8 @@ async def _scored(pool: Sequence[Plausible], reader: GivenTextReader) -> list[Pl
     """Pools of one function are asked together, so that what they share is swept once."""
     groups: dict[tuple[str, int], list[int]] = {}
     for index, one in enumerate(pool):
+        if one.gain is not None:
+            continue
         groups.setdefault((one.path, one.suspect.function.first_line if one.suspect else 0), []).append(index)
     scored = list(pool)
     for indices in groups.values():

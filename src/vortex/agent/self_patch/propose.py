@@ -70,7 +70,7 @@ async def propose(
         against = objections(patch.diff)
         if against:
             return Proposal(patch=patch, base=base, objections=tuple(against), dirty=dirty)
-        chosen = tuple(tests) or tests_beside(patch.paths, place)
+        chosen = tuple(tests) or rooms_tests(patch.paths, place)
         failing = _failing(place, patch, chosen, judge_for)
     if failing or not patch.evidence.plausible:
         return Proposal(patch=patch, base=base, failing=failing or ("its own task",), tests=chosen, dirty=dirty)
@@ -78,7 +78,7 @@ async def propose(
     return Proposal(patch=patch, base=base, tests=chosen, queued=queued, dirty=dirty)
 
 
-def tests_beside(paths: Sequence[str], folder: Path) -> tuple[str, ...]:
+def rooms_tests(paths: Sequence[str], folder: Path) -> tuple[str, ...]:
     """Tests that mirror the changed files' rooms, and the house's guard; empty (all tests) where there are none."""
     rooms = {Path(path).parts[2] for path in paths if path.startswith("src/") and len(Path(path).parts) > 3}
     found = [f"tests/{room}" for room in sorted(rooms) if (folder / "tests" / room).is_dir()]

@@ -132,11 +132,11 @@ def _options(words: str, models: OpenedModels, chosen: Mapping[str, Any]) -> Tas
     from vortex.agent.led import LedOptions
     from vortex.agent.loop import Budget, LoopOptions
     from vortex.agent.repair.pipeline import RepairOptions
-    from vortex.agent.task import Mode, TaskOptions, tests_named
+    from vortex.agent.task import Mode, TaskOptions, named_tests
     from vortex.agent.tools.toolbox import nobody
     from vortex.cli.agent.state import agent_folder
 
-    tests = chosen["tests"] or tests_named(words, Path.cwd())
+    tests = chosen["tests"] or named_tests(words, Path.cwd())
     repair = RepairOptions(
         tests=tests, held_out=chosen["held_out"], seed=chosen["seed"], total_limit_s=min(chosen["seconds"], 300.0)
     )
