@@ -22,9 +22,29 @@
 
 namespace vortex {
 const Kernels VORTEX_TABLE(VORTEX_ISA) = {
-    VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
-    VORTEX_ISA::scale, VORTEX_ISA::add_scaled, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
-    VORTEX_ISA::merge, VORTEX_ISA::finish, VORTEX_ISA::convolve, VORTEX_ISA::silu, VORTEX_ISA::unit, VORTEX_ISA::dot,
-    VORTEX_ISA::softmax, VORTEX_ISA::delta_token, VORTEX_ISA::read_slots, VORTEX_ISA::read, VORTEX_ISA::dots, VORTEX_ISA::decode_bf16e3,
+    .name = VORTEX_STRING(VORTEX_ISA),
+    .quantize = VORTEX_ISA::quantize,
+    .product = VORTEX_ISA::product,
+    .panel = VORTEX_PANEL_PRODUCT,
+    .rms_norm = VORTEX_ISA::rms_norm,
+    .add = VORTEX_ISA::add,
+    .scale = VORTEX_ISA::scale,
+    .add_scaled = VORTEX_ISA::add_scaled,
+    .gate = VORTEX_ISA::gate,
+    .rotate = VORTEX_ISA::rotate,
+    .write_cache = VORTEX_ISA::write_cache,
+    .attend = VORTEX_ISA::attend,
+    .merge = VORTEX_ISA::merge,
+    .finish = VORTEX_ISA::finish,
+    .convolve = VORTEX_ISA::convolve,
+    .silu = VORTEX_ISA::silu,
+    .unit = VORTEX_ISA::unit,
+    .dot = VORTEX_ISA::dot,
+    .softmax = VORTEX_ISA::softmax,
+    .delta_token = VORTEX_ISA::delta_token,
+    .read_slots = VORTEX_ISA::read_slots,
+    .read = VORTEX_ISA::read,
+    .dots = VORTEX_ISA::dots,
+    .decode_bf16e3 = VORTEX_ISA::decode_bf16e3,
 };
 }  // namespace vortex

@@ -35,6 +35,7 @@ MEASUREMENTS = {
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
     "repair": "vortex.bench.repair.measure:RepairMeasurement",
+    "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 

@@ -47,7 +47,7 @@ class RuntimeSettings(Section):
     """How the machine is used."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one.")
-    threads: int = Field(default=0, ge=0, le=1024, description="Compute threads; 0: one per physical core.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Compute threads; 0: one per core this process may use.")
     offline: Annotated[bool, LoosensSecurity()] = Field(
         default=False, description="Never use the network; models must already be here."
     )
@@ -80,6 +80,7 @@ class DecodeSettings(Section):
         default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
     )
     repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+    end_loops: bool = Field(default=True, description="End an answer that repeats itself for ever, and say so.")
     exact_copy_mode: Literal["off", "quotes"] = Field(
         default="off", description="quotes: what an answer quotes is copied from the prompt, byte by byte."
     )
@@ -96,7 +97,6 @@ class BadSettings(Section):
     history_tokens: int = Field(
         default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
     )
-    adjacency: bool = Field(default=False, description="Also guess from a table of which token followed which pair.")
     draft_model: str | None = Field(
         default=None, description="A small model of the same family that guesses too; none: lookups alone."
     )

@@ -174,6 +174,7 @@ class Intake:
             max_tokens=prepared.max_tokens,
             min_tokens=request.min_tokens,
             end_ids=frozenset() if request.ignore_eos else self._tokenizer.end_ids,
+            watch_loops=self._options.end_loops and bool(request.messages) and not request.ignore_eos,
         )
         sampler = SamplerState(
             request.sampling,

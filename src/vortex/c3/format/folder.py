@@ -11,15 +11,14 @@ is between the one who packs and the one who computes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ import xxhash
 from vortex.c3.format.codecs import RAW, CodecError, decode, encode
 from vortex.errors import ModelFileError, StorageError
 from vortex.records.atomic import sync_folder
+from vortex.records.scratch import disown, scratch_folder
 
 VERSION = 2
 ALIGNMENT_BYTES = 4096
@@ -85,13 +85,14 @@ class C3Writer:
         self.metadata = dict(metadata)
         self.compress = compress
         self._entries: list[TensorEntry] = []
+        self._scratch = contextlib.ExitStack()
 
     def __enter__(self) -> C3Writer:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=self.path.name + ".partial-", dir=self.path.parent))
+            self.folder = self._scratch.enter_context(scratch_folder(self.path.parent, self.path.name + ".partial-"))
             self._file = (self.folder / WEIGHTS).open("wb")
         except OSError as error:
+            self._scratch.close()
             raise StorageError(f"cannot pack a model into {self.path.parent}: {error}; set VORTEX_HOME") from error
         return self
 
@@ -116,8 +117,8 @@ class C3Writer:
         except OSError as failure:
             raise StorageError(f"cannot pack a model into {self.path}: {failure}; free some space") from failure
         finally:
-            self._close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with self._scratch:
+                self._close()
         if isinstance(error, OSError):
             raise StorageError(f"cannot pack a model into {self.path}: {error}; free some space") from error
 
@@ -145,6 +146,7 @@ class C3Writer:
             json.dump({"version": VERSION, "metadata": self.metadata, "tensors": tensors}, file)
             file.flush()
             os.fsync(file.fileno())
+        disown(self.folder)
         try:
             self.folder.rename(self.path)
         except OSError:
@@ -163,7 +165,7 @@ class C3Folder:
             if index["version"] != VERSION:
                 raise ModelFileError(f"{path} is version {index['version']}, this program reads {VERSION}; delete it")
             self.metadata: dict[str, Any] = index["metadata"]
-            self.entries = {entry["name"]: _entry(entry) for entry in index["tensors"]}
+            self._entries = MappingProxyType({entry["name"]: _entry(entry) for entry in index["tensors"]})
             with (path / WEIGHTS).open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -176,6 +178,11 @@ class C3Folder:
             raise ModelFileError(
                 f"{path / WEIGHTS} has {len(self._map):,} bytes, its index needs {end:,}; delete {path}"
             )
+
+    @property
+    def entries(self) -> Mapping[str, TensorEntry]:
+        """By name, in the order of the index. Read-only."""
+        return self._entries
 
     @property
     def weights_path(self) -> Path:

@@ -11,6 +11,7 @@ import typer
 
 from vortex.cli.bench import core as bench_core
 from vortex.cli.bench import core_quality as bench_core_quality
+from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import kernels as bench_kernels
@@ -26,7 +27,8 @@ from vortex.cli.options import BackendOption, BudgetOption, ModelOption, Profile
 if TYPE_CHECKING:
     from vortex.bench.fidelity import Reference
     from vortex.bench.peer import Peer
-    from vortex.cli.composition import OpenedModel
+    from vortex.models.opened import Opened
+    from vortex.protocols import LanguageModel
 
 PROMPT = "The history of the printing press begins "
 
@@ -49,6 +51,7 @@ def register(app: typer.Typer) -> None:
     group.command("gateway")(bench_gateway.gateway)
     group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
 
@@ -109,7 +112,7 @@ def decode(
     from vortex.bench.decode import DecodeMeasurement
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
 
     loaded = settings_for(profile, set_, _chosen(model, backend, budget))
     opened = open_model(loaded)
@@ -124,7 +127,7 @@ def decode(
             streams=streams,
             peer=other,
             model_file=opened.path,
-            threads=loaded.settings.runtime.threads or usable_cores(),
+            threads=compute_threads(loaded.settings.runtime.threads),
         )
         present(run_measurement(measurement), json_out, plot)
 
@@ -163,11 +166,11 @@ def fidelity(
     from vortex.bench.fidelity import FidelityMeasurement, text_windows
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
 
     loaded = settings_for(profile, set_, {"model.name": model})
     opened = open_model(loaded)
-    path, threads = _weights(opened), loaded.settings.runtime.threads or usable_cores()
+    path, threads = _weights(opened), compute_threads(loaded.settings.runtime.threads)
     windows = text_windows(opened.tokenizer, tokens, window)
     with _peer(peer, peer_python) as other, _reference(reference, peer_python, path, threads) as truth:
         measurement = FidelityMeasurement(
@@ -219,7 +222,7 @@ def write_reference(
     typer.echo(f"{out}: {out.stat().st_size} bytes")
 
 
-def _weights(opened: OpenedModel) -> Path:
+def _weights(opened: Opened[LanguageModel]) -> Path:
     from vortex.errors import RequestError
 
     if opened.path is None:

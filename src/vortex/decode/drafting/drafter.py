@@ -1,7 +1,7 @@
 """What guesses the next tokens of an answer: a small protocol, so that lookups, tables and models draft side by side.
 
 A guess costs nothing but time when it is wrong: what stands is what was sampled. So a drafter promises nothing; one
-that raises, names ids outside the vocabulary, or takes longer than it saves is left out (draft_sources.py).
+that raises, names ids outside the vocabulary, or takes longer than it saves is left out (sources.py).
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-import numpy as np
 
 from vortex.decode.sampler import SamplerState
 
@@ -60,15 +58,6 @@ class Drafter(Protocol):
     def is_dear(self) -> bool: ...
 
     def begin(self, answer: AnswerSoFar) -> DraftPath: ...
-
-
-class ReadsHeads(Protocol):
-    """A path that drafts from the model's own further heads (multi-token prediction)."""
-
-    def receive_heads(self, head_logits: np.ndarray) -> None:
-        """Logits of the heads at the last token that stands, float32 [heads, vocab]: head k guesses the token k + 2
-        places behind it (the next one is sampled from the model's first head)."""
-        ...
 
 
 def evidence_of(length: int) -> int:

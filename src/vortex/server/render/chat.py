@@ -43,6 +43,7 @@ def _choice(index: int, choice: GatheredChoice, logprobs: bool) -> dict[str, Any
         "message": message,
         "logprobs": common.chat_logprobs(choice.logprobs) if logprobs else None,
         "finish_reason": common.finish_reason(choice.reason),
+        **common.note(choice.note),
     }
 
 
@@ -78,17 +79,22 @@ class ChatChunks:
         if isinstance(event, ToolCallDelta):
             return self._frame(event.choice, {"tool_calls": [_call(event)]})
         if isinstance(event, ChoiceFinished):
-            return self._frame(event.choice, {}, reason=common.finish_reason(event.reason))
+            return self._frame(event.choice, {}, reason=common.finish_reason(event.reason), note=event.note)
         if isinstance(event, Completed) and self._with_usage:
             last = {"choices": [], "usage": common.usage(event.usage)}
             return frame({**self._head, **last, "timings": common.timings(event.timings, event.usage)})
         return None
 
     def _frame(
-        self, index: int, delta: dict[str, Any], text: TextDelta | None = None, reason: str | None = None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        text: TextDelta | None = None,
+        reason: str | None = None,
+        note: str = "",
     ) -> bytes:
         logprobs = common.chat_logprobs(text.logprobs) if text is not None and text.logprobs else None
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason, **common.note(note)}
         return self._begin + orjson.dumps(choice) + self._end
 
 
