@@ -25,8 +25,8 @@ SAME_LEVEL = {
     ("protocols", "types"), ("spans", "types"),
     ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
-    ("hub", "machine"), ("backends", "machine"), ("sandbox", "records"),
-    ("config", "records"), ("models", "vblocks"),
+    ("hub", "machine"), ("backends", "machine"),
+    ("config", "records"), ("sandbox", "records"), ("models", "vblocks"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "vblocks", "learn", "training", "machine", "c3", "bench"}
 MAX_FILE_LINES = 500

@@ -192,6 +192,12 @@ def test_one_path_for_reading_and_for_writing_is_refused(tmp_path: Path) -> None
         Policy(folder=tmp_path, read=(tmp_path,)).checked()
 
 
+def test_what_is_to_be_protected_must_be_there(tmp_path: Path) -> None:
+    """Or it could be made by the command, and nothing would have been protected."""
+    with pytest.raises(ConfigError, match="is not there"):
+        Policy(folder=tmp_path, protect=(tmp_path / "gate",)).checked()
+
+
 def test_an_unknown_tier_is_refused() -> None:
     with pytest.raises(ConfigError, match="no tier"):
         probe("stone")

@@ -35,6 +35,10 @@ MEASUREMENTS = {
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
     "repair": "vortex.bench.repair.measure:RepairMeasurement",
+    "sandbox": "vortex.bench.sandbox.measurement:SandboxMeasurement",
+    "injections": "vortex.bench.sandbox.injections:InjectionsMeasurement",
+    "follow": "vortex.bench.sandbox.following:FollowMeasurement",
+    "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
     "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import c3, chat, config, gateway, models, sandbox, serve, stack
+from vortex.cli import c3, chat, config, gateway, mcp, models, sandbox, serve, stack
 from vortex.cli.agent import demo as agent_demo
 from vortex.cli.agent import patches as agent_patches
 from vortex.cli.agent import run as agent_run
@@ -75,6 +75,7 @@ for group in (
     agent_demo,
     agent_run,
     agent_patches,
+    mcp,
 ):
     group.register(app)
 

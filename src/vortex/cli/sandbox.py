@@ -39,6 +39,10 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     ] = None,
     memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory of the whole run.")] = "1GiB",
     time: Annotated[float, typer.Option("--time", metavar="S", min=0.01, help="Seconds until it is ended.")] = 600.0,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option("--domain", help="Let HTTP(S) out to this domain, through a proxy that checks. Repeatable."),
+    ] = None,
     unprotected: Annotated[
         bool,
         typer.Option(
@@ -52,9 +56,9 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
     Ends with the command's own exit code; 125 where the walls cannot be had, 124 when its time was up, 137 when another
     limit ended it.
     """
-    from vortex.cli.terminal import warn
+    from dataclasses import replace
+
     from vortex.errors import ConfigError
-    from vortex.sandbox import run
 
     if tiers:
         show_tiers()
@@ -63,6 +67,16 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
         raise ConfigError("no command: write it after two dashes, as in: vortex sandbox -- python script.py")
     granted = (tuple(read or ()), tuple(write or ()))
     policy = policy_of_folder(Path.cwd(), *granted, memory=memory, time_s=time, protected=not unprotected)
+    if domain:
+        policy = replace(policy, network="proxy", domains=tuple(domain))
+    raise typer.Exit(run_and_tell(command, policy, require))
+
+
+def run_and_tell(command: list[str], policy: Policy, require: str | None) -> int:
+    """Pass output on as it comes, say what the sandbox did, and return the exit code."""
+    from vortex.cli.terminal import warn
+    from vortex.sandbox import run
+
     done = run(
         command,
         policy,
@@ -75,7 +89,7 @@ def sandbox(  # noqa: PLR0917 - the command's words are the only positional ones
         warn(line)
     if done.reason:
         warn(f"the sandbox ended the command: {done.reason}")
-    raise typer.Exit(done.exit_code)
+    return done.exit_code
 
 
 def policy_of_folder(
@@ -85,20 +99,26 @@ def policy_of_folder(
     from vortex.c3.format.sizes import parse_bytes
     from vortex.sandbox import Policy, python_paths
 
-    keep = tuple(folder / name for name in KEPT_FROM_COMMANDS if (folder / name).exists())
-    if (folder / GATES).exists():
-        keep += ((folder / GATES).parent,)
+    keep, hide = kept_from_commands(folder)
     given = {path.resolve() for path in (*read, *write, folder)}
     return Policy(
         folder=folder,
         read=(*read, *(path for path in python_paths() if path.resolve() not in given)),
         write=write,
         protect=keep if protected else (),
-        hide=tuple(folder / name for name in HIDDEN if (folder / name).exists()) if protected else (),
+        hide=hide if protected else (),
         memory_bytes=parse_bytes(memory),
         time_s=time_s,
         output_bytes=STREAMED_BYTES,
     )
+
+
+def kept_from_commands(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """What stays read-only, and what looks empty, in a folder that is worked in."""
+    keep = tuple(folder / name for name in KEPT_FROM_COMMANDS if (folder / name).exists())
+    if (folder / GATES).exists():
+        keep += ((folder / GATES).parent,)
+    return keep, tuple(folder / name for name in HIDDEN if (folder / name).exists())
 
 
 def log_file() -> Path:

@@ -234,7 +234,7 @@ class WebSettings(Section):
 class McpServerSettings(Section):
     """One MCP server whose tools the agent may use."""
 
-    name: str = Field(description="Short name; its tools are called NAME.TOOL.")
+    name: str = Field(description="Short name; its tools are called NAME_TOOL.")
     command: tuple[str, ...] = Field(default=(), description="Program to start (stdio), inside the sandbox.")
     url: str = Field(default="", description="Or the address of a running server (streamable HTTP).")
     read: tuple[str, ...] = Field(default=(), description="Paths that the program may also read.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from vortex.errors import ConfigError
+from vortex.sandbox.launch.plan import PROXY_PORT
 
 SYSTEM_PATHS = tuple(
     Path(name)
@@ -93,6 +94,8 @@ class Policy:
         for path in protect:
             if not any(path.startswith(folder + "/") for folder in write):
                 raise ConfigError(f"sandbox: {path!r} is to be protected but lies in no writable folder; drop it")
+            if not os.path.lexists(path):
+                raise ConfigError(f"sandbox: {path!r} is to be protected but is not there; make it first or drop it")
         hide = [_resolved(path) for path in self.hide]
         for path in hide:
             if not any(path.startswith(folder + "/") for folder in [*write, *read]):
@@ -107,15 +110,15 @@ class Policy:
             folder, kept, list(dict.fromkeys(write)), protect, [p for p in hide if os.path.lexists(p)], aliases
         )
 
-    def environment_inside(self, temporary: str, proxy_port: int | None) -> dict[str, str]:
+    def environment_inside(self, temporary: str) -> dict[str, str]:
         """Exactly what the command will see."""
         seen = {name: os.environ[name] for name in self.pass_environment if name in os.environ}
         seen.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
         seen |= {"HOME": temporary, "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1"}
-        if proxy_port is None:
+        if self.network == "none":
             seen["C3RNT2_NO_NET"] = "1"
         else:
-            address = f"http://127.0.0.1:{proxy_port}"
+            address = f"http://127.0.0.1:{PROXY_PORT}"
             seen |= {"http_proxy": address, "https_proxy": address, "HTTP_PROXY": address, "HTTPS_PROXY": address}
         return seen | dict(self.environment)
 

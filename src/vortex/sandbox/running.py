@@ -97,18 +97,7 @@ def run_in_tier(
     are handed over as they come (stream name, bytes) and none are kept. `log` is a JSONL file
     that gets one line with what was granted and how it ended.
     """
-    if not command or any("\0" in part for part in command):
-        raise SandboxRefused("sandbox: the command is empty or holds a zero byte; give a program and its arguments")
-    if not sys.platform.startswith("linux"):
-        raise SandboxRefused("sandbox: walls are built for Linux; on this system run inside WSL or a virtual machine")
-    grants = policy.checked()
-    if tier == "landlock" and (grants.protect or grants.hide):
-        raise SandboxRefused(
-            "sandbox: tier landlock cannot keep part of a granted folder apart "
-            f"({(grants.protect + grants.hide)[0]!r}); use a tier with namespaces or a folder without it"
-        )
-    if tier == "landlock" and policy.network != "none":
-        raise SandboxRefused("sandbox: tier landlock has no network to filter; use network none or another tier")
+    _check(tier, command, policy)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         temporary = "/tmp"
@@ -139,13 +128,29 @@ def run_in_tier(
     return completed
 
 
+def _check(tier: str, command: Sequence[str], policy: Policy) -> None:
+    """Refuse what no start could make right."""
+    if not command or any("\0" in part for part in command):
+        raise SandboxRefused("sandbox: the command is empty or holds a zero byte; give a program and its arguments")
+    if not sys.platform.startswith("linux"):
+        raise SandboxRefused("sandbox: walls are built for Linux; on this system run inside WSL or a virtual machine")
+    grants = policy.checked()
+    if tier == "landlock" and (grants.protect or grants.hide):
+        raise SandboxRefused(
+            "sandbox: tier landlock cannot keep part of a granted folder apart "
+            f"({(grants.protect + grants.hide)[0]!r}); use a tier with namespaces or a folder without it"
+        )
+    if tier == "landlock" and policy.network != "none":
+        raise SandboxRefused("sandbox: tier landlock has no network to filter; use network none or another tier")
+
+
 def _plan(tier: str, command: Sequence[str], policy: Policy, temporary: str) -> Plan:
     grants = policy.checked()
     return Plan(
         {
             "tier": tier, "command": list(command), "folder": grants.folder, "read": grants.read,
             "write": grants.write, "protect": grants.protect, "hide": grants.hide, "aliases": grants.aliases,
-            "environment": policy.environment_inside(temporary, None), "temporary": temporary, "time_s": policy.time_s,
+            "environment": policy.environment_inside(temporary), "temporary": temporary, "time_s": policy.time_s,
             "memory_bytes": policy.memory_bytes, "processes": policy.processes, "file_bytes": policy.file_bytes,
             "disk_bytes": policy.disk_bytes, "files": policy.files, "open_files": policy.open_files,
             "unix_sockets": policy.unix_sockets,

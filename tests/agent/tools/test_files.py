@@ -30,7 +30,7 @@ def test_list_read_and_search(workspace: Workspace) -> None:
     shown = call(workspace, "read_file", path="sums.py", start=2, end=2)
     assert shown.text == "2\t    return first - second"
     assert shown.source == "sums.py, lines 2 to 2 of 6"
-    found = call(workspace, "search_files", pattern=r"add\(\w+, ", regex=True)
+    found = call(workspace, "search_files", pattern=r"add\(\w+, ", path="sums.py", regex=True)
     assert found.text.splitlines() == [
         "sums.py:1: def add(first, second):",
         "sums.py:6: return add(number, number)",

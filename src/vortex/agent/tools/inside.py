@@ -148,6 +148,10 @@ def _make_folders(root: int, path: str) -> None:
 def walk(root: int, path: str, max_depth: int) -> Iterator[tuple[str, os.stat_result]]:
     """Everything beneath, folders before what is in them, by descriptors; links are named and not followed."""
     handle, _ = open_beneath(root, path or ".")
+    if not stat.S_ISDIR(os.fstat(handle).st_mode):
+        yield path, os.fstat(handle)
+        os.close(handle)
+        return
     waiting = [(path.strip("/") if path not in {"", "."} else "", handle, 1)]
     try:
         while waiting:

@@ -34,6 +34,8 @@ SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
 SPACED_LETTERS = re.compile(r"(?<!\w)(?:\w[ .\-_*]){4,}\w(?!\w)")
 BLANK_LINES = re.compile(r"\n{3,}")
 EXCERPT_CHARS = 120
+# How much of a page is looked at: what is cut off anyway need not be read, but orders near it count.
+READ_FACTOR, READ_MARGIN_CHARS = 4, 4000
 MAX_LINE_CHARS = 20_000
 
 
@@ -57,7 +59,7 @@ class Sanitized:
 def sanitize(text: str, rules: SanitizeRules | None = None) -> Sanitized:
     rules = rules or SanitizeRules()
     removed: list[str] = []
-    text = _visible(text, removed)
+    text = _visible(text[: READ_FACTOR * rules.max_chars + READ_MARGIN_CHARS], removed)
     words = orders = 0
     kept_lines: list[str] = []
     seen: dict[str, int] = {}

@@ -56,7 +56,7 @@ ATTEMPTS = (
             os.write(handle, b'x' * (8 << 20))
         escaped('800 MB')
         """,
-        policy=SMALL, ends=("memory",),
+        policy=SMALL, ends=("memory", "disk"),
     ),
     Attempt(
         "a fork bomb", "resources",

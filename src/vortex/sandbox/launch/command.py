@@ -7,14 +7,17 @@ command never runs. What was granted is reported as `GOT`.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable
 
 from vortex.sandbox.launch import landlock, limits, namespaces, seccomp, system
+from vortex.sandbox.launch.plan import PROXY_PORT as PORT
 from vortex.sandbox.launch.plan import Plan
 
 STATUS = 3  # the descriptor of the status pipe in every process before the command
+CONTROL = 4  # where there is a proxy: the socket by which its listening end is handed to the supervisor
 INFRASTRUCTURE = {"namespaces": 2, "bubblewrap": 4, "landlock": 0}  # processes of ours beside the command
 LEAST_LANDLOCK_ALONE = 3  # before that, a file could be truncated that cannot be written
 
@@ -23,14 +26,14 @@ def tell(line: str) -> None:
     os.write(STATUS, (line.replace("\n", " ") + "\n").encode(errors="replace"))
 
 
-def keep_only_standard(plan: Plan, status: int) -> None:
-    """Standard input, output and error of the command, the status pipe, and nothing else."""
-    copies = [os.dup(number) for number in (*plan.descriptors[:3], status)]
-    high = [os.dup(number) if number <= STATUS else number for number in copies]
+def keep_only_standard(plan: Plan, status: int, control: int) -> None:
+    """Standard input, output and error of the command, the status pipe, the proxy's control, and nothing else."""
+    wanted = [*plan.descriptors[:3], status, *([control] if plan.proxy else [])]
+    high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, CONTROL + 1) for number in wanted]
     for target, source in enumerate(high):
-        os.dup2(source, target, inheritable=target != STATUS)
+        os.dup2(source, target, inheritable=target < STATUS)
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > STATUS:
+        if int(name) >= len(wanted):
             try:
                 os.close(int(name))
             except OSError as error:
@@ -48,6 +51,8 @@ def confine_and_run(plan: Plan, counted: bool) -> None:
             f"Landlock ABI {version}; without namespaces at least {LEAST_LANDLOCK_ALONE} (Linux 6.2) is needed"
         )
     limits.apply_rlimits(plan, own_user_namespace=not alone)
+    if plan.proxy:
+        hand_over_listener()
     system.drop_capabilities()
     read = list(plan.read)
     write = list(plan.write)
@@ -70,6 +75,15 @@ def confine_and_run(plan: Plan, counted: bool) -> None:
     execute(plan)
 
 
+def hand_over_listener() -> None:
+    """Listen on this network namespace's loopback, where there is nothing else, and let the supervisor answer."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", PORT), backlog=64) as listener, socket.socket(fileno=CONTROL) as control:
+        socket.send_fds(control, [b"listener"], [listener.fileno()])
+    tell(f"GOT proxy on port {PORT}")
+
+
 def execute(plan: Plan) -> None:
     """Become the command, found on the PATH that it will see; else say why and end with 126 or 127, as a shell does."""
     name = plan.command[0]
@@ -90,7 +104,7 @@ def in_namespaces(plan: Plan, counted: bool) -> None:
     namespaces.enter(os.getuid(), os.getgid())
     first = os.fork()
     if first:
-        os.closerange(0, STATUS + 1)
+        os.closerange(0, CONTROL + 1)
         os._exit(wait_for(first))
     try:
         system.die_with_parent(signal.SIGKILL, 0)
@@ -102,7 +116,7 @@ def in_namespaces(plan: Plan, counted: bool) -> None:
         if command == 0:
             system.die_with_parent(signal.SIGKILL, 0)
             guarded(confine_and_run, plan, counted)
-        os.closerange(0, STATUS + 1)
+        os.closerange(0, CONTROL + 1)
         os._exit(wait_for(command))
     except BaseException as error:
         refuse(error)
@@ -118,6 +132,8 @@ def in_bubblewrap(plan: Plan, counted: bool) -> None:
     os.close(writing)
     os.set_inheritable(reading, True)
     os.set_inheritable(STATUS, True)
+    if plan.proxy:
+        os.set_inheritable(CONTROL, True)
     os.execve("/usr/bin/bwrap", arguments(plan, reading), {})  # noqa: S606 - a fixed program with a list of arguments
 
 

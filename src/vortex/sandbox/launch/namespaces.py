@@ -7,9 +7,9 @@ Source of the order (descriptors first, then the tree, then pivot_root): pivot_r
 
 from __future__ import annotations
 
+import _socket  # the module around it costs milliseconds and is not needed here
 import fcntl
 import os
-import socket
 import stat
 import struct
 
@@ -165,8 +165,9 @@ def settle(plan: Plan) -> list[str]:
     """Inside the new root: loopback up, few process numbers, a read-only /proc. Returns what was granted."""
     granted = []
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
-            fcntl.ioctl(device, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP | IFF_RUNNING))
+        device = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+        fcntl.ioctl(device.fileno(), SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP | IFF_RUNNING))
+        device.close()
     except OSError:
         granted.append("no loopback")
     if _kernel() >= (6, 14):  # before that, pid_max belonged to the whole machine

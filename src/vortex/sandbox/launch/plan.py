@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+PROXY_PORT = 3128  # on the loopback of the run's own network namespace
 TIERS = ("namespaces", "bubblewrap", "landlock")
 
 

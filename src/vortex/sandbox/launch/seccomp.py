@@ -150,36 +150,20 @@ def _no_set_id_files(program: Filter) -> None:
         program.when(number, body)
 
 
-def restrict(families: list[int], *, alone: bool, signals: bool, counted: bool) -> None:
-    """Filter this process from now on.
+def _without_namespaces(program: Filter, signals: bool) -> None:
+    """What namespaces and a root of its own would have kept apart."""
+    program.answer(ALONE_REFUSED, ERRNO | errno.EPERM)
+    program.answer(ALONE_PRETENDED, ERRNO | 0)
+    program.answer(ALONE_UNSUPPORTED, ERRNO | errno.EOPNOTSUPP)
+    for numbers in ALONE_OWN_PROCESS.values():
+        body = _verdict_by_value(argument(0), 0xFFFFFFFF, [0], ERRNO | errno.EPERM)
+        program.when(numbers[program.column], body)
+    if not signals:
+        program.answer(ALONE_SIGNALS, ERRNO | errno.EPERM)
 
-    `families`: socket families that may be made. `alone`: there are no namespaces. `signals`: the kernel keeps signals
-    within (Landlock ABI 6, or a process namespace). `counted`: a control group counts memory.
-    """
-    machine = system.machine()
-    program = Filter(machine)
-    program.add(LOAD, ARCHITECTURE)
-    program.add(JUMP_EQUAL, AUDIT_ARCH[machine], 1, 0)
-    program.add(RETURN, KILL)
-    program.add(LOAD, NUMBER)
-    program.add(JUMP_AT_LEAST, NEWEST_KNOWN + 1, 0, 1)  # also the x32 calls, whose numbers carry bit 30
-    program.add(RETURN, ERRNO | errno.ENOSYS)
-    program.answer(REFUSED, ERRNO | errno.EPERM)
-    if not counted:
-        program.answer(UNCOUNTED, ERRNO | errno.ENOSYS)
-    if alone:
-        program.answer(ALONE_REFUSED, ERRNO | errno.EPERM)
-        program.answer(ALONE_PRETENDED, ERRNO | 0)
-        program.answer(ALONE_UNSUPPORTED, ERRNO | errno.EOPNOTSUPP)
-        for numbers in ALONE_OWN_PROCESS.values():
-            body = _verdict_by_value(argument(0), 0xFFFFFFFF, [0], ERRNO | errno.EPERM)
-            program.when(numbers[program.column], body)
-        if not signals:
-            program.answer(ALONE_SIGNALS, ERRNO | errno.EPERM)
-    for number in (CLONE3, OPENAT2):  # their flags lie in memory that a filter cannot read; libc has older ways
-        program.add(JUMP_EQUAL, number, 0, 1)
-        program.add(RETURN, ERRNO | errno.ENOSYS)
-    _no_set_id_files(program)
+
+def _no_namespaces_nor_typing(program: Filter, machine: str) -> None:
+    """No new namespace by clone, and no typing into somebody's terminal."""
     namespaces = system.NAMESPACES | system.CLONE_NEWTIME
     # clone's low byte is the signal for the parent, so CLONE_NEWTIME (0x80) can only come through clone3 or unshare
     flags = namespaces & ~0xFF
@@ -199,6 +183,32 @@ def restrict(families: list[int], *, alone: bool, signals: bool, counted: bool) 
             (RETURN, 0, 0, ERRNO | errno.EPERM), (RETURN, 0, 0, ALLOW),
         ],
     )  # fmt: skip
+
+
+def restrict(families: list[int], *, alone: bool, signals: bool, counted: bool) -> None:
+    """Filter this process from now on.
+
+    `families`: socket families that may be made. `alone`: there are no namespaces. `signals`: the kernel keeps signals
+    within (Landlock ABI 6, or a process namespace). `counted`: a control group counts memory.
+    """
+    machine = system.machine()
+    program = Filter(machine)
+    program.add(LOAD, ARCHITECTURE)
+    program.add(JUMP_EQUAL, AUDIT_ARCH[machine], 1, 0)
+    program.add(RETURN, KILL)
+    program.add(LOAD, NUMBER)
+    program.add(JUMP_AT_LEAST, NEWEST_KNOWN + 1, 0, 1)  # also the x32 calls, whose numbers carry bit 30
+    program.add(RETURN, ERRNO | errno.ENOSYS)
+    program.answer(REFUSED, ERRNO | errno.EPERM)
+    if not counted:
+        program.answer(UNCOUNTED, ERRNO | errno.ENOSYS)
+    if alone:
+        _without_namespaces(program, signals)
+    for number in (CLONE3, OPENAT2):  # their flags lie in memory that a filter cannot read; libc has older ways
+        program.add(JUMP_EQUAL, number, 0, 1)
+        program.add(RETURN, ERRNO | errno.ENOSYS)
+    _no_set_id_files(program)
+    _no_namespaces_nor_typing(program, machine)
     program.when(SOCKET[machine], _verdict_by_value(argument(0), 0xFFFFFFFF, families, ERRNO | errno.EAFNOSUPPORT))
     # A datagram pair could still send to any Unix address by name; stream and packet pairs are bound to each other.
     kinds = _verdict_by_value(argument(1), 0xF, [SOCK_STREAM, SOCK_SEQPACKET], ERRNO | errno.EAFNOSUPPORT)

@@ -18,6 +18,12 @@ from vortex.sandbox.launch import command, system, watcher
 from vortex.sandbox.launch.limits import Group
 from vortex.sandbox.launch.plan import Plan
 
+TYPE_CHECKING = False  # typing would cost a tenth of the start-up
+if TYPE_CHECKING:
+    import socket
+
+    from vortex.sandbox.launch.proxy import FilteringProxy
+
 TICK_MS = 50
 LIFELINE = 0
 LAST_WALL = "seccomp"  # told when every wall stands; without it the command cannot have run
@@ -37,6 +43,8 @@ class Run:
         self.setup_ms = 0.0
         self.peak_memory_bytes = self.peak_tasks = 0
         self._status = b""
+        self._control: socket.socket | None = None
+        self.proxy: FilteringProxy | None = None
         self.group = Group(plan, command.INFRASTRUCTURE[plan.tier])
         self.disk = watcher.DiskWatch(
             [*plan.write, *([plan.temporary] if plan.tier == "landlock" else [])], plan.disk_bytes, plan.files
@@ -45,6 +53,7 @@ class Run:
     def start(self) -> None:
         reading, writing = os.pipe()
         supervisor = os.getpid()
+        here, there = _control_pair() if self.plan.proxy else (None, None)
         self.child = os.fork()
         if self.child == 0:
             try:
@@ -52,7 +61,7 @@ class Run:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
                 system.die_with_parent(signal.SIGKILL, supervisor)
-                command.keep_only_standard(self.plan, writing)
+                command.keep_only_standard(self.plan, writing, there.fileno() if there else -1)
                 self.group.join()
                 with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                     file.write("1000")  # under memory pressure the kernel takes this run first
@@ -64,6 +73,9 @@ class Run:
         for number in self.plan.descriptors[:3]:
             os.close(number)
         self.status = reading
+        self._control = here
+        if there is not None:
+            there.close()
 
     def watch(self) -> None:
         """Until the command ends, a limit is passed, or the caller is gone."""
@@ -72,11 +84,17 @@ class Run:
         poll.register(handle, select.POLLIN)
         poll.register(LIFELINE, select.POLLIN | select.POLLHUP)
         poll.register(self.status, select.POLLIN | select.POLLHUP)
+        if self._control is not None:
+            poll.register(self._control, select.POLLIN | select.POLLHUP)
         looked = 0.0
         while not self.reason:
             ready = [descriptor for descriptor, _ in poll.poll(TICK_MS)]
             if self.status in ready and not self._read_status():
                 poll.unregister(self.status)
+            if self._control is not None and self._control.fileno() in ready:
+                poll.unregister(self._control)
+                self._start_proxy(self._control)
+                self._control = None
             if LIFELINE in ready and not os.read(LIFELINE, 4096):
                 self.reason = "cancelled"
             elif handle in ready:
@@ -88,6 +106,18 @@ class Run:
                 looked = now
                 self.reason = self._over_limit()
         os.close(handle)
+
+    def _start_proxy(self, control: socket.socket) -> None:
+        """Answer on the listening socket that the inside handed over; from here, where there is a network."""
+        import socket
+
+        from vortex.sandbox.launch.proxy import FilteringProxy
+
+        with control:
+            descriptors = socket.recv_fds(control, 64, 1)[1]
+        if descriptors:
+            self.proxy = FilteringProxy(socket.socket(fileno=descriptors[0]), self.plan.proxy_domains)
+            self.proxy.start()
 
     def finish(self) -> dict[str, object]:
         if not self.reason:
@@ -107,7 +137,7 @@ class Run:
             "exit_code": REFUSED if self.refused else self.code,
             "reason": self.reason,
             "refused": self.refused,
-            "notes": [*self.notes, *self.group.notes()],
+            "notes": [*self.notes, *self.group.notes(), *(self.proxy.notes if self.proxy else [])],
             "setup_ms": round(self.setup_ms, 1),
             "peak_memory_bytes": self.peak_memory_bytes,
             "peak_tasks": self.peak_tasks,
@@ -149,6 +179,12 @@ class Run:
             return "memory"
         by_signal = {128 + signal.SIGXCPU: "time", 128 + signal.SIGXFSZ: "file size"}
         return by_signal.get(self.code or 0, "")
+
+
+def _control_pair() -> tuple[socket.socket, socket.socket]:
+    import socket
+
+    return socket.socketpair()
 
 
 def main() -> None:
