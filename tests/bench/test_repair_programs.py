@@ -9,7 +9,7 @@ import pytest
 
 from vortex.bench.repair.inputs import further_inputs
 from vortex.bench.repair.measure import Find, RepairMeasurement
-from vortex.bench.repair.programs import Program, own_programs, quixbugs
+from vortex.bench.repair.programs import Program, own_programs, quixbugs, repositories
 from vortex.bench.repair.strict import are_right
 from vortex.errors import ModelNotFound
 
@@ -17,7 +17,7 @@ PROGRAMS = own_programs()
 
 
 def fails(program: Program, text: str) -> bool:
-    """Whether a test of the program says so. The texts are the package's own, and end; hanging ones are judged elsewhere."""
+    """Whether a test of the program says so. The texts are of this package, and end; those that hang are left out."""
     space: dict[str, object] = {}
     exec(compile(text, program.name, "exec"), space)
     tests = program.files["test_program.py"].partition("\n")[2]
@@ -46,6 +46,14 @@ HANGS = {"digit_sum", "collatz_steps", "binary_search", "look_and_say", "spiral"
 @pytest.mark.parametrize("program", [one for one in PROGRAMS if one.name not in HANGS], ids=lambda one: one.name)
 def test_a_visible_test_fails_for_the_fault(program: Program) -> None:
     assert fails(program, program.files["program.py"])
+
+
+def test_a_repository_has_one_faulty_module_among_right_ones() -> None:
+    found = repositories(3)
+    assert len(found) == 3
+    for one in found:
+        assert len([path for path in one.files if path.startswith("tests/")]) == 6
+        assert one.files[one.path] != one.right
 
 
 def test_further_inputs_keep_their_shape() -> None:

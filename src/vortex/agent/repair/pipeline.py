@@ -139,9 +139,13 @@ class Repair:
 
     # --- reproduce ---------------------------------------------------------------------------------------------------
 
+    @property
+    def _files(self) -> list[str]:
+        """Tests to run; none: all."""
+        return [*self._options.tests, *self._options.held_out] if self._options.tests_alone else []
+
     async def _reproduce(self) -> tuple[Observation, list[str]]:
-        wanted_files = [*self._options.tests, *self._options.held_out] if self._options.tests_alone else []
-        before, again = await asyncio.to_thread(self._judge.observe, wanted_files, traced=(True, False))
+        before, again = await asyncio.to_thread(self._judge.observe, self._files, traced=(True, False))
         before = replace(before, tests={name: run for name, run in before.tests.items() if not self._is_held_out(name)})
         again = replace(again, tests={name: run for name, run in again.tests.items() if not self._is_held_out(name)})
         if not before.tests:
@@ -321,7 +325,7 @@ class Repair:
     async def _confirm(self, one: Plausible, order: Sequence[Plausible], case: _Case) -> Evidence | None:
         """Every test again, in a fresh process. None where one says otherwise now: it leaned on another's leftovers."""
         before, failing = case.before, case.failing
-        after = await asyncio.to_thread(self._judge.confirm, one.path, one.change.text)
+        after = await asyncio.to_thread(self._judge.confirm, one.path, one.change.text, self._files)
         flaky = set(self._report.flaky)
         held_out = {name: run for name, run in after.tests.items() if self._is_held_out(name)}
         own = {name: run for name, run in after.tests.items() if name not in held_out}

@@ -14,12 +14,16 @@ from vortex.agent.repair.judge import JudgeOptions
 from vortex.agent.repair.pipeline import Models, NothingToRepair, RepairOptions
 from vortex.agent.roles import role_policy
 from vortex.agent.self_patch.propose import Worker
+from vortex.agent.task import ABOUT_TESTS
 
 
 def worker_for(goal: str, models: Models, judge: JudgeOptions, tell: Tell) -> Worker:
     """A model that proposes works freely where no test fails; a weak one has nothing to add there."""
 
     async def work(folder: Path, tests: Sequence[str]) -> Patch | None:
+        if not tests and models.proposer is None and not ABOUT_TESTS.search(goal):
+            tell("led", "the goal names no fault, and this model proposes nothing of its own")
+            return None
         repair = RepairOptions(tests=tuple(tests), tests_alone=bool(tests), total_limit_s=300.0)
         try:
             report = await repair_folder(folder, goal, models, LedOptions(repair=repair, judge=judge), tell)

@@ -47,6 +47,27 @@ def own_programs() -> list[Program]:
     return [program for turn in itertools.zip_longest(*themes) for program in turn if program is not None]
 
 
+def repositories(number: int = 24, modules: int = 6) -> list[Program]:
+    """Packages of several of our programs, one of them faulty, each with its tests: the fault has to be found first."""
+    programs = own_programs()
+    found = []
+    for index in range(min(number, len(programs))):
+        faulty = programs[index]
+        chosen = [programs[(index + step * 7) % len(programs)] for step in range(modules)]
+        files = {
+            "toolbox/__init__.py": '"""Small functions."""\n',
+            "README.md": "# Toolbox\nSmall functions, one a module.\n",
+        }
+        for one in chosen:
+            text = faulty.files["program.py"] if one is faulty else one.right
+            files[f"toolbox/{one.name}.py"] = text
+            tests = one.files["test_program.py"].replace("from program", f"from toolbox.{one.name}")
+            files[f"tests/test_{one.name}.py"] = tests
+        path = f"toolbox/{faulty.name}.py"
+        found.append(Program(faulty.name, path, files, faulty.right, faulty.function, faulty.calls))
+    return found
+
+
 def _read(path: Path) -> Iterator[Program]:
     for part in re.split(r"^== ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         head, right, wrong, calls = re.split(r"^-- (?:right|wrong|calls)\n", part, flags=re.MULTILINE)

@@ -25,6 +25,9 @@ def repair(
     quixbugs: Annotated[
         Path | None, typer.Option("--quixbugs", file_okay=False, help="A checkout of QuixBugs; else our own programs.")
     ] = None,
+    repositories: Annotated[
+        bool, typer.Option("--repositories", help="Packages of six programs, one of them faulty, with all their tests.")
+    ] = False,
     propose: Annotated[
         bool, typer.Option("--propose/--no-propose", help="Let the model propose changes; else it ranks, no more.")
     ] = True,
@@ -51,14 +54,17 @@ def repair(
     from vortex.bench.repair.measure import RepairMeasurement
     from vortex.bench.repair.programs import own_programs
     from vortex.bench.repair.programs import quixbugs as read_quixbugs
+    from vortex.bench.repair.programs import repositories as read_repositories
     from vortex.cli.agent.models import opened_models
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
 
-    programs = (read_quixbugs(quixbugs) if quixbugs else own_programs())[start : start + number]
+    chosen = read_quixbugs(quixbugs) if quixbugs else read_repositories() if repositories else own_programs()
+    programs = chosen[start : start + number]
     loaded = settings_for(profile, set_, {"model.name": model})
     with asyncio.Runner() as runner, opened_models(loaded, runner, propose=propose) as models:
-        name = f"{'QuixBugs' if quixbugs else 'own programs'}, {models.name}{'' if propose else ', mutations alone'}"
+        kind = "QuixBugs" if quixbugs else "repositories" if repositories else "own programs"
+        name = f"{kind}, {models.name}{'' if propose else ', mutations alone'}"
         limit_s = math.inf if seconds is None else seconds
         measurement = RepairMeasurement(
             name, programs, lambda folder: _finds(folder, models.models, runner), limit_s=limit_s, tell=notice
