@@ -16,6 +16,7 @@ import typer
 
 from vortex.cli import c3, chat, config, gateway, mcp, models, sandbox, serve, stack
 from vortex.cli.agent import demo as agent_demo
+from vortex.cli.agent import editor as agent_editor
 from vortex.cli.agent import patches as agent_patches
 from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
@@ -75,6 +76,7 @@ for group in (
     agent_demo,
     agent_run,
     agent_patches,
+    agent_editor,
     mcp,
 ):
     group.register(app)
