@@ -12,7 +12,7 @@ import unicodedata
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from vortex.agent.repair.locate import is_test_file
+from vortex.agent.repair.naming import is_test_file
 
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (

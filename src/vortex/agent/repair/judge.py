@@ -17,11 +17,13 @@ from typing import Any
 
 from vortex.agent.confinement import Walls
 from vortex.agent.repair.languages.language import Change
+from vortex.agent.repair.naming import is_test_file
 from vortex.agent.working_copy import WorkingCopy
 from vortex.errors import AgentStopped
 from vortex.sandbox import Completed
 
 PROGRAM = Path(__file__).with_name("judge_process.py")
+NODE_PROGRAM = Path(__file__).with_name("node_judge_process.py")
 SLOWEST_SHARE = 12.0  # a version's test may take this many times what it took before, ...
 WAITING_SHARE = 4.0  # as in judge_process.py
 LEAST_LIMIT_S = 0.3  # ... but at least this
@@ -84,6 +86,7 @@ class Judge:
     def __init__(self, copy: WorkingCopy, walls: Walls, options: JudgeOptions | None = None) -> None:
         self._copy, self._walls = copy, walls
         self.options = options or JudgeOptions()
+        self._is_javascript = _is_javascript(copy.files)
         self._plugins = any(_names_a_plugin(copy.read(name) or "") for name in copy.files if _configures_tests(name))
 
     def observe(self, tests: Sequence[str] = (), *, traced: Sequence[bool] = (False,)) -> list[Observation]:
@@ -150,10 +153,19 @@ class Judge:
             if stream == "stdout":
                 output.extend(block)
 
-        command = [self.options.python, "-B", "-c", PROGRAM.read_text(encoding="utf-8"), "-"]
+        program = NODE_PROGRAM if self._is_javascript else PROGRAM
+        command = [self.options.python, "-B", "-c", program.read_text(encoding="utf-8"), "-"]
         stdin = json.dumps({**job, "paths": paths, "plugins": self._plugins}).encode()
         completed = self._walls.run(command, self._copy.folder, time_s=limit_s + START_S, stdin=stdin, on_output=keep)
         return list(_lines(bytes(output))), completed
+
+
+def _is_javascript(files: Sequence[str]) -> bool:
+    """It has tests of Node's runner and none of Python's."""
+    tests = [name for name in files if is_test_file(name)]
+    return any(name.endswith((".js", ".mjs", ".cjs")) for name in tests) and not any(
+        name.endswith(".py") for name in tests
+    )
 
 
 def _observation(lines: Sequence[dict[str, Any]]) -> Observation:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from vortex.agent.repair.judge import Observation
 from vortex.agent.repair.languages.known import language_of
 from vortex.agent.repair.languages.language import Function, Language
+from vortex.agent.repair.naming import is_test_file
 
 MAX_FUNCTIONS = 6
 
@@ -68,16 +68,3 @@ def suspects(before: Observation, failing: Sequence[str], read: Callable[[str], 
                 found.append(Suspect(path, language, function, own, max(own.values()), last_met))
     found.sort(key=lambda one: (-one.score, -one.last_met, -one.function.depth, one.path, one.function.first_line))
     return found[:MAX_FUNCTIONS]
-
-
-def is_test_file(path: str) -> bool:
-    """By its name or a folder on its way. Such a file judges, so no repair changes it."""
-    pure = PurePosixPath(path)
-    name = pure.name.lower()
-    in_tests = any(part.lower() in {"tests", "test", "testing", "__tests__", "spec"} for part in pure.parts[:-1])
-    return (
-        in_tests
-        or name.startswith("test_")
-        or pure.stem.lower().endswith(("_test", ".test", ".spec"))
-        or name in {"conftest.py", "tests.py", "test.py"}
-    )

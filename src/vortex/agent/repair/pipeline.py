@@ -24,7 +24,8 @@ from vortex.agent.repair import rules
 from vortex.agent.repair.judge import Judge, Observation
 from vortex.agent.repair.languages.known import language_of
 from vortex.agent.repair.languages.language import Change
-from vortex.agent.repair.locate import Suspect, is_test_file, suspects
+from vortex.agent.repair.locate import Suspect, suspects
+from vortex.agent.repair.naming import is_test_file
 from vortex.agent.repair.proposals import Question, anti_copy, whole_functions
 from vortex.agent.repair.ranking import Order, Plausible, ranked
 from vortex.agent.working_copy import WorkingCopy
