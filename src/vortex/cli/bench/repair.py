@@ -82,7 +82,7 @@ def _finds(folder: Path, models: Models, runner: asyncio.Runner) -> Sequence[Fin
     from vortex.errors import AgentStopped
 
     with WorkingCopy(folder) as copy:
-        options = RepairOptions(stage_limit_s=20, total_limit_s=60, runners_up=0)
+        options = RepairOptions(stage_limit_s=45, total_limit_s=90, runners_up=0)
         judge = Judge(copy, Walls(), JudgeOptions(test_limit_s=1.0, observe_limit_s=40.0))
         repair = Repair(copy, judge, models, options, tell=lambda *_: None)
         try:
