@@ -75,16 +75,19 @@ def test_all_is_held_for_an_ordinary_user_too(tmp_path: Path) -> None:
         "from vortex.bench.sandbox.trial import ATTEMPTS, try_in_tier\n"
         "from vortex.sandbox import probe_all\n"
         "tiers = [probed.tier for probed in probe_all() if probed.available]\n"
-        "found = [(tier, try_in_tier(attempt, tier)) for tier in tiers for attempt in ATTEMPTS]\n"
+        "found = [(tier, try_in_tier(attempt, tier)) for tier in tiers for attempt in ATTEMPTS\n"
+        "         if tier == tiers[0] or not attempt.long]\n"
         "print('tiers', *tiers)\n"
         "print(*[f'{tier} {o.attempt}: {o.detail}' for tier, o in found if o.verdict == 'escaped'], sep='\\n')\n"
     )
+    (place / "home").mkdir()
+    (place / "home" / "private").write_text("private")
     try:
         subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
         done = subprocess.run(
             ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", python, "-c", script],
-            cwd="/", env={"PYTHONPATH": str(place), "HOME": str(place), "PATH": "/usr/bin:/bin", "TMPDIR": "/var/tmp"},
-            capture_output=True, text=True, check=False, timeout=300,
+            env={"PYTHONPATH": str(place), "HOME": str(place / "home"), "PATH": "/usr/bin:/bin", "TMPDIR": "/var/tmp"},
+            cwd="/", capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
     finally:
         shutil.rmtree(place)

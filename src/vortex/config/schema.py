@@ -2,7 +2,8 @@
 
 Only settings that some part reads live here; a part that lands brings its section. Profiles and files may set any of
 them, except that a setting marked `LoosensSecurity` is never taken from the working folder's file: that folder may be
-a repository somebody else wrote. Defaults here equal `profiles/default.yaml` (a test holds that).
+a repository somebody else wrote. This is the only table of settings: profiles hold what they change, and the table of
+docs/configuration.md is written from here.
 """
 
 from __future__ import annotations
@@ -140,6 +141,24 @@ class ServerSettings(Section):
     api_token: Annotated[str, LoosensSecurity()] = Field(
         default="", repr=False, description="Token that clients must send; KLIMEAI_API_TOKEN sets it too."
     )
+
+
+class RagSettings(Section):
+    """What was looked up, beside the question (`vortex knowledge`, docs/knowledge.md)."""
+
+    enabled: bool = Field(default=False, description="`vortex serve` looks every question up and quotes what it finds.")
+    top_k: int = Field(default=4, ge=1, le=50, description="Most passages that an answer is given.")
+    max_chars: int = Field(default=4000, ge=100, le=200_000, description="Most characters of them together.")
+    similarity: float = Field(
+        default=0.40, ge=-1, le=1, description="Nearness of meaning (cosine) from which a passage counts."
+    )
+    coverage: float = Field(
+        default=0.65, ge=0, le=1, description="Or this share of the question's telling words, and half that nearness."
+    )
+    embedder: str = Field(
+        default="all-minilm-l6-v2", description="Model that finds by meaning; none: words alone. Fetched when needed."
+    )
+    max_file_mb: int = Field(default=50, ge=1, le=2000, description="Larger files are left out.")
 
 
 class VortexTokSettings(Section):
@@ -293,6 +312,7 @@ class Settings(Section):
     kv: KvSettings = KvSettings()
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
+    rag: RagSettings = RagSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
     train_core: TrainCoreSettings = TrainCoreSettings()
     core: CoreSettings = CoreSettings()

@@ -100,7 +100,7 @@ REDIRECTS = (
     "http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/latest/", "//127.0.0.1/", "http://2130706433/",
     "http://evil.test/", "file:///etc/passwd", "gopher://127.0.0.1/", "http://allowed.test@127.0.0.1/",
     "http://allowed.test:22/", "http://private.allowed.test/", "https://127.0.0.1/", "http://[::ffff:127.0.0.1]/",
-    "\\\\127.0.0.1\\",
+    "\\\\127.0.0.1\\", "//[::1", "http://[/", "http://[::1]x/",
 )  # fmt: skip
 
 

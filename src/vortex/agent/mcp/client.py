@@ -24,6 +24,7 @@ from vortex.agent.mcp import foreign
 from vortex.agent.tools.tool import Effect, Tool, ToolError, ToolResult, Trust
 from vortex.agent.tools.toolbox import Permission
 from vortex.errors import BackendError, ConfigError, MissingCapability
+from vortex.machine.installation import add_extra
 
 if TYPE_CHECKING:
     from mcp import StdioServerParameters
@@ -57,7 +58,7 @@ class McpConnection:
 
     def __init__(self, setting: ServerSetting, *, offline: bool = False) -> None:
         if find_spec("mcp") is None:
-            raise MissingCapability("MCP servers need the protocol's package: pip install 'vortex[agent]'")
+            raise MissingCapability(f"MCP servers need the protocol's package: {add_extra('agent')}")
         if setting.url and offline and not setting.url.startswith(LOOPBACK):
             raise BackendError(f"tools.mcp: {setting.name} is on the network and this run is offline")
         self.setting = setting

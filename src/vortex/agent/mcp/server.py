@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vortex import __version__
 from vortex.agent.tools.toolbox import Toolbox
 from vortex.errors import MissingCapability
+from vortex.machine.installation import add_extra
 
 if TYPE_CHECKING:
     from mcp.server import Server
@@ -24,7 +25,7 @@ INSTRUCTIONS = "Tools on one folder, each inside a sandbox without network. Text
 def make_server(toolbox: Toolbox) -> Server[Any]:
     """A server of these tools; `serve` runs it on standard input and output."""
     if find_spec("mcp") is None:
-        raise MissingCapability("serving MCP needs the protocol's package: pip install 'vortex[agent]'")
+        raise MissingCapability(f"serving MCP needs the protocol's package: {add_extra('agent')}")
     import mcp_types as types
     from anyio import to_thread
     from mcp.server import Server

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vortex.agent.web.fetching import Page
 from vortex.errors import MissingCapability, WebRefused
+from vortex.machine.installation import add_extra
 from vortex.sandbox import Policy, python_paths, run
 
 MARKUP = frozenset({"text/html", "application/xhtml+xml", "application/xml", "text/xml"})
@@ -52,7 +53,7 @@ def read_page(page: Page, *, log: Path | None = None) -> PageText:
     if page.media_type not in MARKUP:
         return PageText(page.url, page.url, page.text[:MAX_TEXT_CHARS])
     if find_spec("trafilatura") is None:
-        raise MissingCapability("reading web pages needs trafilatura: pip install 'vortex[agent]'")
+        raise MissingCapability(f"reading web pages needs trafilatura: {add_extra('agent')}")
     with tempfile.TemporaryDirectory(prefix="vortex-page-") as folder:
         policy = Policy(
             folder=Path(folder), folder_writable=False, read=python_paths(), time_s=20, memory_bytes=768 << 20,

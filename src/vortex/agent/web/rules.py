@@ -95,7 +95,11 @@ def allowed_by(host: str, allow_domains: Sequence[str]) -> bool:
 
 def follow(current: Target, location: str) -> Target:
     """Where a redirect leads. Never from https down to http."""
-    following = read_url(urljoin(current.url, location).split("#", 1)[0])
+    try:
+        joined = urljoin(current.url, location)
+    except ValueError as error:
+        raise WebRefused(f"{current.url} redirects to what is no URL: {error}") from error
+    following = read_url(joined.split("#", 1)[0])
     if current.scheme == "https" and following.scheme == "http":
         raise WebRefused(f"{current.url} redirects from https to http; that is not followed")
     return following

@@ -100,6 +100,9 @@ class Web:
 
 def _result_of(link: str) -> str:
     """Search results lead through the engine's own redirect; its parameter is the page."""
-    absolute = urljoin(SEARCH_PAGE, link)
-    wanted = parse_qs(urlsplit(absolute).query).get("uddg")
+    try:
+        absolute = urljoin(SEARCH_PAGE, link)
+        wanted = parse_qs(urlsplit(absolute).query).get("uddg")
+    except ValueError:
+        return ""  # no URL; it is refused as one
     return wanted[0] if wanted else absolute
