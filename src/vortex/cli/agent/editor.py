@@ -1,4 +1,4 @@
-"""`vortex agent-editor`: the agent for an editor that speaks the Agent Client Protocol, over standard input and output."""
+"""`vortex agent-editor`: the agent for an editor that speaks the Agent Client Protocol, over standard streams."""
 
 from __future__ import annotations
 

@@ -23,6 +23,25 @@ RoleOption = Annotated[
     str | None,
     typer.Option("--role", help="Whose paths may be changed; a first line 'Rol: …' in the task is the same."),
 ]
+TaskOption = Annotated[str | None, typer.Option("--task", help="What is to be done, in your words.")]
+YesToOption = Annotated[
+    str | None, typer.Option("--yes-to", help="'reads': reading is allowed and every change is refused.")
+]
+ModeOption = Annotated[
+    str, typer.Option("--mode", help="auto; led: a repair decides every step; free: the model does.")
+]
+TestOption = Annotated[
+    list[str] | None, typer.Option("--test", help="A test that must pass; else all that fail. Repeatable.")
+]
+HeldOutOption = Annotated[
+    list[str] | None, typer.Option("--held-out", help="A test that the search must not see. Repeatable.")
+]
+StepsOption = Annotated[int, typer.Option("--steps", min=1, help="Most steps of a free run.")]
+SecondsOption = Annotated[float, typer.Option("--seconds", min=1, help="Most time of a run.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of every answer; the same seed gives the same run.")]
+ReplayOption = Annotated[
+    Path | None, typer.Option("--replay", help="Ask the model again what a trajectory holds, and compare bytes.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Changes inside the folder need no question.")]
 
 
@@ -32,27 +51,17 @@ def register(app: typer.Typer) -> None:
 
 def agent_run(
     *,
-    task: Annotated[str | None, typer.Option("--task", help="What is to be done, in your words.")] = None,
+    task: TaskOption = None,
     role: RoleOption = None,
     yes: YesOption = False,
-    yes_to: Annotated[
-        str | None, typer.Option("--yes-to", help="'reads': reading is allowed and every change is refused.")
-    ] = None,
-    mode: Annotated[
-        str, typer.Option("--mode", help="auto; led: a repair decides every step; free: the model does.")
-    ] = "auto",
-    test: Annotated[
-        list[str] | None, typer.Option("--test", help="A test that must pass; else all that fail. Repeatable.")
-    ] = None,
-    held_out: Annotated[
-        list[str] | None, typer.Option("--held-out", help="A test that the search must not see. Repeatable.")
-    ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Most steps of a free run.")] = 40,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Most time of a run.")] = 900.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of every answer; the same seed gives the same run.")] = 0,
-    replay: Annotated[
-        Path | None, typer.Option("--replay", help="Ask the model again what a trajectory holds, and compare bytes.")
-    ] = None,
+    yes_to: YesToOption = None,
+    mode: ModeOption = "auto",
+    test: TestOption = None,
+    held_out: HeldOutOption = None,
+    steps: StepsOption = 40,
+    seconds: SecondsOption = 900.0,
+    seed: SeedOption = 0,
+    replay: ReplayOption = None,
     profile: ProfileOption = None,
     model: ModelOption = None,
     backend: BackendOption = None,

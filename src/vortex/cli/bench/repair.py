@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from vortex.bench.repair.measure import Find
 
 
+QuixBugsOption = Annotated[
+    Path | None, typer.Option("--quixbugs", file_okay=False, help="A checkout of QuixBugs; else our own programs.")
+]
+
+
 def repair(
     *,
     profile: ProfileOption = None,
     model: ModelOption = None,
-    quixbugs: Annotated[
-        Path | None, typer.Option("--quixbugs", file_okay=False, help="A checkout of QuixBugs; else our own programs.")
-    ] = None,
+    quixbugs: QuixBugsOption = None,
     repositories: Annotated[
         bool, typer.Option("--repositories", help="Packages of six programs, one of them faulty, with all their tests.")
     ] = False,
