@@ -83,14 +83,8 @@ def agent_run(
     from vortex.cli.agent.models import opened_models
     from vortex.cli.agent.telling import Teller
     from vortex.cli.composition import settings_for
-    from vortex.errors import ConfigError
 
-    if (task is None) == (replay is None):
-        raise ConfigError("agent-run needs --task with what is to be done, or --replay with a trajectory")
-    if mode not in {"auto", "led", "free"}:
-        raise ConfigError(f"--mode {mode}: choose auto, led or free")
-    if yes_to not in {None, "reads"}:
-        raise ConfigError(f"--yes-to {yes_to}: 'reads' is what can be said; --yes allows changes")
+    _check(task, replay, mode, yes_to)
     loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     teller = Teller(as_json=as_json)
     limits = {"steps": steps, "seconds": seconds, "seed": seed}
@@ -103,6 +97,17 @@ def agent_run(
         options = _options(words, models, chosen)
         result = runner.run(_run(words, models, authority, options, teller))
     raise typer.Exit(0 if result.passed else 1)
+
+
+def _check(task: str | None, replay: Path | None, mode: str, yes_to: str | None) -> None:
+    from vortex.errors import ConfigError
+
+    if (task is None) == (replay is None):
+        raise ConfigError("agent-run needs --task with what is to be done, or --replay with a trajectory")
+    if mode not in {"auto", "led", "free"}:
+        raise ConfigError(f"--mode {mode}: choose auto, led or free")
+    if yes_to not in {None, "reads"}:
+        raise ConfigError(f"--yes-to {yes_to}: 'reads' is what can be said; --yes allows changes")
 
 
 def _authority(task: str, role: str | None, yes: bool, *, may_ask: bool) -> tuple[str, Authority]:
