@@ -61,16 +61,20 @@ async def begin_grounded(
     asked: ChatRequest,
     extension: Extension | None,
     messages: list[dict[str, Any]] | None,
+    *,
+    limit_name: str = "max_tokens",
 ) -> tuple[LiveAnswer, GroundedRequest]:
     """`Serving.begin` with what was looked up. messages: as the client sent them, for the episode."""
     grounded = await unless_gone(request, ground(asked, serving.desk, extension))
     try:
-        answer = await serving.begin(request, grounded.request, messages=messages, sources=grounded.sources)
+        answer = await serving.begin(
+            request, grounded.request, messages=messages, sources=grounded.sources, limit_name=limit_name
+        )
     except ContextOverflow:
         if grounded.is_plain:
             raise
         grounded = grounded.without_quotations()
-        answer = await serving.begin(request, asked, messages=messages)
+        answer = await serving.begin(request, asked, messages=messages, limit_name=limit_name)
     return answer, grounded
 
 

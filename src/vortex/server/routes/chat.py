@@ -26,7 +26,8 @@ async def chat_completions(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
-    answer, grounded = await begin_grounded(serving, request, asked, body.vortex, messages)
+    limit_name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    answer, grounded = await begin_grounded(serving, request, asked, body.vortex, messages, limit_name=limit_name)
     fingerprint = serving.fingerprint(answer.started.model)
     if body.stream:
         chunks = ChatChunks(request_id, fingerprint, answer.started, with_usage=body.wants_usage)

@@ -26,8 +26,10 @@ async def responses(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages()] if serving.episodes else None
-    answer, grounded = await begin_grounded(serving, request, asked, body.vortex, messages)
-    writer = ResponseWriter(request_id, answer.started.model, body)
+    answer, grounded = await begin_grounded(
+        serving, request, asked, body.vortex, messages, limit_name="max_output_tokens"
+    )
+    writer = ResponseWriter(request_id, answer.started.model, body, answer.started.notes)
     writer.closing = lambda: grounded.closing(lambda: answer.gathered)
     if body.stream:
         return SseResponse(writer.frames(answer.events()), answer.close)
