@@ -175,6 +175,44 @@ class ChatRequest:
 # --- what comes back -------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenText:
+    """A text that a model is led to take for its own answer: a conversation, how the answer begins, and the text.
+
+    Without messages `opening` is plain text before it. A beginning is needed: a conversation, or an opening.
+    """
+
+    text: str
+    messages: tuple[ChatMessage, ...] = ()
+    opening: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalSearch:
+    """Where a model is asked for other ways to go on within a given text.
+
+    lines: of the text, counted from 1; None: all. skip: a rival whose text holds one of these is no branch.
+    """
+
+    most: int = 16  # branches
+    rivals_per_token: int = 2
+    max_tokens: int = 28  # of one branch
+    lines: frozenset[int] | None = None
+    skip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another way to go on: behind the first `at` characters of the given text, `text` up to the end of its line.
+
+    log_odds: log-probability of its first token, less that of the token which stands there (natural logarithms).
+    """
+
+    at: int
+    text: str
+    log_odds: float
+
+
 class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"

@@ -213,6 +213,9 @@ class FakeBackend:
 
     def _answer(self, request: ChatRequest, choice: int, seed: int) -> Answer:
         if request.tools and request.tool_choice not in ("auto", "none"):
+            scripted = self._script(request) if self._script is not default_script else ""
+            if isinstance(scripted, Answer):
+                return scripted
             wanted = [tool for tool in request.tools if request.tool_choice in ("required", tool.name)]
             arguments = json.dumps(sample(dict(wanted[0].parameters)) or {})
             call_id = f"call_{zlib.crc32(f'{request.request_id}/{choice}'.encode()):08x}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
+from vortex.engine.given_text import GivenTexts
 from vortex.engine.intake import AnswerRules, Intake, check_texts, wants_structure
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
@@ -24,7 +25,10 @@ from vortex.types import (
     ChatRequest,
     ChoiceFinished,
     Embeddings,
+    GivenText,
     ModelCard,
+    Rival,
+    RivalSearch,
     Started,
     TextDelta,
 )
@@ -72,6 +76,13 @@ class LocalBackend:
             context_length=context_length,
             rules=rules,
         )
+        self._given = GivenTexts(
+            tokenizer,
+            chat_format,
+            vocab_size=vocab_size,
+            context_length=context_length,
+            chunk=model.prefill_chunk,
+        )
         self._engine = Engine(model, options, vocab_size)
 
     async def models(self) -> Sequence[ModelCard]:
@@ -112,6 +123,21 @@ class LocalBackend:
             group = prompts[start : start + self._options.max_slots]
             vectors += await asyncio.gather(*(self._vector(prompt) for prompt in group))
         return Embeddings(vectors=np.stack(vectors), prompt_tokens=sum(map(len, prompts)))
+
+    async def rivals(self, given: GivenText, search: RivalSearch) -> Sequence[Rival]:
+        """As `GivenTextReader` says."""
+        reading = await self._prepared(True, self._given.read, given)
+        asked = self._engine.visit(lambda model: self._given.rivals(model, reading, search))
+        found: list[Rival] = await asyncio.wrap_future(asked)
+        return found
+
+    async def log_probabilities(self, given: GivenText, others: Sequence[str]) -> Sequence[float]:
+        """As `GivenTextReader` says."""
+        reading = await self._prepared(True, self._given.read, given)
+        readings = await self._prepared(True, lambda texts: [self._given.read(given, text) for text in texts], others)
+        asked = self._engine.visit(lambda model: self._given.log_probabilities(model, reading, readings))
+        sums: list[float] = await asyncio.wrap_future(asked)
+        return sums
 
     async def status(self) -> BackendStatus:
         return self._engine.status()

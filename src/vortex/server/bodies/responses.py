@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from vortex.errors import RequestError
+from vortex.server.bodies.extension import Extension
 from vortex.server.bodies.messages import CalledFunction, ContentPart, Message, MessageToolCall, conversation
 from vortex.server.bodies.reading import Body, Items, Part
 from vortex.server.bodies.sampling import MAX_TOKENS
@@ -72,6 +73,7 @@ class ResponsesBody(Body):
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
+    vortex: Extension | None = None
 
     refused: ClassVar[Mapping[str, str]] = {
         "previous_response_id": "nothing is kept between requests; send the whole conversation as 'input'",

@@ -6,7 +6,7 @@ Output items stand in the order in which they began: at most one message, and th
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +56,7 @@ class ResponseWriter:
         self._usage: Usage | None = None
         self._reason: FinishReason | None = None
         self._sequence = 0
+        self.closing: Callable[[], dict[str, Any]] = dict  # fields of ours that a finished response carries
 
     def response(self, status: str) -> dict[str, Any]:
         body = self._body
@@ -86,6 +87,7 @@ class ResponseWriter:
             "truncation": "disabled",
             "usage": _usage(self._usage) if self._usage else None,
             "metadata": {"notes": self._notes} if self._notes else {},
+            **(self.closing() if status == "completed" else {}),
         }
 
     async def frames(self, events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[bytes, None]:
