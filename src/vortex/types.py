@@ -140,13 +140,14 @@ class ToolSpec:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON schema
+    strict: bool = False  # a schema that cannot be enforced whole is refused, not weakened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """One request to a model: a conversation, or (for plain completion) a prompt as text or token ids.
 
-    Exactly one of `messages` and `prompt` is given. `max_tokens` None means: up to the context's end
+    Exactly one of `messages` and `prompt` is given. `max_tokens` None or -1 means: up to the context's end
     or the profile's limit, whichever is smaller.
     """
 
@@ -154,6 +155,7 @@ class ChatRequest:
     model: str | None = None
     messages: tuple[ChatMessage, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    echo: bool = False  # the answer begins with the prompt, and with its log-probabilities where they are asked for
     suffix: str | None = None  # what follows the gap that the answer fills; `prompt` is then text
     sampling: SamplingOptions = SamplingOptions()
     max_tokens: int | None = None
@@ -166,6 +168,7 @@ class ChatRequest:
     tool_choice: str = "auto"  # auto | none | required | the name of a tool
     parallel_tool_calls: bool = True
     json_schema: Mapping[str, Any] | None = None  # {} accepts any JSON object
+    strict_schema: bool = True  # one that cannot be enforced whole is refused; else what can be is, and the rest said
     template_options: Mapping[str, Any] = field(default_factory=dict)  # enable_thinking, reasoning_effort, …
 
 
@@ -221,7 +224,7 @@ class FinishReason(StrEnum):
 class TokenLogprob:
     token_id: int
     token_bytes: bytes
-    logprob: float  # natural logarithm, of the model's own distribution at temperature 1
+    logprob: float  # natural logarithm, of the model's own distribution at temperature 1; NaN: nothing stands before it
     top: tuple[TokenLogprob, ...] = ()
 
 
@@ -244,11 +247,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """First event of every answer."""
+    """First event of every answer. `notes`: what of the request is not done as it was asked, for people."""
 
     request_id: str
     model: str
     seed: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

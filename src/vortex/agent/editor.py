@@ -20,6 +20,7 @@ from vortex.agent.loop import Tell
 from vortex.agent.patch import Patch, summary_of
 from vortex.agent.task import TaskResult
 from vortex.errors import MissingCapability, VortexError
+from vortex.machine.installation import add_extra
 
 Worker = Callable[[Path, str, Confirm, Tell], Awaitable[TaskResult]]
 """Works on a task's words in a folder; asks by the confirm, tells by the other."""
@@ -31,7 +32,7 @@ async def serve_editor(worker: Worker, version: str) -> None:
     try:
         import acp
     except ImportError:
-        raise MissingCapability("editors need the package agent-client-protocol; pip install 'vortex[agent]'") from None
+        raise MissingCapability(f"editors need the package agent-client-protocol: {add_extra('agent')}") from None
     agent: Any = EditorAgent(worker, version)  # the protocol names further calls, which we do not serve
     await acp.run_agent(agent)
 

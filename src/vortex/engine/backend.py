@@ -93,13 +93,16 @@ class LocalBackend:
         kin, and Overloaded; after it BackendError where the model fails."""
         self._check_model(request.model)
         size_chars = sum(len(message.content) for message in request.messages) + len(request.prompt or "")
-        is_slow = size_chars > _LONG_TEXT_CHARS or wants_structure(request)  # a schema has to be compiled
+        # a template is foreign code, and a schema has to be compiled: neither runs on the loop
+        is_slow = size_chars > _LONG_TEXT_CHARS or request.prompt is None or wants_structure(request)
         prepared = await self._prepared(is_slow, self._intake.prepare, request)
         box: Mailbox[ChatEvent] = Mailbox()
         reader = self._read_answer(request) if self._read_answer else None
         self._engine.submit(self._intake.generation(prepared, box))
         try:
-            yield Started(request_id=request.request_id, model=self._card.name, seed=prepared.seed)
+            yield Started(
+                request_id=request.request_id, model=self._card.name, seed=prepared.seed, notes=prepared.notes
+            )
             async for event in box:
                 if reader is not None and isinstance(event, TextDelta | ChoiceFinished):
                     for read in reader.read(event):
@@ -154,7 +157,7 @@ class LocalBackend:
             self._slow_in_flight -= 1
 
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        prompts = [self._intake.prompt_ids(ChatRequest(request_id="embedding", prompt=text)) for text in texts]
+        prompts = [self._intake.text_ids(text) for text in texts]
         self._intake.check_fits(max(map(len, prompts)), "input")
         return prompts
 
