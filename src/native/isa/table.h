@@ -8,6 +8,7 @@
 #else
 #define VORTEX_PANEL_PRODUCT nullptr
 #endif
+#include "kernels/low_rank.h"
 #include "kernels/attention.h"
 #include "kernels/mixing.h"
 #include "kernels/delta_rule.h"
@@ -22,7 +23,7 @@
 
 namespace vortex {
 const Kernels VORTEX_TABLE(VORTEX_ISA) = {
-    VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
+    VORTEX_STRING(VORTEX_ISA), VORTEX_ISA::quantize, VORTEX_ISA::product, VORTEX_PANEL_PRODUCT, VORTEX_ISA::add_low_rank, VORTEX_ISA::rms_norm, VORTEX_ISA::add,
     VORTEX_ISA::scale, VORTEX_ISA::add_scaled, VORTEX_ISA::gate, VORTEX_ISA::rotate, VORTEX_ISA::write_cache, VORTEX_ISA::attend,
     VORTEX_ISA::merge, VORTEX_ISA::finish, VORTEX_ISA::convolve, VORTEX_ISA::silu, VORTEX_ISA::unit, VORTEX_ISA::dot,
     VORTEX_ISA::softmax, VORTEX_ISA::delta_token, VORTEX_ISA::read_slots, VORTEX_ISA::read, VORTEX_ISA::dots, VORTEX_ISA::decode_bf16e3,
