@@ -12,7 +12,8 @@ import pytest
 
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.direct_file import DirectFile
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import units_of
 from vortex.engine.backend import LocalBackend
 from vortex.engine.options import EngineOptions

@@ -7,7 +7,8 @@ import json
 
 def test_each_value_comes_with_its_origin(inside) -> None:
     (inside.folder / "config").mkdir()
-    (inside.folder / "config" / "settings.yaml").write_text("decode:\n  top_k: 40\nserver: {host: 0.0.0.0}\n")
+    text = "decode:\n  top_k: 40\nserver: {host: 0.0.0.0}\nbad: {adjacency: true}\n"
+    (inside.folder / "config" / "settings.yaml").write_text(text)
     result = inside.run("config", "show", "--json", "--set", "decode.min_p=0.1", KLIMEAI_API_TOKEN="hush")
     shown = json.loads(result.stdout)
     settings = shown["settings"]
@@ -19,6 +20,7 @@ def test_each_value_comes_with_its_origin(inside) -> None:
     assert "hush" not in result.stdout
     assert settings["server.api_token"]["origin"] == "KLIMEAI_API_TOKEN"
     assert "'server.host' is not read from the working folder" in result.stderr
+    assert "config/settings.yaml:4: 'bad.adjacency' is gone" in result.stderr
 
 
 def test_people_get_a_table_and_may_ask_for_a_section(inside) -> None:

@@ -151,6 +151,13 @@ def test_empty_files_and_sections_say_nothing(house: House) -> None:
     assert house.load().settings == Settings()
 
 
+def test_a_setting_that_is_gone_is_told_and_changes_nothing(house: House) -> None:
+    house.working_file.write_text("bad:\n  max_block: 8\n  adjacency: true\n")
+    loaded = house.load(environment={"VORTEX__BAD__ADJACENCY": "1"})
+    assert loaded.settings.bad.max_block == 8
+    assert [entry.origin for entry in loaded.retired] == ["config/settings.yaml:3", "VORTEX__BAD__ADJACENCY"]
+
+
 def test_an_unknown_profile_lists_the_known_ones(house: House) -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'rtx4080_16gb'\?.*default, .*rtx4080_16gb"):
         house.load(profile="rtx4080")

@@ -15,7 +15,7 @@ from vortex.engine.choice import Choice, Ending
 from vortex.engine.options import EngineOptions
 from vortex.models.hash_model import HashModel, HashModelOptions
 from vortex.tokenizer.byte_tokenizer import ByteTokenizer
-from vortex.types import FinishReason, SamplingOptions, Span, Want
+from vortex.types import FinishReason, SamplingOptions, Span
 
 SAMPLED = SamplingOptions(temperature=0.9, top_p=0.95, repetition_penalty=1.1, presence_penalty=0.2, seed=11)
 LENGTHS = (1, 15, 16, 17, 31, 32, 33, 64, 100, 150)
@@ -91,19 +91,18 @@ def answer_by_blocks(sampling, stop, draft):
     """Drives a choice as the loop does; `draft(tokens so far)` guesses what follows."""
     model = HashModel(HashModelOptions(context_length=None))
     choice, tokens = make_choice(sampling, stop), []
-    choice.state = model.new_state()
-    output = model.sweep([Span(choice.state, [1, 2, 3])])
-    choice.state.commit(3)
-    choice.accept(output.logits)
+    state = model.new_state()
+    output = model.sweep([Span(state, [1, 2, 3])])
+    state.commit(3)
+    choice.begin(state, output.logits)
     num_sweeps = 0
     while not choice.finish_reason:
         tokens += choice.block
-        choice.block += draft(tokens)
+        choice.carry(draft(tokens))
         block = list(choice.block)
-        output = model.sweep([Span(choice.state, choice.block, Want.ALL_LOGITS)])
-        num_kept = choice.accept(output.logits)
-        choice.state.commit(num_kept)
-        tokens += block[1:num_kept]
+        output = model.sweep([choice.span()])
+        landed = choice.land(output.logits)
+        tokens += block[1 : len(landed.tokens)]
         num_sweeps += 1
     delta = choice.text.take()
     ids = [one.token_id for one in delta.logprobs] if delta else []

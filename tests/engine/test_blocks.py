@@ -12,7 +12,6 @@ import pytest
 from tests.engine.conftest import Answer, Bench
 from tests.engine.drafters import Failing
 from vortex.bench.probe_drafters import Liar, Oracle
-from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
 from vortex.decode.drafting.head_drafter import HeadDrafter
 from vortex.decode.drafting.model_drafter import ModelDrafter
 from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
@@ -45,8 +44,7 @@ def drafters_of(who: str, texts) -> tuple:
     return {
         "suffix": lambda: (SuffixDrafter(),),
         "history": lambda: (HistoryDrafter(),),
-        "adjacency": lambda: (AdjacencyDrafter(),),
-        "all": lambda: (SuffixDrafter(), HistoryDrafter(), AdjacencyDrafter()),
+        "all": lambda: (SuffixDrafter(), HistoryDrafter()),
         "liar": lambda: (Liar(),),
         "oracle": lambda: (Oracle(texts),),
         "nearly": lambda: (Oracle(texts, wrong_every=3),),
@@ -71,7 +69,7 @@ def plain_answers():
     return {}
 
 
-WHO = ("suffix", "history", "adjacency", "all", "liar", "oracle", "nearly")
+WHO = ("suffix", "history", "all", "liar", "oracle", "nearly")
 CELLS = [
     (kind, who, width, streams)
     for index, (kind, who, width, streams) in enumerate(itertools.product(KINDS, WHO, (1, 2, 8, 32), (1, 4)))

@@ -13,7 +13,8 @@ from tests.models.tiny_models import write_safetensors
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.direct_file import DirectFile
 from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.kernels import dispatch
 from vortex.models.decoder.model import Decoder

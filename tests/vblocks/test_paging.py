@@ -6,7 +6,8 @@ import pytest
 from tests.vblocks.core_models import one_thread, tiny_network, tokens
 from tests.vblocks.test_model import core_of, swept
 from vortex.c3.format.folder import C3Folder, C3Writer
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import ResidentSource
 from vortex.vblocks.checkpoint import CoreCheckpoint
 from vortex.vblocks.model import VortexCore

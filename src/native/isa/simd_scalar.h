@@ -10,6 +10,7 @@
 #include "isa/half.h"
 #include "kernels/kernels.h"
 
+// clang-format off: a table, one word to a line
 namespace vortex::scalar {
 
 constexpr int LANES = 16;

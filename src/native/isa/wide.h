@@ -1,5 +1,6 @@
 // Sixteen floats on any instruction set, so that sums are taken in the same order everywhere. Included once per
 // instruction set, inside its namespace (VORTEX_ISA).
+// clang-format off: a table, one word to a line
 namespace vortex::VORTEX_ISA {
 
 constexpr int PARTS = 16 / LANES;

@@ -17,7 +17,6 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.probe_drafters import Liar, Oracle
 from vortex.bench.report import Report
 from vortex.bench.task_prompts import TaskPrompt
-from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
 from vortex.decode.drafting.drafter import Drafter
 from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
 from vortex.decode.structure.structured import StructuredDecoding
@@ -36,7 +35,7 @@ SAMPLED = SamplingOptions(
     temperature=0.8, top_p=0.95, repetition_penalty=1.1, presence_penalty=0.1, frequency_penalty=0.1, seed=7
 )
 SAMPLINGS = ("greedy", "T 0.8, penalties", "JSON schema")
-DRAFTERS = ("suffix", "history", "adjacency", "all", "always wrong", "oracle", "nearly oracle")
+DRAFTERS = ("suffix", "history", "all", "always wrong", "oracle", "nearly oracle")
 WIDTHS = (1, 2, 8, 32)
 STREAMS = (1, 4)
 
@@ -149,8 +148,6 @@ def drafters_of(name: str, texts: Sequence[Sequence[int]]) -> list[Drafter]:
             return [SuffixDrafter()]
         case "history":
             return [HistoryDrafter()]
-        case "adjacency":
-            return [AdjacencyDrafter()]
         case "always wrong":
             return [Liar()]
         case "oracle":
@@ -158,7 +155,7 @@ def drafters_of(name: str, texts: Sequence[Sequence[int]]) -> list[Drafter]:
         case "nearly oracle":
             return [Oracle(texts, wrong_every=5)]
         case _:
-            return [SuffixDrafter(), HistoryDrafter(), AdjacencyDrafter(), Oracle(texts, wrong_every=3, name="nearly")]
+            return [SuffixDrafter(), HistoryDrafter(), Oracle(texts, wrong_every=3, name="nearly")]
 
 
 def every_way(weights: Sequence[str]) -> list[Way]:

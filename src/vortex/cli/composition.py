@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vortex.config.loading import LoadedSettings, SettingsSources, load_settings
+from vortex.config.retired import RETIRED
 from vortex.errors import DownloadError, ModelNotFound, RequestError
 from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
 
@@ -49,6 +50,8 @@ def settings_for(
             f"{entry.origin}: '{entry.key}' is not read from the working folder; "
             "put it into your own settings file (`vortex config path`) or on the command line"
         )
+    for entry in loaded.retired:
+        warn(f"{entry.origin}: '{entry.key}' is gone ({RETIRED[entry.key]}); remove it")
     return loaded
 
 
@@ -197,7 +200,6 @@ def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactor
 
 def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, ...]:
     """Who guesses ahead, as the settings ask: the model's further heads where it has some, lookups, a small model."""
-    from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
     from vortex.decode.drafting.head_drafter import HeadDrafter
     from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
 
@@ -207,8 +209,7 @@ def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, 
     heads = (HeadDrafter(),) if getattr(getattr(opened.model, "config", None), "mtp_k", 0) else ()
     history = (HistoryDrafter(bad.history_tokens),) if bad.history_tokens else ()
     small = (_draft_model(bad.draft_model, loaded, opened),) if bad.draft_model else ()
-    adjacency = (AdjacencyDrafter(),) if bad.adjacency else ()
-    return (*heads, SuffixDrafter(), *history, *adjacency, *small)
+    return (*heads, SuffixDrafter(), *history, *small)
 
 
 def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Drafter:

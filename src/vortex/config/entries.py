@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
+from vortex.config.retired import RETIRED
 from vortex.config.schema import Settings, children
 from vortex.errors import ConfigError
 
@@ -75,7 +76,9 @@ def section_at(key: str, origin: str) -> type[BaseModel] | None:
 
 
 def check_key(key: str, origin: str) -> None:
-    """Raise ConfigError unless `key` names a setting."""
+    """Raise ConfigError unless `key` names a setting, or one that is gone."""
+    if key in RETIRED:
+        return
     section = section_at(key, origin)
     if section is not None:
         raise ConfigError(f"{origin}: '{key}' is a section; name a setting in it: {', '.join(children(section))}")

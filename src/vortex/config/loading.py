@@ -29,6 +29,7 @@ from vortex.config.entries import (
     read_settings_file,
 )
 from vortex.config.layers import DEFAULT_PROFILE, stack_files
+from vortex.config.retired import RETIRED
 from vortex.config.schema import SECRET_KEYS, Settings, keys_of
 from vortex.errors import ConfigError
 
@@ -37,12 +38,14 @@ WORKING_FILE = Path("config") / "settings.yaml"
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """origins: dotted key to the place that set it. ignored: keys refused from the working folder's file."""
+    """origins: dotted key to the place that set it. ignored: keys refused from the working folder's file. retired: keys
+    that no longer exist."""
 
     settings: Settings
     profile: str
     origins: Mapping[str, str]
     ignored: tuple[Entry, ...] = ()
+    retired: tuple[Entry, ...] = ()
 
     def value(self, key: str) -> object:
         value: object = self.settings
@@ -92,12 +95,13 @@ def load_settings(sources: SettingsSources | None = None) -> LoadedSettings:
         *read_assignments(sources.assignments),
         *flags,
     ]
-    merged = {entry.key: entry for entry in entries}
+    merged = {entry.key: entry for entry in entries if entry.key not in RETIRED}
     return LoadedSettings(
         settings=_validate(merged),
         profile=name,
         origins={key: merged[key].origin if key in merged else "built in" for key in keys_of()},
         ignored=tuple(layers.ignored),
+        retired=tuple(entry for entry in entries if entry.key in RETIRED),
     )
 
 

@@ -96,7 +96,6 @@ class BadSettings(Section):
     history_tokens: int = Field(
         default=65536, ge=0, description="Tokens of ended answers that guesses may come from; 0: none (docs/bad.md)."
     )
-    adjacency: bool = Field(default=False, description="Also guess from a table of which token followed which pair.")
     draft_model: str | None = Field(
         default=None, description="A small model of the same family that guesses too; none: lookups alone."
     )

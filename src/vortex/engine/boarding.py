@@ -1,7 +1,7 @@
 """Puts guesses behind the newest tokens of the answers that ride in the coming sweep, and tells drafters how it went.
 
-Between decode/drafting/bad.py, which knows guesses and prices, and the sweep loop, which knows riders. Belongs to the
-engine's thread.
+Between decode/drafting/, which knows guesses and what they are worth, and the sweep loop, which knows riders. Belongs
+to the engine's thread.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from vortex.decode.drafting.bad import AnswerDrafts, BlockDecoding, Price
-from vortex.decode.drafting.drafter import AnswerSoFar
-from vortex.engine.choice import Choice
+from vortex.decode.drafting.bad import Price
+from vortex.decode.drafting.block_decoding import BlockDecoding
+from vortex.engine.choice import Choice, Landed
 from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.protocols import LanguageModel
 from vortex.types import Span, SweepCost, SweepOutput
@@ -34,40 +34,36 @@ class Boarding:
     def board(self, riders: Sequence[Rider]) -> None:
         """Give every answer among the riders its block."""
         self._prices, self._num_guesses = {}, 0
-        choices = [rider.choice for rider in riders if isinstance(rider, BlockRider)]
-        if not choices:
-            return
-        for rider in riders:
-            if isinstance(rider, BlockRider) and rider.choice.drafts is None:
-                text = [*rider.ticket.job.prompt_ids, *rider.choice.block]
-                rider.choice.drafts = self.blocks.begin(AnswerSoFar(text, rider.choice.sampler))
-        answers = [_drafts(choice) for choice in choices]
+        blocks = [rider for rider in riders if isinstance(rider, BlockRider)]
+        answers = [rider.choice.drafts_by(self.blocks, rider.ticket.job.prompt_ids) for rider in blocks]
         if all(answer.is_idle for answer in answers):
             return
-        limits = [self._limit(choice) for choice in choices]
+        limits = [self._limit(rider.choice) for rider in blocks]
         guesses = self.blocks.choose_blocks(answers, limits, self._price(riders))
-        for choice, answer, guess in zip(choices, answers, guesses, strict=True):
-            choice.block = [choice.block[0], *answer.board(guess)]
+        for rider, answer, guess in zip(blocks, answers, guesses, strict=True):
+            rider.choice.carry(answer.board(guess))
             self._num_guesses += len(guess.token_ids)
 
-    def settle(self, riders: Sequence[Rider], output: SweepOutput, sweep_s: float) -> None:
-        """The sweep's rows have become tokens."""
+    def settle(
+        self, riders: Sequence[Rider], landed: Sequence[Sequence[Landed]], output: SweepOutput, sweep_s: float
+    ) -> None:
+        """The sweep's rows have become tokens: `landed`, by rider and answer."""
         num_answers = sum(isinstance(rider, BlockRider) for rider in riders)
         plain_s = self._prices.get(0, sweep_s)
         guess_s = self._extra_s(riders, sweep_s) / self._num_guesses if self._num_guesses else 0.0
-        for index, rider in enumerate(riders):
+        for rider, answers, rows in zip(riders, landed, output.logits_rows, strict=True):
             if not isinstance(rider, BlockRider) or not rider.ticket.slots or rider.choice.drafts is None:
                 continue
-            choice, drafts = rider.choice, rider.choice.drafts
+            (answer,), drafts = answers, rider.choice.drafts
             drafts.settle(
-                choice.sampled,
+                answer.tokens,
                 sweep_s=sweep_s / num_answers,
                 plain_s=plain_s / num_answers,
                 guess_s=guess_s,
-                entropy_nats=choice.newest_entropy_nats,
+                entropy_nats=answer.entropy,
             )
             if (heads := output.draft_logits) is not None:
-                row = output.logits_rows[index].start + len(choice.sampled) - 1
+                row = rows.start + len(answer.tokens) - 1
                 drafts.receive_heads(functools.partial(heads.__getitem__, row))
 
     def _extra_s(self, riders: Sequence[Rider], sweep_s: float) -> float:
@@ -107,8 +103,3 @@ def seconds_of(cost: SweepCost) -> float:
         return cost.seconds
     computing_s = cost.bytes_to_read / GUESSED_BYTES_PER_S + cost.flops / GUESSED_FLOPS
     return max(cost.bytes_to_fetch / GUESSED_FETCHED_BYTES_PER_S, computing_s) or 1.0
-
-
-def _drafts(choice: Choice) -> AnswerDrafts:
-    assert choice.drafts is not None, "an answer begins before it boards"
-    return choice.drafts

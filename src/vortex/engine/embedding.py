@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vortex.engine.choice import Landed
 from vortex.engine.mailbox import Mailbox
 from vortex.errors import BackendError, MissingCapability
 from vortex.types import SequenceState, Want
@@ -36,12 +37,13 @@ class Embedding:
     def want(self, *, is_last: bool) -> Want:
         return Want.ALL_HIDDEN
 
-    def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> None:
+    def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> Sequence[Landed]:
         if hidden is None:
             raise MissingCapability("this model gives no hidden states, so no embeddings; serve another model for them")
         rows_sum = hidden.sum(axis=0, dtype=np.float64)
         self._sum = rows_sum if self._sum is None else self._sum + rows_sum
         self.is_done = is_last
+        return ()
 
     def release(self) -> int:
         if not self.is_done:

@@ -16,8 +16,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-from vortex.decode.drafting.bad import BlockDecoding
+from vortex.decode.drafting.block_decoding import BlockDecoding
 from vortex.engine.boarding import Boarding
+from vortex.engine.choice import Landed
 from vortex.engine.job import Job
 from vortex.engine.mailbox import Post
 from vortex.engine.options import EngineOptions
@@ -128,9 +129,9 @@ class Engine:
             output = self._sweep(riders)
             sweep_s = time.perf_counter() - started
             if output is not None:
-                self._sample(riders, output)
+                landed = self._sample(riders, output)
                 if self._boarding:
-                    self._boarding.settle(riders, output, sweep_s)
+                    self._boarding.settle(riders, landed, output, sweep_s)
                 self._emit(riders)
         self._post.deliver()
 
@@ -166,17 +167,21 @@ class Engine:
         self._counters["sweep_ms"] += 1e3 * (time.perf_counter() - started)
         return output
 
-    def _sample(self, riders: Sequence[Rider], output: SweepOutput) -> None:
+    def _sample(self, riders: Sequence[Rider], output: SweepOutput) -> list[Sequence[Landed]]:
+        """What came of each rider's rows, by its answers; nothing of a request that fails here."""
+        landed: list[Sequence[Landed]] = [()] * len(riders)
         for index, rider in enumerate(riders):
             if not rider.ticket.slots:
                 continue  # another choice of the same request has just failed
             logits = output.logits[output.logits_rows[index]][:, : self._vocab_size]
             hidden = None if output.hidden is None else output.hidden[output.hidden_rows[index]]
             try:
-                self._counters["generated_tokens"] += rider.land(logits, hidden)
+                landed[index] = rider.land(logits, hidden)
+                self._counters["generated_tokens"] += sum(len(answer.tokens) for answer in landed[index])
             except Exception as error:  # one request's constraint or numbers; the others have nothing to do with it
                 _log.debug("a request failed while it was sampled", exc_info=True)
                 self._fail(rider.ticket, error if isinstance(error, VortexError) else _model_failed(error))
+        return landed
 
     def _emit(self, riders: Sequence[Rider]) -> None:
         for ticket in _tickets(riders):

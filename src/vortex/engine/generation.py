@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vortex.decode.drafting.counts import DraftCounts
-from vortex.engine.choice import Choice
+from vortex.engine.choice import Choice, Landed
 from vortex.engine.mailbox import Mailbox
 from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, SequenceState, Timings, Usage, Want
 
@@ -51,16 +51,14 @@ class Generation:
     def want(self, *, is_last: bool) -> Want:
         return Want.LAST_LOGITS if is_last else Want.NOTHING
 
-    def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> None:
+    def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> Sequence[Landed]:
         self._prompt_sweeps += 1
         if not is_last:
-            return
+            return ()
         self._answering_at = time.perf_counter()
-        for choice in self.choices[1:]:
-            choice.state = self.prompt_state.snapshot()
-        self.choices[0].state, self._state = self.prompt_state, None
-        for choice in self.choices:
-            choice.accept(logits)
+        landed = [choice.begin(self.prompt_state.snapshot(), logits) for choice in self.choices[1:]]
+        state, self._state = self.prompt_state, None
+        return [self.choices[0].begin(state, logits), *landed]
 
     def release(self) -> int:
         running = 0

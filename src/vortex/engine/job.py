@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vortex.engine.choice import Choice
+from vortex.engine.choice import Choice, Landed
 from vortex.engine.mailbox import Mailbox
 from vortex.types import SequenceState, Want
 
@@ -55,8 +55,8 @@ class Job(Protocol):
         """What the job needs of a chunk of its prompt."""
         ...
 
-    def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> None:
-        """The wanted rows of a chunk, which is committed."""
+    def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> Sequence[Landed]:
+        """The wanted rows of a chunk, which is committed; what each choice sampled from them."""
         ...
 
     def release(self) -> int:

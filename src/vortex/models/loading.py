@@ -18,7 +18,8 @@ import xxhash
 
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.paging.tile_memory import TileMemory
 from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound

@@ -23,7 +23,8 @@ from vortex.c3.format.folder import aligned
 from vortex.c3.paging.direct_file import DirectFile
 from vortex.c3.paging.expert_pager import ExpertPager
 from vortex.c3.paging.host_tier import host_tier
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.paging.tile_memory import Staging
 from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.c3.torch.device_memory import DeviceMemory

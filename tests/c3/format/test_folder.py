@@ -101,3 +101,12 @@ def test_killed_while_packing_leaves_no_folder_that_opens(tmp_path: Path) -> Non
     process.stdout.close()
     time.sleep(0)
     assert not (tmp_path / "m.c3").exists()
+
+
+def test_nobody_changes_what_an_open_folder_holds(tmp_path: Path) -> None:
+    write(tmp_path / "m.c3")
+    folder = C3Folder(tmp_path / "m.c3")
+    with pytest.raises(AttributeError):
+        folder.entries = {}  # type: ignore[misc] # that is the point
+    with pytest.raises(TypeError):
+        folder.entries["t0"] = folder.entries["t1"]  # type: ignore[index] # likewise

@@ -15,7 +15,8 @@ import pytest
 from tests.models.tiny_models import write_safetensors
 from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.c3.paging.direct_file import DirectFile
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.errors import StorageError
 from vortex.kernels import dispatch
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vortex.decode.drafting.acceptance import ALONE, Acceptance, SamplingKind, surroundings_of
-from vortex.decode.drafting.adjacency_drafter import AdjacencyDrafter
-from vortex.decode.drafting.bad import MARGIN, BlockDecoding, Guess, choose_blocks
+from vortex.decode.drafting.bad import MARGIN, Guess, choose_blocks
+from vortex.decode.drafting.block_decoding import BlockDecoding
 from vortex.decode.drafting.counts import DraftCounts
 from vortex.decode.drafting.drafter import AnswerSoFar, Proposal
 from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
@@ -60,7 +60,7 @@ def test_what_is_bought_gives_the_most_tokens_a_second(reaches, row_share, limit
 
 
 def test_without_evidence_nothing_is_drafted_and_no_price_is_asked():
-    blocks = BlockDecoding([SuffixDrafter(), HistoryDrafter(), AdjacencyDrafter()], VOCAB)
+    blocks = BlockDecoding([SuffixDrafter(), HistoryDrafter()], VOCAB)
     answer = blocks.begin(so_far(list(range(30))))
     assert blocks.choose_blocks([answer], [8], lambda n: pytest.fail("a price was asked"))[0].token_ids == []
 
@@ -105,18 +105,6 @@ def test_an_earlier_answer_is_remembered_and_the_memory_is_bounded():
         run(blocks, source.integers(0, VOCAB, 300).tolist())
         assert sum(map(len, history.halves)) <= 2000
     assert run(blocks, text) > 200
-
-
-def test_the_adjacency_table_learns_what_follows_and_stays_small():
-    table = AdjacencyDrafter()
-    assert table.num_bytes <= 2 << 20
-    path = table.begin(so_far([1, 2, 3, 4, 1, 2, 3, 4, 1, 2]))
-    proposal = path.propose([], 5)
-    assert list(proposal.token_ids) == [3, 4, 1, 2, 3][: len(proposal.token_ids)]
-    for _ in range(4):
-        path.extend([7, 1, 2])
-    assert table.follower(1, 2) == (7, 3)
-    assert path.propose([50, 51], 5) is None
 
 
 def test_acceptance_is_learned_from_proposals_that_were_never_swept():

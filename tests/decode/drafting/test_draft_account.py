@@ -10,7 +10,7 @@ import pytest
 from vortex.bench.probe_drafters import Liar
 from vortex.decode.drafting import account as draft_account
 from vortex.decode.drafting.account import CREDIT, FIRST_PAUSE_TOKENS, WAKING_CREDIT, DraftAccount
-from vortex.decode.drafting.bad import BlockDecoding
+from vortex.decode.drafting.block_decoding import BlockDecoding
 from vortex.decode.drafting.drafter import AnswerSoFar
 from vortex.decode.sampler import SamplerState
 from vortex.types import SamplingOptions

@@ -13,7 +13,7 @@ from tests.models.tiny_models import WITH_EXPERTS, write_gguf_experts, write_saf
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.direct_file import DirectFile
 from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import PagerOptions
+from vortex.c3.paging.options import PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.errors import ConfigError, StorageError, UnsupportedModel
 from vortex.models.decoder.model import Decoder

@@ -13,7 +13,8 @@ import pytest
 
 from tests.models.tiny_models import DENSE, write_safetensors
 from vortex.c3.format.folder import C3Folder, C3Writer
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.errors import UnsupportedModel
 from vortex.kernels import dispatch

@@ -14,7 +14,7 @@ from tests.models.decoder.test_native_compute import TOKENS, relative_error, run
 from tests.models.tiny_models import WITH_EXPERTS, write_safetensors
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import PagerOptions
+from vortex.c3.paging.options import PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.kernels import dispatch
 from vortex.models import loading

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vortex.c3.format.folder import C3Folder, C3Writer, aligned
+from vortex.c3.format.folder import C3Folder, C3Writer
+from vortex.c3.paging import loader
 from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.c3.torch.device_memory import DeviceMemory
 from vortex.models.decoder.model import Decoder
@@ -77,7 +79,7 @@ def device_source(folder: C3Folder, device: str, budget_bytes: int, *, host_byte
 
 
 def unit_bytes(folder: C3Folder) -> dict[str, int]:
-    return {unit: sum(aligned(part.num_bytes) for part in parts) for unit, parts in units_of(folder.entries).items()}
+    return loader.unit_bytes(units_of(folder.entries))
 
 
 def smallest_budget(folder: C3Folder) -> int:

@@ -21,7 +21,8 @@ from vortex.bench.report import Report
 from vortex.c3.format.codecs import BF16, BF16_E3, decode, encoded
 from vortex.c3.format.folder import TILE_BYTES, C3Folder, C3Writer
 from vortex.c3.format.sizes import spell_bytes
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import ResidentSource, WeightSource
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,7 @@ class C3Folder:
             if index["version"] != VERSION:
                 raise ModelFileError(f"{path} is version {index['version']}, this program reads {VERSION}; delete it")
             self.metadata: dict[str, Any] = index["metadata"]
-            self.entries = {entry["name"]: _entry(entry) for entry in index["tensors"]}
+            self._entries = MappingProxyType({entry["name"]: _entry(entry) for entry in index["tensors"]})
             with (path / WEIGHTS).open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -176,6 +176,11 @@ class C3Folder:
             raise ModelFileError(
                 f"{path / WEIGHTS} has {len(self._map):,} bytes, its index needs {end:,}; delete {path}"
             )
+
+    @property
+    def entries(self) -> Mapping[str, TensorEntry]:
+        """By name, in the order of the index. Read-only."""
+        return self._entries
 
     @property
     def weights_path(self) -> Path:

@@ -8,57 +8,30 @@ their checksum; after a failed read the next lease starts clean. One thread leas
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vortex.c3.format.folder import C3Folder, TensorEntry, aligned
+from vortex.c3.format.folder import C3Folder
 from vortex.c3.format.sizes import spell_bytes
-from vortex.c3.paging.calibration import DiskProfile, disk_profile
-from vortex.c3.paging.counters import SweepCounters
 from vortex.c3.paging.dense_share import spread_pinned
-from vortex.c3.paging.direct_file import DirectFile
-from vortex.c3.paging.host_tier import host_tier
+from vortex.c3.paging.loader import Load, UnitLoader, unit_bytes
+from vortex.c3.paging.options import PagerOptions
 from vortex.c3.paging.retention import TokenExperts
 from vortex.c3.paging.ring import Ring
-from vortex.c3.paging.tile_memory import HostMemory, TileMemory
-from vortex.c3.paging.tile_reader import Reading, ReadInto, ReadShape, TileReader
+from vortex.c3.paging.tile_memory import TileMemory
+from vortex.c3.paging.tile_reader import ReadInto
 from vortex.c3.sources import Lease, units_of
 from vortex.errors import ConfigError, ModelFileError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PagerOptions:
-    """prefetch_depth: largest units the ring holds beside the one in use. disk_memory: where disks are remembered."""
-
-    budget_bytes: int
-    prefetch_depth: int = 1
-    lock_memory: bool = False
-    stall_timeout_s: float = 30.0
-    disk_memory: Path | None = None
-    host_bytes: int = 0  # with a device: kept in ordinary memory between the disk and the device
-
-
-@dataclass(slots=True)
-class _Ahead:
-    """A streamed unit on its way, in its region of the ring."""
-
-    unit: str
-    views: dict[str, Any]
-    reading: Reading
 
 
 class Pager:
     """A WeightSource over a folder. Raises ConfigError when the budget cannot hold the ring.
 
-    `read_into`: reads the weights file another way than directly (tests: a disk that fails or stalls). `memory`: where
-    leased bytes live; the budget counts that memory.
+    `read_into`, `memory`: as the loader has them; the budget counts that memory. `order`: all units as a sweep uses
+    them, where the folder has them in another order.
     """
 
     def __init__(
@@ -67,30 +40,23 @@ class Pager:
         options: PagerOptions,
         read_into: ReadInto | None = None,
         memory: TileMemory | None = None,
+        order: Sequence[str] | None = None,
     ) -> None:
-        self.folder, self.options = folder, options
-        self.memory = memory or HostMemory(locked=options.lock_memory)
         self.entries = folder.entries
-        self.units = units_of(folder.entries)
+        units = units_of(folder.entries)
+        self.units = {unit: units[unit] for unit in order or units}
         self._order = list(self.units)
-        self._sizes = {unit: sum(aligned(entry.num_bytes) for entry in parts) for unit, parts in self.units.items()}
-        pinned, ring_bytes = residency(self._sizes, options)
+        self._sizes = unit_bytes(self.units)
+        pinned, self._ring_bytes = residency(self._sizes, options)
         self.streamed = [unit for unit in self._order if unit not in pinned]
-        self._ring_bytes = ring_bytes
-        self._file = DirectFile(folder.weights_path)
-        self.disk: DiskProfile | None = disk_profile(self._file, folder.num_bytes, options.disk_memory)
-        self._shape = self.disk.shape if self.disk else ReadShape()
-        self._read_into = read_into or self._file.read_into
-        paged = [self.units[unit] for unit in self.streamed]
-        self._host = host_tier(self._read_into, paged, options.host_bytes, self.memory)
-        self._reader = self._new_reader()
-        self._ring = Ring(self.memory.region(ring_bytes))
-        self._ahead: deque[_Ahead] = deque()
+        self._loader = UnitLoader(folder, self.units, self.streamed, options, read_into=read_into, memory=memory)
+        self.disk, self.stats = self._loader.disk, self._loader.stats
+        self.stats.resident_bytes = sum(self._sizes[unit] for unit in pinned) + self._ring_bytes
+        self.bytes_to_fetch = sum(map(self._loader.stored_bytes, self.streamed))
+        self._ring = self._new_ring()
+        self._ahead: deque[Load] = deque()  # each in its region of the ring
         self._next = 0  # of the streamed units, the next to read
-        self.bytes_to_fetch = sum(entry.stored_bytes for unit in self.streamed for entry in self.units[unit])
-        pinned_bytes = sum(self._sizes[unit] for unit in pinned)
-        self.stats = SweepCounters(resident_bytes=pinned_bytes + ring_bytes)
-        self._pinned = self._load_pinned([unit for unit in self._order if unit in pinned])
+        self._pinned = {unit: self._loader.pin(unit, self._sizes[unit]) for unit in self._order if unit in pinned}
         self._fill()
 
     @contextmanager
@@ -100,11 +66,11 @@ class Pager:
         if unit in self._pinned:
             yield self._pinned[unit]
         else:
-            ahead = self._arrived(unit)
+            load = self._arrived(unit)
             try:
-                yield Lease(ahead.views, lasts=False)
+                yield Lease(load.views, lasts=False)
             finally:
-                self.memory.released()
+                self._loader.memory.released()
                 self._ahead.popleft()
                 self._ring.give_back()
                 self._fill()
@@ -115,43 +81,17 @@ class Pager:
         raise AssertionError("experts are paged by c3/paging/expert_pager.py")
 
     def read(self, name: str) -> np.ndarray:
-        self.folder.verify(name)
-        return self.folder.read(name)
+        return self._loader.read(name)
 
     def counters(self) -> Mapping[str, float]:
-        disk_rate = self.disk.bytes_per_second if self.disk else 0.0
-        if not self.memory.is_host:  # else whoever copies on from here counts (paged_linear.py)
-            self.stats.bytes_h2d = self.memory.bytes_uploaded
-        return self.stats.as_dict(self.bytes_to_fetch / disk_rate if disk_rate else 0.0)
+        return self._loader.counters(self.bytes_to_fetch)
 
     def close(self) -> None:
-        self._drain()
-        self._reader.close()
-        self._file.close()
+        self._loader.close()
         self._pinned.clear()
 
-    def _new_reader(self) -> TileReader:
-        device = None if self.memory.is_host else self.memory
-        return TileReader(self.folder.path, self._host.read_into, self._shape, device, self._host)
-
-    def _load_pinned(self, units: Sequence[str]) -> dict[str, Lease]:
-        """Straight from disk into memory of their own, never through the page cache."""
-        leases = {}
-        for unit in units:
-            views, reading = self._start(unit, self.memory.region(self._sizes[unit]))
-            self.memory.wait_for(reading.wait(self.options.stall_timeout_s))
-            leases[unit] = Lease(views, lasts=True)
-        return leases
-
-    def _start(self, unit: str, region: Any) -> tuple[dict[str, Any], Reading]:
-        placed: list[tuple[TensorEntry, Any]] = []
-        views, offset = {}, 0
-        for entry in self.units[unit]:
-            size = aligned(entry.num_bytes)
-            placed.append((entry, region[offset : offset + size]))
-            views[entry.name] = region[offset : offset + entry.num_bytes]
-            offset += size
-        return views, self._reader.start(placed)
+    def _new_ring(self) -> Ring:
+        return Ring(self._loader.memory.region(self._ring_bytes))
 
     def _fill(self) -> None:
         """Read ahead until the ring is full: the deterministic next unit, always."""
@@ -160,28 +100,24 @@ class Pager:
             region = self._ring.take(self._sizes[unit])
             if region is None:
                 return
-            self._ahead.append(_Ahead(unit, *self._start(unit, region)))
+            self._ahead.append(self._loader.start(unit, region))
             self._next = (self._next + 1) % len(self.streamed)
 
-    def _arrived(self, unit: str) -> _Ahead:
+    def _arrived(self, unit: str) -> Load:
         """The unit, whole and checked, at the front of the queue."""
         self._skip_to(unit)
-        ahead = self._ahead[0]
-        in_time = ahead.reading.is_done
-        started = time.perf_counter()
+        load = self._ahead[0]
         try:
-            self.memory.wait_for(ahead.reading.wait(self.options.stall_timeout_s))
+            self._loader.wait(load)
         except Exception:
             self._start_clean()
             raise
-        stored = sum(entry.stored_bytes for entry in self.units[unit])
-        self.stats.arrived(stored, in_time, 1e3 * (time.perf_counter() - started))
-        return ahead
+        return load
 
     def _skip_to(self, unit: str) -> None:
         """Drop reads of units that this sweep does not use, and aim at `unit` if it is not under way."""
         while self._ahead and self._ahead[0].unit != unit:
-            self._ahead[0].reading.settle(self.options.stall_timeout_s)
+            self._loader.drop(self._ahead[0])
             self._ahead.popleft()
             self._ring.give_back()
         if not self._ahead:
@@ -189,18 +125,11 @@ class Pager:
         self._fill()
         assert self._ahead, "the ring holds any unit"
 
-    def _drain(self) -> None:
-        for ahead in self._ahead:
-            ahead.reading.cancel()
-
     def _start_clean(self) -> None:
         """After a failure: reads that may still land get the old ring to themselves."""
-        self._drain()
-        self._reader.close()
-        self._host.forget()
-        self._reader = self._new_reader()
+        self._loader.start_anew()
         self._ahead.clear()
-        self._ring = Ring(self.memory.region(self._ring_bytes))
+        self._ring = self._new_ring()
         self._next = 0
 
 

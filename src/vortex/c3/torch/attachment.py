@@ -30,7 +30,8 @@ import torch
 
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.format.sizes import parse_bytes
-from vortex.c3.paging.pager import PagerOptions, residency
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import residency
 from vortex.c3.torch.paged_linear import LAYOUTS, LinearShape, PagedLinear, PagedWeights, as_tensor
 from vortex.c3.torch.quantised_linear import (
     AUTO,

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 
 from vortex.c3.format.folder import C3Folder
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.torch.quantised_linear import LAYOUT_TAG, QuantisedWeight
 from vortex.errors import BackendError
 
@@ -102,10 +103,7 @@ class PagedWeights:
         self._seen = None
         if order != self.order:
             self.pager.close()
-            self.folder.entries = {f"{name}.0": self.folder.entries[f"{name}.0"] for name in order} | {
-                name: entry for name, entry in self.folder.entries.items() if name.rpartition(".")[0] not in order
-            }
-            self._pager = Pager(self.folder, self.options)
+            self._pager = Pager(self.folder, self.options, order=order)
 
 
 def used_order(registered: Sequence[str], used: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """What guesses the next tokens of an answer: a small protocol, so that lookups, tables and models draft side by side.
 
 A guess costs nothing but time when it is wrong: what stands is what was sampled. So a drafter promises nothing; one
-that raises, names ids outside the vocabulary, or takes longer than it saves is left out (draft_sources.py).
+that raises, names ids outside the vocabulary, or takes longer than it saves is left out (sources.py).
 """
 
 from __future__ import annotations
