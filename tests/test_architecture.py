@@ -13,7 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "vortex"
 LEVELS = {
-    "errors": 0, "types": 0, "protocols": 0,
+    "errors": 0, "types": 0, "protocols": 0, "spans": 0,
     "config": 1, "records": 1, "backends": 1, "tokenizer": 1, "kernels": 1, "machine": 1, "hub": 1, "c3": 1,
     "sandbox": 1,
     "models": 2, "vblocks": 2, "decode": 2, "adapters": 2, "knowledge": 2,
@@ -22,10 +22,10 @@ LEVELS = {
     "cli": 5,
 }  # fmt: skip
 SAME_LEVEL = {
-    ("protocols", "types"),
-    ("tokenizer", "kernels"), ("c3", "kernels"), ("machine", "kernels"),
+    ("protocols", "types"), ("spans", "types"),
+    ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
-    ("config", "records"), ("vblocks", "models"),
+    ("config", "records"), ("models", "vblocks"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "vblocks", "learn", "training", "machine", "c3", "bench"}
 MAX_FILE_LINES = 500

@@ -43,6 +43,11 @@ class LanguageModel(Protocol):
         chunks are reused by another request, so that a reused prefix and a cold one are the same computation."""
         ...
 
+    @property
+    def draft_heads(self) -> int:
+        """Further heads that guess ahead, of which `SweepOutput.draft_logits` has rows; 0: none."""
+        ...
+
     def new_state(self) -> SequenceState: ...
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.backends.fake import FakeBackend, Fault, FaultKind, Pace, in_order, pieces
+from vortex.backends.fake import FakeBackend, Fault, FaultKind, Pace, pieces
 from vortex.errors import BackendError, ContextOverflow, Overloaded, UnknownModel
 from vortex.types import (
     ChatMessage,
@@ -54,7 +54,8 @@ async def test_the_same_request_gives_the_same_events() -> None:
 
 
 async def test_limits_and_stop_strings_end_an_answer() -> None:
-    backend = FakeBackend(in_order(["one two three", "one two three", "one"]))
+    answers = iter(["one two three", "one two three", "one"])
+    backend = FakeBackend(lambda _: next(answers))
     short, stopped, repeated = [
         await collect(backend, request)
         for request in (ask(max_tokens=2), ask(stop=("two",)), ask(max_tokens=5, ignore_eos=True))

@@ -14,9 +14,9 @@ import vortex.c3
 from tests.models.hf.test_hf import check_generates_alike, prompts_of
 from tests.models.tiny_transformers import tiny_model, write_folder
 from vortex.c3.torch.attachment import linear_sites, unit_sizes
-from vortex.models.hf.loading import load_hf
 from vortex.models.hf.model import HfModel
-from vortex.models.loading import LoadOptions
+from vortex.models.hf.opening import open_hf
+from vortex.models.opened import LoadOptions
 from vortex.types import Exactness, Span, Want
 
 pytestmark = pytest.mark.gpu
@@ -76,7 +76,7 @@ def test_a_folder_is_loaded_onto_the_gpu_resident_and_paged(tmp_path: Path) -> N
     folder = write_folder(tmp_path / "model", "llama", torch.bfloat16)
 
     def logits(budget_bytes: int) -> np.ndarray:
-        model = load_hf(folder, LoadOptions(packed_root=tmp_path / "made", budget_bytes=budget_bytes)).model
+        model = open_hf(folder, LoadOptions(packed_root=tmp_path / "made", budget_bytes=budget_bytes)).model
         assert model.device.type == "cuda"
         return model.sweep([Span(model.new_state(), [3, 4, 5], Want.ALL_LOGITS)]).logits
 

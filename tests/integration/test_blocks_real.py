@@ -14,14 +14,15 @@ from vortex.bench.equality import EqualityMeasurement
 from vortex.bench.measurement import run_measurement
 from vortex.bench.task_prompts import spread, task_prompts
 from vortex.hub.names import resolve
-from vortex.models.loading import LoadOptions, load_model
+from vortex.models.decoder.opening import open_decoder
+from vortex.models.opened import LoadOptions
 from vortex.tokenizer.chat_format import TemplateChatFormat
 
 pytestmark = pytest.mark.long
 
 
 def subject(path: Path, packed_root: Path, budget_bytes: int) -> Subject:
-    loaded = load_model(path, LoadOptions(packed_root=packed_root, budget_bytes=budget_bytes, device="cpu"))
+    loaded = open_decoder(path, LoadOptions(packed_root=packed_root, budget_bytes=budget_bytes, device="cpu"))
     return Subject("smollm2-135m", loaded.model, loaded.tokenizer, TemplateChatFormat(loaded.tokenizer))
 
 

@@ -15,9 +15,9 @@ from vortex.decode.structure.structured import StructuredDecoding
 from vortex.engine.backend import LocalBackend
 from vortex.hub.names import resolve
 from vortex.models.hf.folder import is_whole
-from vortex.models.hf.loading import LoadedHf, load_hf
 from vortex.models.hf.model import HfModel
-from vortex.models.loading import LoadOptions
+from vortex.models.hf.opening import open_hf
+from vortex.models.opened import LoadOptions, Opened
 from vortex.tokenizer.chat_format import TemplateChatFormat
 from vortex.types import ChatMessage, ChatRequest, Exactness, ModelCard, Span, TextDelta, Want
 
@@ -32,19 +32,19 @@ def options() -> LoadOptions:
 
 
 @pytest.fixture(scope="module")
-def loaded(options: LoadOptions) -> Iterator[LoadedHf]:
-    loaded = load_hf(resolve("smollm2-135m").path, options)
+def loaded(options: LoadOptions) -> Iterator[Opened[HfModel]]:
+    loaded = open_hf(resolve("smollm2-135m").path, options)
     yield loaded
     loaded.model.close()
 
 
 @pytest.fixture(scope="module")
-def folder(loaded: LoadedHf, options: LoadOptions) -> Path:
+def folder(loaded: Opened[HfModel], options: LoadOptions) -> Path:
     (made,) = [path for path in options.packed_root.glob("*.transformers") if is_whole(path)]
     return made
 
 
-def prompts(loaded: LoadedHf) -> list[list[int]]:
+def prompts(loaded: Opened[HfModel]) -> list[list[int]]:
     chat = TemplateChatFormat(loaded.tokenizer)
     return [chat.encode([ChatMessage(role="user", content=question)]) for question in QUESTIONS]
 
@@ -64,7 +64,7 @@ def greedy(model: HfModel, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     return answers
 
 
-def test_four_streams_are_what_the_library_generates(loaded: LoadedHf, folder: Path) -> None:
+def test_four_streams_are_what_the_library_generates(loaded: Opened[HfModel], folder: Path) -> None:
     library = AutoModelForCausalLM.from_pretrained(folder, dtype=loaded.model.model.dtype, use_safetensors=True).eval()
     options = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "pad_token_id": 0, "eos_token_id": 49151}
     wanted = [
@@ -75,11 +75,11 @@ def test_four_streams_are_what_the_library_generates(loaded: LoadedHf, folder: P
     assert greedy(loaded.model, prompts(loaded)) == wanted
 
 
-def test_a_budget_changes_no_bit(loaded: LoadedHf, folder: Path) -> None:
+def test_a_budget_changes_no_bit(loaded: Opened[HfModel], folder: Path) -> None:
     ids = prompts(loaded)[0]
     wanted = loaded.model.sweep([Span(loaded.model.new_state(), ids, Want.ALL_LOGITS)]).logits
     for budget_bytes in (80 * 10**6,):
-        paged = load_hf(
+        paged = open_hf(
             folder, LoadOptions(packed_root=folder.parent, budget_bytes=budget_bytes, device="cpu", threads=1)
         )
         logits = paged.model.sweep([Span(paged.model.new_state(), ids, Want.ALL_LOGITS)]).logits
@@ -89,7 +89,7 @@ def test_a_budget_changes_no_bit(loaded: LoadedHf, folder: Path) -> None:
 
 
 def test_the_engine_answers_alike_alone_among_others_and_with_a_reused_prefix(options: LoadOptions) -> None:
-    loaded = load_hf(resolve("smollm2-135m").path, options)
+    loaded = open_hf(resolve("smollm2-135m").path, options)
     structured = StructuredDecoding(loaded.tokenizer)
     backend = LocalBackend(
         loaded.model, loaded.tokenizer, TemplateChatFormat(loaded.tokenizer), ModelCard(name="smollm2-135m"),

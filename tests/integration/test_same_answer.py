@@ -30,12 +30,13 @@ MAX_TOKENS = 16
 @asynccontextmanager
 async def backend(prefix_cache_bytes: int) -> AsyncIterator[LocalBackend]:
     from vortex.hub.names import resolve
-    from vortex.models.loading import LoadOptions, load_model
+    from vortex.models.decoder.opening import open_decoder
+    from vortex.models.opened import LoadOptions
     from vortex.tokenizer.chat_format import TemplateChatFormat
 
     resolved = resolve(os.environ.get("VORTEX_TEST_MODEL", "smollm2-135m"))
     threads = int(os.environ.get("VORTEX_TEST_THREADS", "0"))
-    loaded = load_model(resolved.path, LoadOptions(packed_root=resolved.made_folder, threads=threads))
+    loaded = open_decoder(resolved.path, LoadOptions(packed_root=resolved.made_folder, threads=threads))
     local = LocalBackend(
         loaded.model,
         loaded.tokenizer,

@@ -25,7 +25,7 @@ class CopyingState:
 
 
 class CopyingModel:
-    context_length, exactness, prefill_chunk = None, Exactness.BITWISE, 16
+    context_length, exactness, prefill_chunk, draft_heads = None, Exactness.BITWISE, 16, 0
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size

@@ -97,6 +97,8 @@ def test_other_options_do_not_go_on_with_a_training(small_run) -> None:
 
 def test_too_little_memory_names_a_smaller_batch(small_run, tmp_path) -> None:
     class Greedy(torch.nn.Linear):
+        draft_heads = 0
+
         def forward(self, ids, with_mtp=True):
             return torch.empty(1 << 50)
 

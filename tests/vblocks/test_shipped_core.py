@@ -7,10 +7,10 @@ import pytest
 from vortex.config.loading import SettingsSources, load_settings
 from vortex.hub.catalogue import SHIPPED, SHIPPED_CORE
 from vortex.hub.names import resolve
-from vortex.models.loading import LoadOptions
+from vortex.models.cores import open_core
+from vortex.models.opened import LoadOptions
 from vortex.types import ChatMessage, Span
 from vortex.vblocks.checkpoint import read_core
-from vortex.vblocks.loading import load_core
 
 PROFILES = ("dev_small", "core_only", "rtx4080_16gb_vortexx_next")
 
@@ -39,7 +39,7 @@ def test_profiles_ask_for_it(profile: str) -> None:
     [("What is the capital of France?", "Paris"), ("Hello", "Hello"), ("What is the opposite of hot?", "cold")],
 )
 def test_it_answers(question: str, word: str, tmp_path) -> None:
-    core = load_core(SHIPPED[SHIPPED_CORE], LoadOptions(packed_root=tmp_path))
+    core = open_core(SHIPPED[SHIPPED_CORE], LoadOptions(packed_root=tmp_path))
     ids, answer = core.chat_format.encode([ChatMessage(role="user", content=question)]), []
     state = core.model.new_state()
     while len(answer) < 24:

@@ -88,19 +88,6 @@ def default_script(request: ChatRequest) -> str:
     return known or f"You said: {last[-200:].strip() or 'nothing'}"
 
 
-def in_order(answers: Iterable[str | Answer]) -> Script:
-    """A script that gives the answers one after the other, then complains."""
-    remaining = iter(answers)
-
-    def script(request: ChatRequest) -> str | Answer:
-        answer = next(remaining, None)
-        if answer is None:
-            raise BackendError(f"the fake's script has ended before request {request.request_id}")
-        return answer
-
-    return script
-
-
 class FakeBackend:
     """`faults` are used up one per chat request, in order; None stands for a request that goes well."""
 

@@ -48,6 +48,7 @@ class LentModel:
         self.vocab_size = model.vocab_size
         self.context_length = model.context_length
         self.prefill_chunk = model.prefill_chunk
+        self.draft_heads = model.draft_heads
 
     @property
     def exactness(self) -> Exactness:

@@ -47,7 +47,7 @@ def pack(
     """
     from vortex.cli.composition import load_options, resolve_model, settings_for
     from vortex.cli.terminal import working
-    from vortex.models.loading import pack_model, packed_folder
+    from vortex.models.decoder.opening import pack_model, packed_folder
 
     loaded = settings_for(profile, set_, {"model.name": model})
     resolved = resolve_model(loaded)

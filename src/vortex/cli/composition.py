@@ -6,36 +6,21 @@ Heavy parts are imported when they are opened, so that a command which needs no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vortex.config.loading import LoadedSettings, SettingsSources, load_settings
 from vortex.config.retired import RETIRED
 from vortex.errors import DownloadError, ModelNotFound, RequestError
-from vortex.protocols import ChatBackend, ChatFormat, LanguageModel, Tokenizer
+from vortex.protocols import ChatBackend, LanguageModel, Tokenizer
 
 if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafting.drafter import Drafter
     from vortex.engine.intake import RestrictionFactory
     from vortex.hub.cache import ResolvedModel
-    from vortex.models.decoder.model import Decoder
-    from vortex.models.loading import LoadOptions
-    from vortex.vblocks.loading import CoreOptions
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedModel:
-    """A model in this process. `path`: the file or folder it was read from; None for one without weights."""
-
-    name: str
-    path: Path | None
-    model: LanguageModel
-    tokenizer: Tokenizer
-    chat_format: ChatFormat
-    licence: str | None = None
-    origin: str | None = None
+    from vortex.models.cores import CoreOptions
+    from vortex.models.opened import LoadOptions, Opened
 
 
 def settings_for(
@@ -80,7 +65,7 @@ def missing_extra(loaded: LoadedSettings) -> str | None:
 
     if loaded.settings.model.backend != "hf":
         return None
-    from vortex.models.hf.loading import require_transformers
+    from vortex.models.hf.opening import require_transformers
 
     try:
         require_transformers()
@@ -117,10 +102,12 @@ def resolve_model(loaded: LoadedSettings) -> ResolvedModel:
         return find(fallback)
 
 
-def open_model(loaded: LoadedSettings) -> OpenedModel:
+def open_model(loaded: LoadedSettings) -> Opened[LanguageModel]:
     """The model the settings name, loaded into this process. Raises VortexError."""
     if loaded.settings.model.backend == "hash":
-        return _hash_model()
+        from vortex.models.opening import open_hash
+
+        return open_hash()
     from vortex.cli.terminal import working
     from vortex.errors import MissingCapability
 
@@ -129,11 +116,10 @@ def open_model(loaded: LoadedSettings) -> OpenedModel:
         raise MissingCapability(reason)
     resolved = resolve_model(loaded)
     fell_back = resolved.name == settings.fallback and loaded.is_profiles_own("model.backend")
-    if settings.backend == "hf" and not fell_back:  # a profile's fallback runs as it does everywhere
-        with working(f"loading {resolved.name} by transformers (a GGUF file is unpacked once)"):
-            return _load_hf(resolved, loaded)
-    with working(f"loading {resolved.name}"):
-        return _load(resolved, loaded)
+    by_transformers = settings.backend == "hf" and not fell_back  # a profile's fallback runs as it does everywhere
+    how = " by transformers (a GGUF file is unpacked once)" if by_transformers else ""
+    with working(f"loading {resolved.name}{how}"):
+        return _load(resolved, loaded, by_transformers=by_transformers)
 
 
 def open_backend(loaded: LoadedSettings) -> ChatBackend:
@@ -150,7 +136,7 @@ def open_backend(loaded: LoadedSettings) -> ChatBackend:
     return local_backend(open_model(loaded), loaded)
 
 
-def local_backend(opened: OpenedModel, loaded: LoadedSettings) -> ChatBackend:
+def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings) -> ChatBackend:
     """The engine around a loaded model, with the settings' limits. It owns the model from then on."""
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
@@ -198,7 +184,7 @@ def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactor
     return None
 
 
-def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, ...]:
+def drafters_for(loaded: LoadedSettings, opened: Opened[LanguageModel]) -> tuple[Drafter, ...]:
     """Who guesses ahead, as the settings ask: the model's further heads where it has some, lookups, a small model."""
     from vortex.decode.drafting.head_drafter import HeadDrafter
     from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
@@ -206,13 +192,13 @@ def drafters_for(loaded: LoadedSettings, opened: OpenedModel) -> tuple[Drafter, 
     bad = loaded.settings.bad
     if not bad.enabled:
         return ()
-    heads = (HeadDrafter(),) if getattr(getattr(opened.model, "config", None), "mtp_k", 0) else ()
+    heads = (HeadDrafter(),) if opened.model.draft_heads else ()
     history = (HistoryDrafter(bad.history_tokens),) if bad.history_tokens else ()
     small = (_draft_model(bad.draft_model, loaded, opened),) if bad.draft_model else ()
     return (*heads, SuffixDrafter(), *history, *small)
 
 
-def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Drafter:
+def _draft_model(name: str, loaded: LoadedSettings, opened: Opened[LanguageModel]) -> Drafter:
     """Another model, all in memory, that guesses. Raises RequestError where its tokens are not the model's."""
     from dataclasses import replace
 
@@ -235,7 +221,7 @@ def _draft_model(name: str, loaded: LoadedSettings, opened: OpenedModel) -> Draf
 
 def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: bool | None = None) -> LoadOptions:
     """How the settings want a model loaded. `compress`: where it must be packed first."""
-    from vortex.models.loading import LoadOptions
+    from vortex.models.opened import LoadOptions
 
     settings = loaded.settings
     return LoadOptions(
@@ -253,50 +239,28 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
     )
 
 
-def _load(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+def _load(resolved: ResolvedModel, loaded: LoadedSettings, *, by_transformers: bool) -> Opened[LanguageModel]:
     from vortex.cli.terminal import warn
     from vortex.kernels import dispatch
-    from vortex.models.loading import load_model
-    from vortex.tokenizer.chat_format import TemplateChatFormat
+    from vortex.models.opening import open_resolved
     from vortex.vblocks.checkpoint import is_core
 
-    options = load_options(resolved, loaded)
-    if is_core(resolved.path):
-        return _load_core(resolved, loaded)
-    if options.device != "cuda" and not dispatch.usable():
+    options, core = load_options(resolved, loaded), None
+    if not by_transformers and is_core(resolved.path):
+        core = core_options(loaded.settings)
+    elif not by_transformers and options.device != "cuda" and not dispatch.usable():
         warn("the native core is not in use, so answers are slow; `vortex doctor` says why")
-    found = load_model(resolved.path, options)
-    if options.budget_bytes:
-        _tell_paging(found.model)
-    return OpenedModel(
-        name=resolved.name,
-        path=resolved.path,
-        model=found.model,
-        tokenizer=found.tokenizer,
-        chat_format=TemplateChatFormat(found.tokenizer),
-        licence=resolved.licence,
-        origin=resolved.origin,
-    )
-
-
-def _load_core(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
-    from vortex.vblocks.loading import load_core
-
-    found = load_core(resolved.path, load_options(resolved, loaded), core_options(loaded.settings))
-    return OpenedModel(
-        name=resolved.name,
-        path=resolved.path,
-        model=found.model,
-        tokenizer=found.tokenizer,
-        chat_format=found.chat_format,
-        licence=found.notes.get("licence") or resolved.licence,
-        origin=resolved.origin,
-    )
+    opened = open_resolved(resolved, options, core, by_transformers=by_transformers)
+    if by_transformers:
+        _tell_transformers(opened)
+    elif options.budget_bytes:
+        _tell_paging(opened.model)
+    return opened
 
 
 def core_options(settings: Settings) -> CoreOptions:
     """What the settings change in a core as it was trained."""
-    from vortex.vblocks.loading import CoreOptions
+    from vortex.models.cores import CoreOptions
 
     lava = settings.vortex_model.model_dump(exclude={"lava_state_path"})
     depth = {f"depth_{name}": value for name, value in settings.depth_gating.model_dump().items()}
@@ -308,38 +272,32 @@ def core_options(settings: Settings) -> CoreOptions:
     )
 
 
-def _load_hf(resolved: ResolvedModel, loaded: LoadedSettings) -> OpenedModel:
+def _tell_transformers(opened: Opened[LanguageModel]) -> None:
+    """What running by the library means for this model, before it is used."""
     from vortex.c3.format.sizes import spell_bytes
     from vortex.cli.terminal import notice
-    from vortex.models.hf.loading import load_hf
-    from vortex.tokenizer.chat_format import TemplateChatFormat
+    from vortex.models.hf.model import HfModel
     from vortex.types import Exactness
 
-    found = load_hf(resolved.path, load_options(resolved, loaded))
-    if found.model.exactness is Exactness.DISTRIBUTION:
-        notice(f"{resolved.name}: an answer may depend, by rounding, on what else is being served")
-    if attachment := found.model.attachment:
+    if opened.model.exactness is Exactness.DISTRIBUTION:
+        notice(f"{opened.name}: an answer may depend, by rounding, on what else is being served")
+    attachment = opened.model.attachment if isinstance(opened.model, HfModel) else None
+    if attachment:
         notice(
             f"weights: {spell_bytes(int(attachment.counters()['resident_bytes']))} in memory, "
             f"{spell_bytes(attachment.bytes_to_fetch)} read per sweep; on top: KV cache, what is no linear layer, and "
             "the process itself"
         )
-    return OpenedModel(
-        name=resolved.name,
-        path=resolved.path,
-        model=found.model,
-        tokenizer=found.tokenizer,
-        chat_format=TemplateChatFormat(found.tokenizer),
-        licence=resolved.licence,
-        origin=resolved.origin,
-    )
 
 
-def _tell_paging(model: Decoder) -> None:
-    """What a budget means for this model, before it is used."""
+def _tell_paging(model: LanguageModel) -> None:
+    """What a budget means for this model, before it is used; a core has no KV cache to tell of."""
     from vortex.c3.format.sizes import spell_bytes
     from vortex.cli.terminal import notice
+    from vortex.models.decoder.model import Decoder
 
+    if not isinstance(model, Decoder):
+        return
     cache = model.compute.new_cache()
     cache.reserve(min(1024, model.context_length))
     notice(
@@ -348,17 +306,3 @@ def _tell_paging(model: Decoder) -> None:
         f"{spell_bytes(cache.resident_bytes)} per 1,024 tokens, and the process itself"
     )
     cache.close()
-
-
-def _hash_model() -> OpenedModel:
-    """A model without weights that never ends an answer by itself."""
-    import numpy as np
-
-    from vortex.models.hash_model import HashModel, HashModelOptions
-    from vortex.tokenizer.byte_tokenizer import CONTROL_TEXT, ByteChatFormat, ByteTokenizer
-
-    tokenizer = ByteTokenizer()
-    favour = np.zeros(tokenizer.vocab_size, np.float32)
-    favour[list(CONTROL_TEXT)] = -100.0
-    options = HashModelOptions(vocab_size=tokenizer.vocab_size, context_length=None, favour=favour)
-    return OpenedModel("hash", None, HashModel(options), tokenizer, ByteChatFormat())

@@ -47,7 +47,7 @@ class RuntimeSettings(Section):
     """How the machine is used."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one.")
-    threads: int = Field(default=0, ge=0, le=1024, description="Compute threads; 0: one per physical core.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Compute threads; 0: one per core this process may use.")
     offline: Annotated[bool, LoosensSecurity()] = Field(
         default=False, description="Never use the network; models must already be here."
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 from vortex.config.addresses import ADDRESSES, Addresses, check
@@ -139,8 +138,3 @@ def read_settings(
         ledger=part(LedgerSettings),
         guard=part(GuardSettings),
     )
-
-
-def ledger_key_path(settings: LedgerSettings) -> Path:
-    """The key of the prompt hashes lies beside the ledger, readable by its owner alone."""
-    return Path(settings.ledger_path).with_suffix(".key")

@@ -1,7 +1,7 @@
 """Which kernels run: the compiled core with one of its instruction sets, or none of it.
 
-VORTEX_KERNELS forces a choice (`reference`: not the compiled core), VORTEX_THREADS the number of threads. State lives
-in the native module, one per process: `load` may be called as often as one likes.
+VORTEX_KERNELS forces a choice (`reference`: not the compiled core); how many threads compute, machine/cores.py says.
+State lives in the native module, one per process: `load` may be called as often as one likes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 from types import ModuleType
 
 from vortex.errors import ConfigError, MissingCapability
+from vortex.machine.cores import compute_threads
 
 REFERENCE = "reference"
-MAX_THREADS = 256
 
 
 def native_module() -> ModuleType | None:
@@ -38,23 +38,13 @@ def selected() -> str:
     return wanted or choices()[0]
 
 
-def num_threads() -> int:
-    """VORTEX_THREADS, else the cores this process may use. Raises ConfigError for nonsense."""
-    text = os.environ.get("VORTEX_THREADS", "").strip()
-    if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
-        raise ConfigError(f"VORTEX_THREADS={text!r} is no number of threads; set 1 to {MAX_THREADS}, or unset it")
-    return int(text)
-
-
 def usable() -> bool:
     """Whether `load` would succeed."""
     return selected() != REFERENCE
 
 
 def load(threads: int = 0) -> ModuleType:
-    """The compiled core, set up as the environment says; `threads` counts where VORTEX_THREADS is not set.
+    """The compiled core, set up as the environment says. threads: 0: as they are, at first machine/cores.py's rule.
 
     Raises MissingCapability where the core is not there or not wanted.
     """
@@ -66,8 +56,7 @@ def load(threads: int = 0) -> ModuleType:
             "(`pip install -v .` shows why it was not built)"
         )
     module.use(name)
-    if os.environ.get("VORTEX_THREADS") or not threads:
-        threads = num_threads() if os.environ.get("VORTEX_THREADS") or not module.threads() else module.threads()
+    threads = compute_threads(threads or module.threads())
     if module.threads() != threads:
         module.set_threads(threads)
     return module

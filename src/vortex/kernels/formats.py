@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-TILE_ROWS = 16
 BLOCK_COLUMNS = 32
 
 

@@ -108,6 +108,8 @@ class _Layer(nn.Module):
 
 
 class BaselineTransformer(nn.Module):
+    draft_heads = 0
+
     def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
         self.config = config

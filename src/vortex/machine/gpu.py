@@ -5,15 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 QUERY = ["--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
 TIMEOUT_S = 10
+DRIVER_FILES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, Windows Subsystem for Linux
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
     name: str
     memory_bytes: int
+
+
+def has_gpu_driver() -> bool:
+    """Whether there may be a GPU at all: what costs nothing to ask."""
+    return any(Path(file).exists() for file in DRIVER_FILES)
 
 
 def find_gpus() -> list[Gpu]:
@@ -36,12 +43,3 @@ def parse_gpus(text: str) -> list[Gpu]:
         if name and mebibytes.strip().isdigit():
             gpus.append(Gpu(name.strip(), int(mebibytes) << 20))
     return gpus
-
-
-def torch_sees_gpu() -> bool:
-    """Loads torch, where it is installed."""
-    try:
-        import torch
-    except ImportError:
-        return False
-    return bool(torch.cuda.is_available())

@@ -1,7 +1,7 @@
-"""What this machine is and how fast its memory and disk are, measured in about a second each.
+"""What this machine is, and how fast its disk is, measured in about a second.
 
-Promises figures that hold for large sequential reads: memory through every core, disk past the page cache where the
-system allows it. Does not measure latency, writes or the GPU.
+Promises a figure that holds for large sequential reads, past the page cache where the system allows it. Does not
+measure latency, writes or the GPU; memory is read through the kernels (kernels/memory_rate.py).
 """
 
 from __future__ import annotations
@@ -11,16 +11,11 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from vortex.machine.cores import usable_cores
 
-from vortex.kernels import dispatch
-
-MEMORY_BUFFER_BYTES = 256 << 20
 DISK_BLOCK_BYTES = 8 << 20
 DISK_LIMIT_BYTES = 512 << 20
 
@@ -42,11 +37,6 @@ def describe_machine() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-
-
-def usable_cores() -> int:
-    """Cores this process may use: a container's share, not the whole host."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:
@@ -79,30 +69,6 @@ def disk_free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def memory_read_bytes_per_s(seconds: float = 0.5) -> float:
-    """Bytes read per second by all usable cores together, best of the passes that fit into `seconds`."""
-    cores = usable_cores()
-    data = np.ones(MEMORY_BUFFER_BYTES // 4, np.float32)
-    best = 0.0
-    with ThreadPoolExecutor(cores) as pool:
-        read = _reader(data, cores, pool)
-        ends = time.perf_counter() + seconds
-        while time.perf_counter() < ends:
-            started = time.perf_counter()
-            read()
-            best = max(best, MEMORY_BUFFER_BYTES / (time.perf_counter() - started))
-    return best
-
-
-def _reader(data: np.ndarray, cores: int, pool: ThreadPoolExecutor) -> Callable[[], object]:
-    """Reads every byte of `data` once: by the native core where it is, else by numpy, which is slower."""
-    if dispatch.usable():
-        core, flat = dispatch.load(), data.view(np.uint8)
-        return lambda: core.read_all(flat)
-    parts = np.array_split(data, cores)
-    return lambda: list(pool.map(lambda part: float(np.dot(part, part)), parts))
 
 
 def disk_read_bytes_per_s(file: Path) -> DiskRate:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vortex.errors import BackendError
-from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+from vortex.spans import num_hidden, num_logits, slices_of
+from vortex.types import Exactness, Span, SweepCost, SweepOutput
 
 _WORD = (1 << 64) - 1
 _GAMMA = 0x9E3779B97F4A7C15
@@ -142,6 +143,10 @@ class HashModel:
     def prefill_chunk(self) -> int:
         return self.options.prefill_chunk
 
+    @property
+    def draft_heads(self) -> int:
+        return 0
+
     def new_state(self) -> HashState:
         return HashState(self)
 
@@ -149,20 +154,15 @@ class HashModel:
         self._before_sweep(spans)
         logits: list[np.ndarray] = []
         hidden: list[np.ndarray] = []
-        logits_rows, hidden_rows = [], []
         for span in spans:
             hashes = self._absorb(span)
-            wanted = {Want.LAST_LOGITS: hashes[-1:], Want.ALL_LOGITS: hashes}.get(span.want, [])
-            wanted_hidden = hashes if span.want is Want.ALL_HIDDEN else []
-            logits_rows.append(slice(len(logits), len(logits) + len(wanted)))
-            hidden_rows.append(slice(len(hidden), len(hidden) + len(wanted_hidden)))
-            logits += [self.logits_of(value) for value in wanted]
-            hidden += [self._uniform(value)[: self.options.width] - 0.5 for value in wanted_hidden]
+            logits += [self.logits_of(value) for value in hashes[len(hashes) - num_logits(span) :]]
+            hidden += [self._uniform(value)[: self.options.width] - 0.5 for value in hashes[: num_hidden(span)]]
         return SweepOutput(
             np.array(logits, dtype=np.float32).reshape(-1, self.vocab_size),
-            tuple(logits_rows),
+            slices_of([num_logits(span) for span in spans]),
             np.array(hidden, dtype=np.float32) if hidden else None,
-            tuple(hidden_rows),
+            slices_of([num_hidden(span) for span in spans]),
         )
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:

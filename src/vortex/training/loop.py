@@ -32,6 +32,11 @@ CURVE_POINTS = 400
 class TrainableNetwork(Protocol):
     """CoreNetwork and BaselineTransformer; both are nn.Module."""
 
+    @property
+    def draft_heads(self) -> int:
+        """Further heads, which learn the tokens behind the next."""
+        ...
+
     def __call__(self, token_ids_BT: torch.Tensor, *, with_mtp: bool = True) -> NetworkOutput: ...
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]: ...
@@ -144,7 +149,7 @@ class Training:
             group["lr"] = peak * factor
         if isinstance(self._network, CoreNetwork):
             self._network.depth_target = depth_target_at(share, self._network.config.depth_target)
-        weights = mtp_weights(share, self._mtp_heads(), options.mtp_weight)
+        weights = mtp_weights(share, self._trainable.draft_heads, options.mtp_weight)
         with explained_memory(step, options.batch, options.window):
             ids = torch.from_numpy(self._batches.batch(step)).to(self._device, non_blocking=True)
             with self._autocast():
@@ -174,9 +179,6 @@ class Training:
         kept = newest_state(self._folder) if self._folder else None
         state = f"the state of {kept.name} is kept" if kept else "nothing was saved yet"
         raise TrainingStopped(f"the loss at step {step} is no number; {state}; go on with a lower --learning-rate")
-
-    def _mtp_heads(self) -> int:
-        return int(getattr(getattr(self._network, "config", None), "mtp_k", 0))
 
     def _looks_at(self, step: int) -> bool:
         every = max(1, self._options.steps // CURVE_POINTS) if self._options.steps else 10

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from vortex.kernels import dispatch
-from vortex.models.decoder.sweep_clock import SweepClock
-from vortex.types import Exactness, RowLookup, Span, SweepCost, SweepOutput, Want
+from vortex.machine.sweep_clock import SweepClock
+from vortex.spans import slices_of, wanted_hidden, wanted_logits
+from vortex.types import Exactness, RowLookup, Span, SweepCost, SweepOutput
 from vortex.vblocks.config import CoreConfig
 from vortex.vblocks.layers import LayerByLayer
 from vortex.vblocks.native.stack import NativeStack, can_stack
@@ -139,6 +140,10 @@ class VortexCore:
     def prefill_chunk(self) -> int:
         return PREFILL_CHUNK
 
+    @property
+    def draft_heads(self) -> int:
+        return self.config.mtp_k
+
     def new_state(self) -> CoreSequence:
         return CoreSequence(self, self.steps.new_state(self._memory or ()))
 
@@ -146,16 +151,13 @@ class VortexCore:
         assert spans, "a sweep needs a span"
         started = time.perf_counter()
         states = [_core_state(span) for span in spans]
-        rows, first = [], 0
-        for span in spans:
-            rows.append(slice(first, first + len(span.token_ids)))
-            first += len(span.token_ids)
+        rows = slices_of([len(span.token_ids) for span in spans])
         ids = np.concatenate([np.asarray(span.token_ids, np.int64) for span in spans])
         assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
         x, swept = self.steps.sweep(self.weights.embedding[ids], [state.state for state in states], rows)
         for state, span, found in zip(states, spans, swept, strict=True):
             state.swept(len(span.token_ids), found)
-        output = self._output(x, spans, rows)
+        output = self._output(x, spans)
         self._clock.observe(len(ids), time.perf_counter() - started)
         return output
 
@@ -182,21 +184,20 @@ class VortexCore:
         self._memory_path = None
         self.weights.close()
 
-    def _output(self, x: np.ndarray, spans: Sequence[Span], rows: Sequence[slice]) -> SweepOutput:
-        logits_rows, wanted = _wanted(spans, rows, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
-        hidden_rows, wanted_hidden = _wanted(spans, rows, {Want.ALL_HIDDEN: None})
-        hidden = self._normed(x[wanted], self._norm)
+    def _output(self, x: np.ndarray, spans: Sequence[Span]) -> SweepOutput:
+        last, all_rows = wanted_logits(spans), wanted_hidden(spans)
+        hidden = self._normed(x[last.rows], self._norm)
         logits = np.empty((0, self.vocab_size), np.float32)
         draft_logits: RowLookup | None = None
-        if len(wanted):
+        if len(last.rows):
             with self.weights.matrices("head") as (head,):
                 logits = head(hidden)
                 if self.config.mtp_k:
                     draft_logits = FurtherHeads(self, hidden)
                     if self.weights.source.bytes_to_fetch:  # the head is at hand now
                         draft_logits = np.stack([draft_logits.of_row(row, head) for row in range(len(hidden))])
-        all_hidden = self._normed(x[wanted_hidden], self._norm) if len(wanted_hidden) else None
-        return SweepOutput(logits, logits_rows, all_hidden, hidden_rows, draft_logits)
+        all_hidden = self._normed(x[all_rows.rows], self._norm) if len(all_rows.rows) else None
+        return SweepOutput(logits, last.slices, all_hidden, all_rows.slices, draft_logits)
 
     def _normed(self, x_RD: np.ndarray, weight: np.ndarray) -> np.ndarray:
         if self._native is None:
@@ -235,18 +236,3 @@ def _core_state(span: Span) -> CoreSequence:
     assert isinstance(span.state, CoreSequence), "a state of another model"
     assert span.token_ids, "a span needs a token"
     return span.state
-
-
-def _wanted(
-    spans: Sequence[Span], rows: Sequence[slice], last_rows: Mapping[Want, int | None]
-) -> tuple[tuple[slice, ...], np.ndarray]:
-    """Rows of the sweep that spans want (None: all of a span's), and each span's slice of the result."""
-    slices: list[slice] = []
-    wanted: list[int] = []
-    for span, place in zip(spans, rows, strict=True):
-        count = 0
-        if span.want in last_rows:
-            count = last_rows[span.want] or len(span.token_ids)
-        slices.append(slice(len(wanted), len(wanted) + count))
-        wanted.extend(range(place.stop - count, place.stop))
-    return tuple(slices), np.asarray(wanted, np.int64)

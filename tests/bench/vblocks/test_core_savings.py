@@ -13,9 +13,9 @@ from vortex.bench.vblocks.depth import WINDOW, DepthMeasurement, mean_depth
 from vortex.bench.vblocks.flat import random_checkpoint
 from vortex.bench.vblocks.mtp import WORDS, held_out_questions
 from vortex.learn.dialogues import is_asked_about
+from vortex.models.opened import Opened
 from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
 from vortex.vblocks.config import CoreConfig
-from vortex.vblocks.loading import LoadedCore
 from vortex.vblocks.model import VortexCore
 from vortex.vblocks.weights import CoreWeights, MemorySource
 
@@ -24,13 +24,19 @@ SHAPE: dict[str, Any] = {"vocab_size": ByteTokenizer().vocab_size, "width": 32, 
                          "value_dim": 16, "mlp_width": 48, "lava_period": 0}  # fmt: skip
 
 
-def core(*, native: bool | None = None, opening: float | None = None) -> LoadedCore:
+def core(*, native: bool | None = None, opening: float | None = None) -> Opened[VortexCore]:
     """`opening`: the bias of every gate; None: no gates."""
     config = CoreConfig(**SHAPE, depth_gating=opening is not None)
     checkpoint = random_checkpoint(config, seed=3)
     weights = {name: _opened(name, value, opening) for name, value in checkpoint.weights.items()}
     source = MemorySource(dataclasses.replace(checkpoint, weights=weights), native=native)
-    return LoadedCore(VortexCore(config, CoreWeights(source)), ByteTokenizer(), ByteChatFormat(), {})
+    return Opened(
+        name="core",
+        path=None,
+        model=VortexCore(config, CoreWeights(source)),
+        tokenizer=ByteTokenizer(),
+        chat_format=ByteChatFormat(),
+    )
 
 
 def _opened(name: str, value: np.ndarray, opening: float | None) -> np.ndarray:

@@ -13,7 +13,8 @@ from tests.adapters.random_adapters import random_adapter
 from tests.models.tiny_models import CONFIGS, write_safetensors
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.expert_pager import ExpertPager
-from vortex.c3.paging.pager import Pager, PagerOptions
+from vortex.c3.paging.options import PagerOptions
+from vortex.c3.paging.pager import Pager
 from vortex.c3.sources import ResidentSource, WeightSource, units_of
 from vortex.kernels import dispatch
 from vortex.models.decoder import native_pack

@@ -140,14 +140,15 @@ from pathlib import Path
 from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.c3.sources import ResidentSource
 from vortex.models.decoder import native_pack
-from vortex.models import loading
+from vortex.models.decoder import opening
+from vortex.models.opened import LoadOptions
 from vortex.models.decoder.model import Decoder
 from vortex.types import Span
-checkpoint = loading.open_checkpoint(Path({str(source)!r}))
+checkpoint = opening.open_checkpoint(Path({str(source)!r}))
 with C3Writer(Path({str(tmp_path / "x.c3")!r}), {{}}) as writer:
     native_pack.pack(checkpoint, writer)
-options = loading.LoadOptions(packed_root=Path({str(tmp_path)!r}), device="cpu")
-model = Decoder(checkpoint.config, loading._native_compute(checkpoint.config, C3Folder(writer.path), options))
+options = LoadOptions(packed_root=Path({str(tmp_path)!r}), device="cpu")
+model = Decoder(checkpoint.config, opening._native_compute(checkpoint.config, C3Folder(writer.path), options))
 model.sweep([Span(model.new_state(), [1, 2, 3])])
 assert "torch" not in sys.modules
 """

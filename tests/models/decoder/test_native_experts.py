@@ -17,13 +17,14 @@ from vortex.c3.paging.expert_pager import ExpertPager
 from vortex.c3.paging.options import PagerOptions
 from vortex.c3.sources import ResidentSource, WeightSource, expert_unit, units_of
 from vortex.kernels import dispatch
-from vortex.models import loading
 from vortex.models.decoder import native_pack
 from vortex.models.decoder.expert_router import route, route_batch
 from vortex.models.decoder.model import Decoder
 from vortex.models.decoder.native_compute import NativeCompute
+from vortex.models.decoder.opening import open_decoder
 from vortex.models.decoder.reference_compute import ReferenceCompute
 from vortex.models.files.safetensors import SafetensorsCheckpoint
+from vortex.models.opened import LoadOptions
 from vortex.types import Exactness
 
 pytestmark = pytest.mark.skipif(dispatch.native_module() is None, reason="the native core was not built")
@@ -126,6 +127,6 @@ def test_a_folder_with_experts_loads_into_the_native_core(tmp_path: Path) -> Non
     tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(ByteLevel.alphabet())}, []))
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(source / "tokenizer.json"))
-    loaded = loading.load_model(source, loading.LoadOptions(packed_root=tmp_path, device="cpu"))
+    loaded = open_decoder(source, LoadOptions(packed_root=tmp_path, device="cpu"))
     assert isinstance(loaded.model.compute, NativeCompute)
     assert np.isfinite(run(loaded.model, TOKENS[:20], [12, 8])).all()

@@ -6,7 +6,6 @@ Prepared once, perhaps on another machine than the one that trains the models: `
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ import numpy as np
 from vortex.bench.tokenizer.corpora import Documents
 from vortex.bench.tokenizer.peers import Contender, contender_of, train_bpe, train_superbpe
 from vortex.errors import ModelNotFound
+from vortex.machine.cores import usable_cores
 from vortex.records.atomic import atomic_write
 from vortex.tokenizer.vortex_tok import Parse, TrainingSettings, corpus_of, load_vortex_tokenizer, train
 from vortex.tokenizer.vortex_tok.core import IS_NATIVE
@@ -87,7 +87,7 @@ def load_documents(folder: Path) -> Documents:
 
 def encode_texts(folder: Path, name: str, texts: Sequence[bytes]) -> list[np.ndarray]:
     """Ids [tokens] int32 of every text; slow tokenizers share the work among processes where there are cores."""
-    processes = min(MAX_PROCESSES, os.cpu_count() or 1)
+    processes = min(MAX_PROCESSES, usable_cores())
     if (IS_NATIVE and name in PARSES) or processes < MIN_PROCESSES:
         return _encode_part(folder, name, texts)
     parts = [texts[at : at + DOCUMENTS_A_JOB] for at in range(0, len(texts), DOCUMENTS_A_JOB)]

@@ -17,9 +17,9 @@ import numpy as np
 
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
+from vortex.models.opened import Opened
 from vortex.types import Span, Want
-from vortex.vblocks.loading import LoadedCore
-from vortex.vblocks.model import CoreSequence
+from vortex.vblocks.model import CoreSequence, VortexCore
 
 LESS_TIME, WORSE = 0.25, 0.01  # the bar: so much less time at most so much worse
 STREAMS = 16
@@ -29,7 +29,7 @@ WINDOW = 256  # tokens that are predicted from an empty state
 @dataclass(slots=True)
 class _Side:
     name: str
-    core: LoadedCore
+    core: Opened[VortexCore]
     bits_per_byte: float = 0.0
     depth: float = 0.0  # mean share of the layers that a token takes
     seconds: dict[int, list[float]] = field(default_factory=dict)  # of a sweep, by its rows
@@ -39,8 +39,8 @@ class _Side:
 class DepthMeasurement:
     """text: held out from both trainings."""
 
-    plain: LoadedCore
-    gated: LoadedCore
+    plain: Opened[VortexCore]
+    gated: Opened[VortexCore]
     text: str
     max_tokens: int = 8192
     rounds: int = 400
@@ -108,16 +108,16 @@ class DepthMeasurement:
         )
 
 
-def read_core_pair(plain: Path, gated: Path) -> tuple[LoadedCore, LoadedCore]:
+def read_core_pair(plain: Path, gated: Path) -> tuple[Opened[VortexCore], Opened[VortexCore]]:
     """Raises ModelNotFound, ModelFileError, ConfigError."""
-    from vortex.models.loading import LoadOptions
-    from vortex.vblocks.loading import load_core
+    from vortex.models.cores import open_core
+    from vortex.models.opened import LoadOptions
 
     options = LoadOptions(packed_root=plain)  # resident: nothing is packed there
-    return load_core(plain, options), load_core(gated, options)
+    return open_core(plain, options), open_core(gated, options)
 
 
-def _bits_per_byte(core: LoadedCore, ids: Sequence[int]) -> float:
+def _bits_per_byte(core: Opened[VortexCore], ids: Sequence[int]) -> float:
     """Over windows that each begin with an empty state; the first token of a window is given."""
     nats, num_bytes = 0.0, 0
     for start in range(0, len(ids) - 1, WINDOW):
@@ -134,7 +134,7 @@ def _bits_per_byte(core: LoadedCore, ids: Sequence[int]) -> float:
     return nats / math.log(2) / num_bytes
 
 
-def mean_depth(core: LoadedCore, ids: Sequence[int]) -> float:
+def mean_depth(core: Opened[VortexCore], ids: Sequence[int]) -> float:
     """The share of its layers that a token takes, over windows as above."""
     taken = rows = 0
     for start in range(0, len(ids), WINDOW):
@@ -145,7 +145,7 @@ def mean_depth(core: LoadedCore, ids: Sequence[int]) -> float:
     return taken / rows / core.model.config.num_layers
 
 
-def _streams(core: LoadedCore, ids: Sequence[int], count: int) -> list[CoreSequence]:
+def _streams(core: Opened[VortexCore], ids: Sequence[int], count: int) -> list[CoreSequence]:
     """Sequences that each have read another piece of the text."""
     states = []
     for number in range(count):
@@ -157,7 +157,7 @@ def _streams(core: LoadedCore, ids: Sequence[int], count: int) -> list[CoreSeque
     return states
 
 
-def _one_sweep(core: LoadedCore, states: Sequence[CoreSequence], ids: Sequence[int], number: int) -> float:
+def _one_sweep(core: Opened[VortexCore], states: Sequence[CoreSequence], ids: Sequence[int], number: int) -> float:
     """The text goes on in every sequence, since what a gate does depends on what it reads."""
     count = len(states)
     spans = [

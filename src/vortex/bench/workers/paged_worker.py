@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -30,7 +29,9 @@ from vortex.c3.paging.calibration import disk_profile, rate_of_pieces
 from vortex.c3.paging.direct_file import DirectFile
 from vortex.c3.paging.pager import Pager
 from vortex.c3.paging.tile_reader import ReadShape
-from vortex.models.loading import LoadOptions, load_model, packed_folder
+from vortex.machine.cores import usable_cores
+from vortex.models.decoder.opening import open_decoder, packed_folder
+from vortex.models.opened import LoadOptions
 from vortex.types import Span, Want
 
 PROMPT = (5, 6, 7)
@@ -54,7 +55,7 @@ class Worker:
         options = LoadOptions(
             packed_root=Path(packed), budget_bytes=budget_bytes, context_limit=context, threads=threads, device="cpu"
         )
-        self.model = load_model(Path(file), options).model
+        self.model = open_decoder(Path(file), options).model
         state = self.model.new_state()
         logits = self.model.sweep([Span(state, PROMPT, Want.ALL_LOGITS)]).logits
         state.close()
@@ -113,7 +114,7 @@ def _streamed(source: Any) -> list[list[int]]:
 
 def _memory_rate() -> float:
     """Bytes per second that all cores together read, each its own part."""
-    num_threads = len(os.sched_getaffinity(0))
+    num_threads = usable_cores()
     parts = [np.ones(MEMORY_SAMPLE_BYTES // 8) for _ in range(num_threads)]
     with ThreadPoolExecutor(num_threads) as pool:
         best = 0.0

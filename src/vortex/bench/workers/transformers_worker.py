@@ -28,8 +28,8 @@ from vortex.c3.paging.calibration import read_rate
 from vortex.c3.paging.direct_file import DirectFile
 from vortex.c3.paging.tile_reader import ReadShape
 from vortex.c3.torch.attachment import Attachment
-from vortex.models.hf.loading import open_transformers
-from vortex.models.loading import LoadOptions
+from vortex.models.hf.opening import open_transformers
+from vortex.models.opened import LoadOptions
 
 PROMPT = (5, 6, 7)
 RATE_SAMPLE_BYTES = 256 << 20

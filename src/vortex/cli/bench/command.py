@@ -25,7 +25,8 @@ from vortex.cli.options import BackendOption, BudgetOption, ModelOption, Profile
 if TYPE_CHECKING:
     from vortex.bench.fidelity import Reference
     from vortex.bench.peer import Peer
-    from vortex.cli.composition import OpenedModel
+    from vortex.models.opened import Opened
+    from vortex.protocols import LanguageModel
 
 PROMPT = "The history of the printing press begins "
 
@@ -107,7 +108,7 @@ def decode(
     from vortex.bench.decode import DecodeMeasurement
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
 
     loaded = settings_for(profile, set_, _chosen(model, backend, budget))
     opened = open_model(loaded)
@@ -122,7 +123,7 @@ def decode(
             streams=streams,
             peer=other,
             model_file=opened.path,
-            threads=loaded.settings.runtime.threads or usable_cores(),
+            threads=compute_threads(loaded.settings.runtime.threads),
         )
         present(run_measurement(measurement), json_out, plot)
 
@@ -161,11 +162,11 @@ def fidelity(
     from vortex.bench.fidelity import FidelityMeasurement, text_windows
     from vortex.bench.measurement import run_measurement
     from vortex.cli.composition import open_model, settings_for
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
 
     loaded = settings_for(profile, set_, {"model.name": model})
     opened = open_model(loaded)
-    path, threads = _weights(opened), loaded.settings.runtime.threads or usable_cores()
+    path, threads = _weights(opened), compute_threads(loaded.settings.runtime.threads)
     windows = text_windows(opened.tokenizer, tokens, window)
     with _peer(peer, peer_python) as other, _reference(reference, peer_python, path, threads) as truth:
         measurement = FidelityMeasurement(
@@ -217,7 +218,7 @@ def write_reference(
     typer.echo(f"{out}: {out.stat().st_size} bytes")
 
 
-def _weights(opened: OpenedModel) -> Path:
+def _weights(opened: Opened[LanguageModel]) -> Path:
     from vortex.errors import RequestError
 
     if opened.path is None:

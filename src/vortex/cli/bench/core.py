@@ -102,7 +102,7 @@ def _mtp(model: str | None) -> Measurement:
 
     opened = open_model(settings_for("dev_small", None, {"model.name": model or SHIPPED}))
     subject = Subject(opened.name, opened.model, opened.tokenizer, opened.chat_format)
-    heads = int(getattr(getattr(opened.model, "config", None), "mtp_k", 0))
+    heads = opened.model.draft_heads
     groups = {
         "of its training": [prompt.question for prompt in teacher_prompts(seed=991, count=32)],
         "words it never saw": held_out_questions(),

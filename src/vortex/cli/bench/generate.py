@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from vortex.bench.asking import Subject
     from vortex.bench.peer import Peer
     from vortex.bench.report import Report
-    from vortex.cli.composition import OpenedModel
     from vortex.config.loading import LoadedSettings
+    from vortex.models.opened import Opened
+    from vortex.protocols import LanguageModel
 
 LATEST = Path("bench") / "latest.txt"
 PENALTIES = (1.0, 1.1)
@@ -109,7 +110,7 @@ def _time(
     from vortex.bench.task_prompts import spread, task_prompts
     from vortex.cli.composition import drafters_for, open_model
     from vortex.cli.terminal import working
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
     from vortex.protocols import Counting
 
     opened = open_model(loaded)
@@ -125,7 +126,7 @@ def _time(
             penalty_window=loaded.settings.bad.penalty_window,
             peers=peers,
             model_file=opened.path,
-            threads=loaded.settings.runtime.threads or usable_cores(),
+            threads=compute_threads(loaded.settings.runtime.threads),
             weights=weights,
             paging=model.counters if isinstance(model, Counting) else dict,
             progress=progress,
@@ -181,7 +182,7 @@ def _with_budget(loaded: LoadedSettings, megabytes: int) -> LoadedSettings:
     return replace(loaded, settings=loaded.settings.model_copy(update={"runtime": runtime}))
 
 
-def _subject(opened: OpenedModel, loaded: LoadedSettings) -> Subject:
+def _subject(opened: Opened[LanguageModel], loaded: LoadedSettings) -> Subject:
     from vortex.bench.asking import Subject
 
     return Subject(opened.name, opened.model, opened.tokenizer, opened.chat_format, loaded.settings.chat.system)
@@ -206,7 +207,7 @@ def _budget_mb(budget: str | None, loaded: LoadedSettings) -> int | None:
     from vortex.c3.sources import units_of
     from vortex.cli.composition import load_options, resolve_model
     from vortex.errors import RequestError
-    from vortex.models.loading import packed_folder
+    from vortex.models.decoder.opening import packed_folder
 
     if budget is None:
         return None

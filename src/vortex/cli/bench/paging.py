@@ -43,7 +43,7 @@ def c3(
     from vortex.bench.memory.paging import PagingMeasurement
     from vortex.c3.format.sizes import parse_bytes
     from vortex.cli.composition import resolve_model, settings_for
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
 
     loaded = settings_for(None, set_, {"model.name": model})
     resolved = resolve_model(loaded)
@@ -52,7 +52,7 @@ def c3(
         packed_root=resolved.made_folder,
         limits_bytes=[parse_bytes(text) for text in limit or ["2.5GB", "3.6GB"]],
         runs=runs,
-        threads=loaded.settings.runtime.threads or usable_cores(),
+        threads=compute_threads(loaded.settings.runtime.threads),
         peer_python=peer_python or os.environ.get("VORTEX_PEER_PYTHON"),
     )
     present(run_measurement(measurement), json_out, plot)
@@ -95,7 +95,7 @@ def attach(
     from vortex.bench.memory.attach import SHAPES, AttachMeasurement
     from vortex.c3.torch.quantised_linear import format_for
     from vortex.errors import RequestError
-    from vortex.machine.measured import usable_cores
+    from vortex.machine.cores import compute_threads
 
     if shape not in SHAPES:
         raise RequestError(f"no shape '{shape}'; choose {' or '.join(SHAPES)}")
@@ -109,7 +109,7 @@ def attach(
         shape=shape,
         rows=rows,
         runs=runs,
-        threads=usable_cores(),
+        threads=compute_threads(),
         with_peer=peer,
         airllm_python=airllm_python,
     )

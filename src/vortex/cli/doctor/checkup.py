@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vortex.cli.composition import missing_extra, missing_gpu
 from vortex.config.loading import LoadedSettings
 from vortex.errors import ModelNotFound, VortexError
+from vortex.machine.cores import compute_threads, usable_cores
 from vortex.machine.gpu import find_gpus
 from vortex.machine.measured import (
     cpu_info,
@@ -23,7 +24,6 @@ from vortex.machine.measured import (
     disk_free_bytes,
     memory_available_bytes,
     memory_total_bytes,
-    usable_cores,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def kernels() -> Finding:
     except VortexError as error:
         return Finding("native core", Status.MISSING, str(error), "unset VORTEX_KERNELS")
     if chosen != dispatch.REFERENCE:
-        return Finding("native core", Status.OK, f"{chosen}, {dispatch.num_threads()} threads")
+        return Finding("native core", Status.OK, f"{chosen}, {compute_threads()} threads")
     if len(possible) > 1:
         return Finding("native core", Status.NOTE, "switched off by VORTEX_KERNELS", "unset VORTEX_KERNELS")
     fix = "install a C++ compiler (gcc or clang), then: pip install -v -e . again"

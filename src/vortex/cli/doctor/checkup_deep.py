@@ -14,17 +14,20 @@ from vortex.bench.decode import DecodeMeasurement
 from vortex.bench.fidelity import window_logits
 from vortex.bench.measurement import CheckFailed, run_measurement
 from vortex.bench.stored_reference import shipped_reference
-from vortex.cli.composition import OpenedModel, local_backend, open_model
+from vortex.cli.composition import local_backend, open_model
 from vortex.cli.doctor.checkup import Finding, Status
 from vortex.cli.turn import Turn, run_turn
 from vortex.config.loading import LoadedSettings
-from vortex.machine.gpu import find_gpus, torch_sees_gpu
+from vortex.kernels.memory_rate import memory_read_bytes_per_s
+from vortex.machine.cores import usable_cores
+from vortex.machine.gpu import find_gpus
 from vortex.machine.measured import (
     disk_read_bytes_per_s,
     memory_available_bytes,
-    memory_read_bytes_per_s,
-    usable_cores,
 )
+from vortex.machine.torch_device import torch_sees_gpu
+from vortex.models.opened import Opened
+from vortex.protocols import LanguageModel
 from vortex.types import ChatMessage, ChatRequest
 
 MAX_DIVERGENCE_NATS = 0.05
@@ -57,7 +60,7 @@ def examine(loaded: LoadedSettings) -> Iterator[Finding]:
     yield from fitting_models(memory_rate)
 
 
-def arithmetic(opened: OpenedModel) -> Finding:
+def arithmetic(opened: Opened[LanguageModel]) -> Finding:
     """Logits of the fixed prompt against the reference that ships with the package."""
     reference = shipped_reference(opened.name)
     if reference is None:
@@ -71,7 +74,7 @@ def arithmetic(opened: OpenedModel) -> Finding:
     return Finding("arithmetic", Status.OK, detail)
 
 
-def decode_speed(opened: OpenedModel) -> Finding:
+def decode_speed(opened: Opened[LanguageModel]) -> Finding:
     prompt = opened.tokenizer.encode(QUESTION * PROMPT_TOKENS, add_bos=True)[:PROMPT_TOKENS]
     measurement = DecodeMeasurement(opened.model, opened.name, prompt, NEW_TOKENS, RUNS)
     try:
@@ -82,7 +85,7 @@ def decode_speed(opened: OpenedModel) -> Finding:
     return Finding("speed", Status.OK, f"{opened.name}: {rates}")
 
 
-def answer(opened: OpenedModel, loaded: LoadedSettings) -> Finding:
+def answer(opened: Opened[LanguageModel], loaded: LoadedSettings) -> Finding:
     """The question that `vortex chat` would ask, through the whole engine. Closes the model."""
     system = loaded.settings.chat.system
     opening = (ChatMessage(role="system", content=system),) if system else ()

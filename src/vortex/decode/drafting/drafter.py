@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from vortex.decode.sampler import SamplerState
 
 MAX_EVIDENCE = 15
@@ -60,15 +58,6 @@ class Drafter(Protocol):
     def is_dear(self) -> bool: ...
 
     def begin(self, answer: AnswerSoFar) -> DraftPath: ...
-
-
-class ReadsHeads(Protocol):
-    """A path that drafts from the model's own further heads (multi-token prediction)."""
-
-    def receive_heads(self, head_logits: np.ndarray) -> None:
-        """Logits of the heads at the last token that stands, float32 [heads, vocab]: head k guesses the token k + 2
-        places behind it (the next one is sampled from the model's first head)."""
-        ...
 
 
 def evidence_of(length: int) -> int:

@@ -17,7 +17,6 @@ import numpy as np
 
 from vortex.protocols import Tokenizer
 
-QUOTE = ord('"')
 MAX_COPIED_TOKEN_BYTES = 32
 
 

@@ -82,7 +82,7 @@ class Compute(Protocol):
 
     @property
     def row_share(self) -> float:
-        """What a further row takes of a sweep of one, before it was measured (models/decoder/sweep_clock.py)."""
+        """What a further row takes of a sweep of one, before it was measured (machine/sweep_clock.py)."""
         ...
 
     def counters(self) -> Mapping[str, float]:

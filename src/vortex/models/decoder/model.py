@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vortex.errors import ContextOverflow
+from vortex.machine.sweep_clock import SweepClock
 from vortex.models.decoder.adapter_parts import adapter_targets
 from vortex.models.decoder.compute import Batch, Compute, KeyValueCache, Segment
-from vortex.models.decoder.sweep_clock import SweepClock
 from vortex.models.files.decoder_config import DecoderConfig
-from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+from vortex.spans import wanted_hidden, wanted_logits
+from vortex.types import Exactness, Span, SweepCost, SweepOutput
 
 PAGED_ROW_SHARE = 0.02  # reading from disk takes the time, until that is measured
 
@@ -89,6 +90,10 @@ class Decoder:
     def adapter_targets(self) -> Mapping[str, tuple[int, int]]:
         return adapter_targets(self.config)
 
+    @property
+    def draft_heads(self) -> int:
+        return 0
+
     def new_state(self) -> DecoderState:
         return DecoderState(self.compute.new_cache())
 
@@ -98,12 +103,11 @@ class Decoder:
         x = self.compute.embed(batch)
         for layer in range(self.config.num_layers):
             x = self.compute.layer(layer, x, batch)
-        logits_rows, wanted = _rows(spans, batch, {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: None})
-        logits = self.compute.logits(x, wanted) if len(wanted) else np.empty((0, self.vocab_size), np.float32)
-        hidden_rows, wanted_hidden = _rows(spans, batch, {Want.ALL_HIDDEN: None})
-        hidden = self.compute.hidden(x, wanted_hidden) if len(wanted_hidden) else None
+        last, all_rows = wanted_logits(spans), wanted_hidden(spans)
+        logits = self.compute.logits(x, last.rows) if len(last.rows) else np.empty((0, self.vocab_size), np.float32)
+        hidden = self.compute.hidden(x, all_rows.rows) if len(all_rows.rows) else None
         self.clock.observe(len(batch.token_ids), time.perf_counter() - started)
-        return SweepOutput(logits, logits_rows, hidden, hidden_rows)
+        return SweepOutput(logits, last.slices, hidden, all_rows.slices)
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
         num_rows = sum(len(span.token_ids) for span in spans)
@@ -150,19 +154,3 @@ def _weights_per_token(config: DecoderConfig) -> int:
     attention = config.head_width * config.width * 2 * (config.num_heads + config.num_kv_heads)
     ffn = 3 * config.width * config.ffn_width * max(config.experts_per_token, 1)
     return config.num_layers * (attention + ffn) + config.vocab_size * config.width
-
-
-def _rows(
-    spans: Sequence[Span], batch: Batch, last_rows: dict[Want, int | None]
-) -> tuple[tuple[slice, ...], np.ndarray]:
-    """Batch rows that spans want (None: all of a span's rows), and each span's slice of the result."""
-    slices: list[slice] = []
-    rows: list[int] = []
-    count = 0
-    for span, segment in zip(spans, batch.segments, strict=True):
-        num_wanted = (last_rows[span.want] or segment.num_rows) if span.want in last_rows else 0
-        end = segment.first_row + segment.num_rows
-        rows.extend(range(end - num_wanted, end))
-        slices.append(slice(count, count + num_wanted))
-        count += num_wanted
-    return tuple(slices), np.asarray(rows, np.int64)

@@ -4,7 +4,7 @@ All spans of a sweep ride in one forward, so the weights are read once for them;
 apart that way takes a forward per span (`how` says which). Caches of keys and values are cut on commit and copied for
 snapshots. What was promised is tried out on the loaded model: `examine` compares it with transformers' own forward,
 and a row swept alone with the same row among others; `exactness` is what was seen. Models that remember by a recurrent
-state are refused (hf_loading.py).
+state are refused (hf/opening.py).
 
 On a CPU and on CUDA. Paged (vortex.c3.attach) or resident.
 """
@@ -12,7 +12,6 @@ On a CPU and on CUDA. Paged (vortex.c3.attach) or resident.
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,8 @@ from vortex.models.hf.spans import (
     layer_windows,
     own_attention,
 )
-from vortex.types import Exactness, Span, SweepCost, SweepOutput, Want
+from vortex.spans import num_hidden, num_logits, slices_of
+from vortex.types import Exactness, Span, SweepCost, SweepOutput
 
 PREFILL_CHUNK = {"cpu": 128, "cuda": 256}
 ALIKE = 0.99  # correlation of logits that the same tokens must reach
@@ -99,6 +99,7 @@ class HfModel:
         self.vocab_size = int(config.vocab_size if head is None else head.weight.shape[0])
         self.device = _device_of(model)
         self.prefill_chunk = PREFILL_CHUNK.get(self.device.type, 128)
+        self.draft_heads = 0
         self.exactness = Exactness.ARGMAX
         self._parameters = inspect.signature(model.forward).parameters
         self._cache_name = "cache" if "cache" in self._parameters else "past_key_values"
@@ -126,14 +127,14 @@ class HfModel:
     @torch.inference_mode()
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
         self._begin(spans)
-        order = sorted(range(len(spans)), key=lambda index: len(spans[index].token_ids))  # hf_rows: small ones first
+        order = sorted(range(len(spans)), key=lambda index: len(spans[index].token_ids))  # rows.py: small ones first
         logits, hidden = self._joined(spans, order) if self.joins else self._one_by_one(spans, order)
         width = hidden[0].shape[-1] if hidden else 0
         return SweepOutput(
             np.concatenate(logits) if logits else np.empty((0, self.vocab_size), np.float32),
-            _slices([len(rows) for rows in logits]),
+            slices_of([len(rows) for rows in logits]),
             np.concatenate(hidden) if width and any(map(len, hidden)) else None,
-            _slices([len(rows) for rows in hidden]),
+            slices_of([len(rows) for rows in hidden]),
         )
 
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
@@ -169,20 +170,18 @@ class HfModel:
             positions += range(start, end)
             ends[index] = len(ids)
             stretches.append(Stretch(_state(span).store, slice(first, len(ids)), start, end))
-        by_wanted = sorted(order, key=lambda index: _num_wanted(spans[index]))  # the head's small ones first, too
-        counts = [_num_wanted(spans[index]) for index in by_wanted]
+        by_wanted = sorted(order, key=lambda index: num_logits(spans[index]))  # the head's small ones first, too
+        counts = [num_logits(spans[index]) for index in by_wanted]
         lengths = [len(spans[index].token_ids) for index in order]
         self._rows.cut(lengths, counts)
-        wanted = [row for index in by_wanted for row in range(ends[index] - _num_wanted(spans[index]), ends[index])]
+        wanted = [row for index in by_wanted for row in range(ends[index] - num_logits(spans[index]), ends[index])]
         cache = JoinedCache(Joined(stretches, self._inner, self._windows))
         out, hidden = self._forward(ids, cache, wanted, positions=positions)
         logits_by_span = _split(out, counts, by_wanted)
-        if all(span.want is not Want.ALL_HIDDEN for span in spans):
+        if not any(map(num_hidden, spans)):
             return logits_by_span, []
         parts = _split(_numpy(self._needs(hidden)), lengths, order)
-        return logits_by_span, [
-            part if span.want is Want.ALL_HIDDEN else part[:0] for part, span in zip(parts, spans, strict=True)
-        ]
+        return logits_by_span, [part[: num_hidden(span)] for part, span in zip(parts, spans, strict=True)]
 
     # --- a forward per span ------------------------------------------------------------------------------------------
 
@@ -191,13 +190,12 @@ class HfModel:
         hidden: list[np.ndarray] = [np.empty((0, 0), np.float32)] * len(spans)
         for index in order:
             span, count = spans[index], len(spans[index].token_ids)
-            num_wanted = _num_wanted(span)
-            self._rows.cut([count], [num_wanted])
-            wanted = range(count - num_wanted, count)
+            wanted = range(count - num_logits(span), count)
+            self._rows.cut([count], [len(wanted)])
             logits[index], last_hidden = self._forward(span.token_ids, _state(span).store.cache, list(wanted))
-            if span.want is Want.ALL_HIDDEN:
+            if num_hidden(span):
                 hidden[index] = _numpy(self._needs(last_hidden))
-        if all(span.want is not Want.ALL_HIDDEN for span in spans):
+        if not any(map(num_hidden, spans)):
             return logits, []
         width = max(part.shape[-1] for part in hidden)
         return logits, [part.reshape(-1, width) for part in hidden]
@@ -288,10 +286,6 @@ def _state(span: Span) -> HfState:
     return span.state
 
 
-def _num_wanted(span: Span) -> int:
-    return {Want.LAST_LOGITS: 1, Want.ALL_LOGITS: len(span.token_ids)}.get(span.want, 0)
-
-
 def _numpy(rows: torch.Tensor) -> np.ndarray:
     array: np.ndarray = rows.float().cpu().numpy()
     return array
@@ -305,11 +299,6 @@ def _split(rows: np.ndarray, counts: Sequence[int], order: Sequence[int]) -> lis
         parts[index] = rows[start : start + count]
         start += count
     return parts
-
-
-def _slices(counts: Sequence[int]) -> tuple[slice, ...]:
-    ends = np.cumsum([0, *counts])
-    return tuple(slice(int(start), int(end)) for start, end in itertools.pairwise(ends))
 
 
 def _alike(left: np.ndarray, right: np.ndarray) -> bool:

@@ -1,13 +1,12 @@
 """A short causal convolution, one filter per channel: y_t = sum_j w[:, j] x_{t - taps + 1 + j}.
 
-Torch for training, `conv_step` in numpy for one token. Both add the taps in the same order, oldest first.
+In torch, for training; `conv_rows` of step/math.py is the same in numpy. Both add the taps oldest first.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -60,11 +59,3 @@ class CausalConv(nn.Module):
         padded = torch.cat([tail_BNC, x_BTC], dim=1)
         y: torch.Tensor = _Taps.apply(padded, self.weight)
         return y, next_tail(padded, self.taps - 1, rows)
-
-
-def conv_step(inputs_NC: np.ndarray, weight_CN: np.ndarray) -> np.ndarray:
-    """One output [C] from the last `taps` inputs, oldest first."""
-    y = inputs_NC[0] * weight_CN[:, 0]
-    for tap in range(1, len(inputs_NC)):
-        y = y + inputs_NC[tap] * weight_CN[:, tap]
-    return y

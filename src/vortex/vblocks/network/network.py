@@ -171,6 +171,10 @@ class CoreNetwork(nn.Module):
             elif config.compile_local_mixer_step:
                 layer.local.compile(dynamic=True)
 
+    @property
+    def draft_heads(self) -> int:
+        return self.config.mtp_k
+
     def new_state(self, batch: int) -> CoreState:
         return tuple(layer.new_state(batch) for layer in self.layers)
 

@@ -9,11 +9,11 @@ from tests.vblocks.core_models import one_thread, tiny_network
 from tests.vblocks.test_model import swept
 from vortex.cli.composition import core_options, local_backend, open_model, settings_for
 from vortex.errors import ConfigError, ModelFileError
-from vortex.models.loading import LoadOptions
+from vortex.models import cores
+from vortex.models.cores import CoreOptions, open_core
+from vortex.models.opened import LoadOptions
 from vortex.types import ChatMessage, ChatRequest, Completed, SamplingOptions, TextDelta
-from vortex.vblocks import loading as core_loading
 from vortex.vblocks.checkpoint import CoreCheckpoint, save_core
-from vortex.vblocks.loading import CoreOptions, load_core
 from vortex.vblocks.network.network import weights_of
 
 __all__ = ["one_thread"]  # a fixture
@@ -28,25 +28,25 @@ def saved(tmp_path):
 
 def test_resident_and_paged_give_the_same_bits(saved, tmp_path) -> None:
     ids = list(b"a few bytes of text, and some more of them")
-    resident = load_core(saved, LoadOptions(packed_root=tmp_path / "made"))
+    resident = open_core(saved, LoadOptions(packed_root=tmp_path / "made"))
     expected = swept(resident.model, resident.model.new_state(), ids)
     for _ in range(2):  # the second finds the packed folder
-        paged = load_core(saved, LoadOptions(packed_root=tmp_path / "made", budget_bytes=250_000))
+        paged = open_core(saved, LoadOptions(packed_root=tmp_path / "made", budget_bytes=250_000))
         assert paged.model.weights.source.bytes_to_fetch > 0
         assert np.array_equal(swept(paged.model, paged.model.new_state(), ids), expected)
         paged.model.close()
-    assert resident.notes["licence"] == "CC0"
+    assert resident.licence == "CC0"
 
 
 def test_a_large_core_is_packed_once_and_then_opened_from_there(saved, tmp_path, monkeypatch) -> None:
     ids = list(b"a few bytes of text")
-    expected = swept(*fresh(load_core(saved, LoadOptions(packed_root=tmp_path))), ids)
-    monkeypatch.setattr(core_loading, "PACKED_ONCE", 1000)
+    expected = swept(*fresh(open_core(saved, LoadOptions(packed_root=tmp_path))), ids)
+    monkeypatch.setattr(cores, "PACKED_ONCE", 1000)
     for _ in range(2):
         assert np.array_equal(
-            swept(*fresh(load_core(saved, LoadOptions(packed_root=tmp_path / "made"))), ids), expected
+            swept(*fresh(open_core(saved, LoadOptions(packed_root=tmp_path / "made"))), ids), expected
         )
-        monkeypatch.setattr(core_loading, "read_core", None)  # the second time the weights are not read again
+        monkeypatch.setattr(cores, "read_core", None)  # the second time the weights are not read again
     assert len(list((tmp_path / "made").glob("*.c3"))) == 1
 
 
@@ -58,9 +58,10 @@ def test_settings_change_what_a_core_does(saved, tmp_path) -> None:
     wanted = ["core.mtp_k=1", "vortex_model.lava_clusters=4", "vortex_model.lava_read_every=2", "depth_gating.max=3"]
     wanted += ["vortex_model.lava_write_on_surprise=true", f"vortex_model.lava_state_path={tmp_path / 'memory'}"]
     options = core_options(settings_for("default", wanted).settings)
-    found = load_core(saved, LoadOptions(packed_root=tmp_path), options)
+    found = open_core(saved, LoadOptions(packed_root=tmp_path), options)
     config = found.model.config
     assert (config.mtp_k, config.lava_clusters, config.lava_read_every) == (1, 4, 2)
+    assert found.model.draft_heads == 1
     assert config.lava_write_on_surprise
     assert config.depth_max == 3
     assert config.lava_write_every == 7
@@ -68,18 +69,18 @@ def test_settings_change_what_a_core_does(saved, tmp_path) -> None:
     found.model.close()
     assert (tmp_path / "memory").exists()
     with pytest.raises(ConfigError, match=r"core\.mtp_k"):
-        load_core(saved, LoadOptions(packed_root=tmp_path), CoreOptions(changes={"mtp_k": 3}))
+        open_core(saved, LoadOptions(packed_root=tmp_path), CoreOptions(changes={"mtp_k": 3}))
 
 
 def test_a_missing_tokenizer_is_named(saved, tmp_path) -> None:
     network = tiny_network(vocab_size=262)
     save_core(saved, CoreCheckpoint(network.config, weights_of(network), "some-tok"))
     with pytest.raises(ModelFileError, match="some-tok"):
-        load_core(saved, LoadOptions(packed_root=tmp_path))
+        open_core(saved, LoadOptions(packed_root=tmp_path))
     small = tiny_network(vocab_size=61)
     save_core(saved, CoreCheckpoint(small.config, weights_of(small), "bytes"))
     with pytest.raises(ModelFileError, match="262"):
-        load_core(saved, LoadOptions(packed_root=tmp_path))
+        open_core(saved, LoadOptions(packed_root=tmp_path))
 
 
 def answer(folder, *assignments: str, temperature: float = 0.0) -> tuple[str, dict[str, float]]:

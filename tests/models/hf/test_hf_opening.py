@@ -14,8 +14,8 @@ import transformers
 from tests.models.tiny_transformers import one_thread, tiny_config, write_folder
 from vortex.errors import ConfigError, MissingCapability, ModelFileError, ModelNotFound, UnsupportedModel
 from vortex.models.hf.folder import CHECKSUMS, is_whole
-from vortex.models.hf.loading import check_supported, load_hf
-from vortex.models.loading import LoadOptions
+from vortex.models.hf.opening import check_supported, open_hf
+from vortex.models.opened import LoadOptions
 from vortex.types import Span, Want
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,7 +23,7 @@ __all__ = ["one_thread"]
 
 
 def logits_of(folder: Path, made: Path, **options: object) -> tuple[np.ndarray, dict[str, float]]:
-    loaded = load_hf(folder, LoadOptions(packed_root=made, device="cpu", threads=1, **options))
+    loaded = open_hf(folder, LoadOptions(packed_root=made, device="cpu", threads=1, **options))
     spans = [Span(loaded.model.new_state(), ids, Want.ALL_LOGITS) for ids in ([3, 4, 5], list(range(2, 30)))]
     logits = loaded.model.sweep(spans).logits
     counters = dict(loaded.model.counters())
@@ -53,7 +53,7 @@ def test_a_budget_too_small_is_told_before_anything_is_packed(tmp_path: Path) ->
 
 def test_the_tokenizer_is_the_folders_own(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", "llama", torch.bfloat16)
-    loaded = load_hf(folder, LoadOptions(packed_root=tmp_path / "made", device="cpu", threads=1, form="bf16"))
+    loaded = open_hf(folder, LoadOptions(packed_root=tmp_path / "made", device="cpu", threads=1, form="bf16"))
     assert loaded.model.model.dtype == torch.bfloat16
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("¿qué? <s>")) == "¿qué? <s>"
 
@@ -63,7 +63,7 @@ def test_a_pickle_is_no_model(tmp_path: Path) -> None:
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelFileError, match=r"\*.safetensors missing"):
-        load_hf(folder, LoadOptions(packed_root=tmp_path, threads=1))
+        open_hf(folder, LoadOptions(packed_root=tmp_path, threads=1))
 
 
 def test_code_of_a_folder_is_never_run(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_code_of_a_folder_is_never_run(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     with pytest.raises(UnsupportedModel):
-        load_hf(folder, LoadOptions(packed_root=tmp_path, threads=1))
+        open_hf(folder, LoadOptions(packed_root=tmp_path, threads=1))
     assert not (tmp_path / "ran").exists()
 
 
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, budget_bytes: int) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(ModelFileError, match="fetch it again"):
-        load_hf(folder, LoadOptions(packed_root=tmp_path, threads=1, budget_bytes=budget_bytes))
+        open_hf(folder, LoadOptions(packed_root=tmp_path, threads=1, budget_bytes=budget_bytes))
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_rounded_weights_give_the_same_bits_resident_and_paged(tmp_path: Path) -
 
 def test_places_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
-        load_hf(tmp_path / "none", LoadOptions(packed_root=tmp_path, threads=1))
+        open_hf(tmp_path / "none", LoadOptions(packed_root=tmp_path, threads=1))
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingCapability, match=r"pip install 'vortex\[hf\]'"):
-        load_hf(tmp_path, LoadOptions(packed_root=tmp_path, threads=1))
+        open_hf(tmp_path, LoadOptions(packed_root=tmp_path, threads=1))
 
 
 def test_a_made_folder_is_whole_or_made_anew(tmp_path: Path) -> None:

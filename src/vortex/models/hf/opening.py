@@ -9,17 +9,18 @@ loaded. `int8`, `int4` and `mxfp4` go the same way, all resident where no budget
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vortex.errors import ConfigError, MissingCapability, ModelFileError, ModelNotFound, UnsupportedModel
 from vortex.hub.folder import missing_files
-from vortex.models.loading import LoadOptions, fingerprint
-from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
+from vortex.machine.torch_device import set_up_torch, sleep_at_barriers
+from vortex.models.opened import LoadOptions, Opened
+from vortex.models.weight_source import fingerprint
+from vortex.tokenizer.chat_format import TemplateChatFormat
+from vortex.tokenizer.house import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +34,6 @@ EVERYTHING_BYTES = 1 << 60  # a budget that all weights fit
 RECURRENT_LAYERS = {"linear_attention", "mamba", "mamba2", "conv", "recurrent", "rwkv", "gated_delta", "hybrid"}
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedHf:
-    model: HfModel
-    tokenizer: HouseTokenizer
-
-
 def require_transformers() -> None:
     """Raises MissingCapability, with the command that helps, where the extra is not installed."""
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
@@ -46,7 +41,7 @@ def require_transformers() -> None:
         raise MissingCapability(f"the backend hf needs {' and '.join(missing)}, not installed here: {INSTALL}")
 
 
-def load_hf(source: Path, options: LoadOptions) -> LoadedHf:
+def open_hf(source: Path, options: LoadOptions) -> Opened[HfModel]:
     """`source`: a folder with config.json and *.safetensors, or a GGUF file (made into such a folder once).
 
     Raises MissingCapability, ModelNotFound, ModelFileError, UnsupportedModel, ConfigError, StorageError.
@@ -56,7 +51,13 @@ def load_hf(source: Path, options: LoadOptions) -> LoadedHf:
     from vortex.models.hf.model import HfModel
 
     tokenizer = load_tokenizer(folder)
-    return LoadedHf(HfModel(model, attachment=attachment, context_limit=options.context_limit), tokenizer)
+    return Opened(
+        name=source.stem,
+        path=source,
+        model=HfModel(model, attachment=attachment, context_limit=options.context_limit),
+        tokenizer=tokenizer,
+        chat_format=TemplateChatFormat(tokenizer),
+    )
 
 
 def _folder(source: Path, options: LoadOptions) -> Path:
@@ -77,7 +78,7 @@ def open_transformers(folder: Path, options: LoadOptions) -> tuple[Any, Attachme
     if missing := missing_files(folder):
         raise ModelFileError(f"the folder {folder} is not a whole model: {', '.join(missing)} missing")
     config = _config_of(folder)
-    device = _device(options.device, options.threads)
+    device = set_up_torch(options.device, options.threads)
     dtype = _dtype(options.form, config, device)
     if options.form in ROUNDED_FORMS and device.type != "cpu":
         raise ConfigError(f"{options.form} in the backend hf computes on a CPU; set model.compute or runtime.device")
@@ -88,7 +89,7 @@ def open_transformers(folder: Path, options: LoadOptions) -> tuple[Any, Attachme
 
 def _be_quiet() -> None:
     """Our own lines say what happens."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sleep_at_barriers()
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -122,16 +123,6 @@ def check_supported(config: Any) -> None:
             f"{kind} remembers by a recurrent state, which transformers cannot take back; the backend hf runs models "
             "with caches of keys and values alone"
         )
-
-
-def _device(wanted: str, threads: int) -> torch.device:
-    import torch
-
-    torch.set_num_threads(threads or os.cpu_count() or 1)
-    has_gpu = torch.cuda.is_available()
-    if wanted == "cuda" and not has_gpu:
-        raise MissingCapability("no CUDA device is visible to torch; run with `--set runtime.device=cpu`")
-    return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
 
 
 def _dtype(form: str, config: Any, device: torch.device) -> torch.dtype:

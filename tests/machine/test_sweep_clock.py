@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from vortex.models.decoder.sweep_clock import AFTERMATH, KNOTS, SweepClock
+from vortex.machine.sweep_clock import AFTERMATH, KNOTS, SweepClock
 
 
 def test_a_shape_is_learned_while_the_machine_wanders():

@@ -1,4 +1,4 @@
-"""From a core's folder to something that can be swept, with its tokenizer and its way to write a conversation.
+"""From a V-Blocks core's folder to a model of vblocks/, with the tokenizer it was trained with.
 
 Without a budget the checkpoint's weights are packed in memory (a core is small); with one they are packed once into a
 `.c3` folder in the cache and paged. Needs no torch.
@@ -16,7 +16,8 @@ from typing import Any
 from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.errors import ConfigError, ModelFileError
 from vortex.kernels import dispatch
-from vortex.models.loading import LoadOptions, fingerprint, weight_source
+from vortex.models.opened import LoadOptions, Opened
+from vortex.models.weight_source import fingerprint, weight_source
 from vortex.protocols import ChatFormat, Tokenizer
 from vortex.vblocks.checkpoint import CoreCheckpoint, read_core, read_core_head, weights_path
 from vortex.vblocks.config import CoreConfig
@@ -40,15 +41,7 @@ class CoreOptions:
     state_path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedCore:
-    model: VortexCore
-    tokenizer: Tokenizer
-    chat_format: ChatFormat
-    notes: Mapping[str, Any]
-
-
-def load_core(path: Path, options: LoadOptions, core: CoreOptions | None = None) -> LoadedCore:
+def open_core(path: Path, options: LoadOptions, core: CoreOptions | None = None) -> Opened[VortexCore]:
     """`path`: what `read_core` takes. Raises ModelNotFound, ModelFileError, ConfigError."""
     core = core or CoreOptions()
     if path.is_dir() and (options.budget_bytes or weights_path(path).stat().st_size > PACKED_ONCE):
@@ -66,7 +59,14 @@ def load_core(path: Path, options: LoadOptions, core: CoreOptions | None = None)
         )
     memory = _memory(core.state_path, config)
     model = VortexCore(config, CoreWeights(source), memory=memory, memory_path=core.state_path)
-    return LoadedCore(model, tokenizer, chat_format, checkpoint.notes)
+    return Opened(
+        name=path.name,
+        path=path,
+        model=model,
+        tokenizer=tokenizer,
+        chat_format=chat_format,
+        licence=checkpoint.notes.get("licence"),
+    )
 
 
 def changed_config(trained: CoreConfig, changes: Mapping[str, Any]) -> CoreConfig:
