@@ -107,6 +107,11 @@ class Adapter:
         return sum(part.num_bytes for part in self.parts.values())
 
 
+def hash_of(adapter: Adapter | None) -> str:
+    """What keeps apart all that was computed with different adapters; empty for the model alone."""
+    return "" if adapter is None else adapter.hash
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Some consecutive tokens of one sequence: a decoded token, a drafted block, a chunk of a prompt.
@@ -315,6 +320,7 @@ class ModelCard:
     created: int = 0  # Unix seconds
     licence: str | None = None
     origin: str | None = None
+    parent: str | None = None  # the model that this name adds an adapter to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

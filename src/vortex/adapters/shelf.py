@@ -19,6 +19,7 @@ from vortex.adapters.bank import AdapterBank, Lease
 from vortex.adapters.current import Current
 from vortex.adapters.store import AdapterStore
 from vortex.errors import UnknownModel
+from vortex.types import Adapter
 
 CURRENT = "current"
 
@@ -28,7 +29,21 @@ class Chosen:
     """What a request is answered with. lease: to be released when it ends; None: the model alone."""
 
     name: str
-    lease: Lease | None
+    lease: Lease | None = None
+
+    @property
+    def adapter(self) -> Adapter | None:
+        return self.lease.adapter if self.lease else None
+
+    def release(self) -> None:
+        if self.lease is not None:
+            self.lease.release()
+
+    def __enter__(self) -> Chosen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +64,11 @@ class AdapterShelf:
     def choose(self, name: str | None) -> Chosen:
         """Raises UnknownModel, AdapterError, Overloaded."""
         if name == self.model:
-            return Chosen(self.model, None)
+            return Chosen(self.model)
         if name is None or name == f"{self.model}:{CURRENT}":
             promoted = self.current.read() if self.current else None
             if promoted is None:
-                return Chosen(name or self.model, None)
+                return Chosen(name or self.model)
             return Chosen(f"{self.model}:{CURRENT}", self.bank.lease(promoted.folder, promoted.hash))
         if name in self.given:
             return Chosen(name, self.bank.lease(self.given[name]))

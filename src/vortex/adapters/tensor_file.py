@@ -21,7 +21,11 @@ from vortex.errors import AdapterError
 
 MAX_HEADER_BYTES = 16 << 20
 MAX_DIMENSION = 1 << 31
-DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}  # bf16: its bits
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}  # bf16: its bits
 
 
 @dataclass(frozen=True, slots=True)
