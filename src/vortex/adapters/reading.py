@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,12 @@ class AdapterFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelTargets:
-    """What an adapter must fit. layers: (rows, columns) by name. identity: of the weights, as `weights_identity` has
-    it; None where it is not known."""
+    """What an adapter must fit. layers: (rows, columns) by name. identity: gives the weights', as `weights_identity`
+    has it, where an adapter asks for certain ones; None where it is not known."""
 
     name: str
     layers: Mapping[str, tuple[int, int]]
-    identity: str | None = None
+    identity: Callable[[], str] | None = None
 
 
 def read_adapter(folder: Path, targets: ModelTargets, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> Adapter:
@@ -83,10 +84,11 @@ def read_adapter_file(folder: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> A
 
 def fit(file: AdapterFile, targets: ModelTargets) -> Adapter:
     """The adapter for this model. Raises AdapterError where it is another model's."""
-    if file.base_identity and targets.identity and file.base_identity != targets.identity:
+    identity = targets.identity() if file.base_identity and targets.identity else None
+    if identity is not None and file.base_identity != identity:
         raise AdapterError(
             f"{file.folder} was trained on other weights than {targets.name} has here (another model, or another "
-            f"quantisation: {file.base_identity[:24]}… is not {targets.identity[:24]}…); serve those, or train it anew"
+            f"quantisation of it); serve those, or train it anew (it asks for {file.base_identity}, here is {identity})"
         )
     known = {_own_name(name): name for name in targets.layers}
     parts: dict[str, LowRank] = {}
@@ -109,8 +111,7 @@ def fit(file: AdapterFile, targets: ModelTargets) -> Adapter:
 def adapter_hash(parts: Mapping[str, LowRank]) -> str:
     """`sha256:…` over names, scales, types, shapes and bytes: all that can change an answer, and nothing else."""
     digest = hashlib.sha256()
-    for name in sorted(parts):
-        part = parts[name]
+    for name, part in sorted(((_own_name(name), part) for name, part in parts.items()), key=itemgetter(0)):
         digest.update(name.encode() + b"\0" + struct.pack("<d", part.scale))
         for values in (part.a, part.b):
             digest.update(f"{values.dtype.str}{values.shape}".encode())

@@ -2,7 +2,7 @@
 
     smollm2-135m            the model alone, always
     smollm2-135m:current    with what was promoted last; alone where nothing was
-    (no name)               the same as :current
+    (no name)               the same as :current, or what this process was told to use
     support-tone            an adapter that was added for this model (store.py), or that this process was given
 
 Promises: what a name means is settled when a request begins, and stays so until it ends, whatever is promoted, added
@@ -48,13 +48,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterShelf:
-    """given: folders by name that are not in the store."""
+    """given: folders by name that are not in the store. default: what a request gets that names nothing."""
 
     model: str
     bank: AdapterBank
     store: AdapterStore | None = None
     current: Current | None = None
     given: Mapping[str, Path] = field(default_factory=dict)
+    default: str | None = None
 
     def names(self) -> Sequence[str]:
         """Beside the model's own: what a request may name now."""
@@ -63,6 +64,7 @@ class AdapterShelf:
 
     def choose(self, name: str | None) -> Chosen:
         """Raises UnknownModel, AdapterError, Overloaded."""
+        name = name or self.default
         if name == self.model:
             return Chosen(self.model)
         if name is None or name == f"{self.model}:{CURRENT}":

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.options import BackendOption, BadOption, BudgetOption, JsonOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import (
+    AdapterOption,
+    BackendOption,
+    BadOption,
+    BudgetOption,
+    JsonOption,
+    ModelOption,
+    ProfileOption,
+    SetOption,
+)
 
 if TYPE_CHECKING:
     from vortex.config.loading import LoadedSettings
@@ -31,6 +40,7 @@ def chat(
     backend: BackendOption = None,
     budget: BudgetOption = None,
     bad: BadOption = None,
+    adapter: AdapterOption = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show words as they come.")] = True,
     max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", "--max-new", help="Longest answer.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0: always the likeliest word; 1: as the model is.")] = None,
@@ -59,6 +69,7 @@ def chat(
         "model.backend": backend,
         "runtime.cache_vram_budget_mb": budget,
         "bad.enabled": bad,
+        "adapters.name": adapter,
         "decode.max_new_tokens": max_new_tokens,
         "decode.temperature": temperature,
         "chat.system": system,

@@ -155,6 +155,8 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings) -> Chat
         drafters=drafters_for(loaded, opened),
         drafts_always=settings.bad.any_rounding,
     )
+    from vortex.cli.adapter_shelf import shelf_for
+
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
     structured = StructuredDecoding(opened.tokenizer)
     return LocalBackend(
@@ -166,6 +168,7 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings) -> Chat
         constrain=structured.constrain,
         read_answer=structured.read_answer,
         restrict=_restrictions(settings, opened.tokenizer),
+        adapters=shelf_for(opened, loaded),
     )
 
 
