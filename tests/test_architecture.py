@@ -25,6 +25,7 @@ SAME_LEVEL = {
     ("protocols", "types"), ("spans", "types"),
     ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
+    ("hub", "machine"), ("backends", "machine"),
     ("config", "records"), ("models", "vblocks"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "vblocks", "learn", "training", "machine", "c3", "bench"}

@@ -27,6 +27,20 @@ def test_a_piped_question_is_read_and_no_stream_prints_the_same(inside) -> None:
     assert streamed.stdout == whole.stdout == "You said: say this back\n"
 
 
+def test_a_question_and_piped_text_are_joined(vortex) -> None:
+    result = vortex.run("chat", "--backend", "fake", "Explain this", stdin="some text\n")
+    assert result.stdout == "You said: Explain this\n\nsome text\n"
+
+
+def test_piped_bytes_that_are_no_text_are_refused(vortex) -> None:
+    command = vortex.command("chat", "--backend", "fake", "Explain this")
+    result = subprocess.run(
+        command, input=b"ab\xff", capture_output=True, cwd=vortex.folder, env=vortex.environment, check=False
+    )
+    assert result.returncode == 2
+    assert b"not UTF-8 at byte 2" in result.stderr
+
+
 def test_the_same_seed_gives_the_same_answer_through_the_engine(inside) -> None:
     def ask(seed: str) -> str:
         options = ("--backend", "hash", "--temperature", "1", "--seed", seed, "--max-new-tokens", "12", "--json")

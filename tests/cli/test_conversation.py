@@ -109,7 +109,8 @@ def test_ctrl_c_stops_an_answer_and_returns_to_the_prompt(terminal) -> None:
     screen.expect("go on\r\n")
     time.sleep(0.3)
     screen.type("\x03")
-    screen.expect("stopped\r\n> ")
+    screen.expect("stopped\r\n")
+    screen.expect("> ")
     screen.insist("\x03", "Ctrl-D or /exit leaves")
     screen.type("/exit\n")  # unlike Ctrl-D, not lost where it meets readline between two modes
     assert screen.exit_code() == 0
@@ -124,3 +125,43 @@ def test_a_models_control_characters_never_reach_the_terminal(terminal) -> None:
     assert "\x1b]" not in said
     screen.type("/exit\n")
     assert screen.exit_code() == 0
+
+
+def test_a_pasted_paragraph_is_one_question(terminal) -> None:
+    screen = terminal("chat", "--backend", "fake")
+    screen.type("\x1b[200~first line\rsecond line\x1b[201~")
+    screen.type("\r")
+    said = screen.expect("tokens")
+    assert said.count("You said") == 1
+    assert "second line" in said.partition("You said")[2]
+    screen.type("/EXIT\n")
+    assert screen.exit_code() == 0
+
+
+def test_a_conversation_is_saved_loaded_and_asked_again(terminal, vortex) -> None:
+    screen = terminal("chat", "--backend", "fake")
+    for typed, shown in [
+        ("hello there\n", "tokens"),
+        ("/retry\n", "You said: hello there"),
+        ("/save talk.json\n", "2 messages are in talk.json"),
+        ("/clear\n", "forgotten"),
+        ("/load talk.json\n", "2 messages from talk.json"),
+        ("/load nowhere.json\n", "cannot be read"),
+        ("/System be brief\n", "told that"),
+        ("/model hash\n", "hash"),
+    ]:
+        screen.type(typed)
+        screen.expect(shown)
+        screen.expect("> ")
+    screen.type("/exit\n")
+    assert screen.exit_code() == 0
+    assert "hello there" in (vortex.folder / "talk.json").read_text()
+
+
+def test_typed_lines_are_kept_before_the_window_closes(terminal, vortex) -> None:
+    screen = terminal("chat", "--backend", "fake")
+    screen.type("remember me\n")
+    screen.expect("tokens")
+    os.kill(screen.pid, signal.SIGKILL)
+    history = next((vortex.folder.parent / "home" / "state").rglob("chat_history"))
+    assert "remember me" in history.read_text()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 
 import pytest
 
 from vortex.kernels import dispatch
+from vortex.kernels.native import NativeCore
 
 CORE = dispatch.native_module()
 INSTRUCTION_SETS = CORE.available() if CORE else []
 
 
 @pytest.fixture
-def native(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def native(monkeypatch: pytest.MonkeyPatch) -> Iterator[NativeCore]:
     if CORE is None:
         pytest.skip("the native core was not built")
     monkeypatch.delenv("VORTEX_KERNELS", raising=False)

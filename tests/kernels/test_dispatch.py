@@ -6,7 +6,6 @@ import multiprocessing
 import subprocess
 import sys
 import threading
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from tests.kernels.weights import random_rows
 from vortex.errors import ConfigError, MissingCapability
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format
+from vortex.kernels.native import NativeCore
 from vortex.kernels.packed import PackedMatrix, pack
 
 X = np.random.default_rng(2).standard_normal((5, 256)).astype(np.float32)
@@ -24,14 +24,14 @@ def matrix() -> PackedMatrix:
     return PackedMatrix(Format.Q4_0, pack(Format.Q4_0, random_rows(Format.Q4_0, 160, 256), 160, 256), (160, 256))
 
 
-def test_the_environment_forces_an_instruction_set(native: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_forces_an_instruction_set(native: NativeCore, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in native.available():
         monkeypatch.setenv("VORTEX_KERNELS", name)
         assert dispatch.load().current() == name
     assert dispatch.choices() == [*native.available(), "reference"]
 
 
-def test_an_unknown_choice_lists_the_known_ones(native: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_choice_lists_the_known_ones(native: NativeCore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VORTEX_KERNELS", "sse9")
     with pytest.raises(ConfigError, match=r"sse9.*scalar, reference"):
         dispatch.load()
@@ -43,14 +43,14 @@ def test_an_unknown_choice_lists_the_known_ones(native: ModuleType, monkeypatch:
 
 @pytest.mark.parametrize("text", ["0", "many", "-2", "1000"])
 def test_a_senseless_number_of_threads_is_refused(
-    native: ModuleType, monkeypatch: pytest.MonkeyPatch, text: str
+    native: NativeCore, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("VORTEX_THREADS", text)
     with pytest.raises(ConfigError, match="VORTEX_THREADS"):
         dispatch.load()
 
 
-def test_more_threads_than_cores_and_several_callers(native: ModuleType) -> None:
+def test_more_threads_than_cores_and_several_callers(native: NativeCore) -> None:
     product = matrix()
     expected = product(X)
     native.set_threads(9)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +11,7 @@ from tests.kernels.weights import random_rows
 from vortex.errors import UnsupportedModel
 from vortex.kernels import reference
 from vortex.kernels.formats import Format
+from vortex.kernels.native import NativeCore
 from vortex.kernels.packed import PackedMatrix, pack
 
 FORMATS = list(Format)
@@ -27,7 +26,7 @@ def packed(kind: Format, data: np.ndarray, rows: int, columns: int) -> PackedMat
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
-def test_every_instruction_set_gives_the_oracles_product_and_the_same_bits(native: ModuleType, kind: Format) -> None:
+def test_every_instruction_set_gives_the_oracles_product_and_the_same_bits(native: NativeCore, kind: Format) -> None:
     rows, columns = 52, 512  # the last tile is not full
     data, x = random_rows(kind, rows, columns), activations(13, columns)
     oracle = reference.product(kind, data, (rows, columns), x)
@@ -43,7 +42,7 @@ def test_every_instruction_set_gives_the_oracles_product_and_the_same_bits(nativ
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
-def test_rows_do_not_depend_on_the_batch_or_the_threads(native: ModuleType, kind: Format) -> None:
+def test_rows_do_not_depend_on_the_batch_or_the_threads(native: NativeCore, kind: Format) -> None:
     rows, columns = 96, 256
     matrix, x = packed(kind, random_rows(kind, rows, columns), rows, columns), activations(150, columns)
     expected = np.concatenate([matrix(row[None]) for row in x])
@@ -54,14 +53,14 @@ def test_rows_do_not_depend_on_the_batch_or_the_threads(native: ModuleType, kind
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
-def test_rounding_activations_costs_at_most_a_hundredth(native: ModuleType, kind: Format) -> None:
+def test_rounding_activations_costs_at_most_a_hundredth(native: NativeCore, kind: Format) -> None:
     data, x = random_rows(kind, 256, 2048), activations(8, 2048)
     exact = x.astype(np.float64) @ reference.dense(kind, data, 256, 2048).astype(np.float64).T
     assert np.abs(packed(kind, data, 256, 2048)(x) - exact).max() <= 0.01 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.name)
-def test_rows_come_back_out_of_the_tiles(native: ModuleType, kind: Format) -> None:
+def test_rows_come_back_out_of_the_tiles(native: NativeCore, kind: Format) -> None:
     data = random_rows(kind, 37, 256)
     dense = reference.dense(kind, data, 37, 256)
     ids = np.array([36, 0, 5, 5, 16])
@@ -79,7 +78,7 @@ def test_any_shape(kind: Format, rows: int, blocks: int, height: int, seed: int)
     assert np.abs(y - oracle).max() <= 1e-4 * max(1.0, np.abs(oracle).max())
 
 
-def test_unaligned_and_read_only_bytes_are_read_in_place(native: ModuleType) -> None:
+def test_unaligned_and_read_only_bytes_are_read_in_place(native: NativeCore) -> None:
     data = random_rows(Format.Q4_1, 32, 128)
     tiles = pack(Format.Q4_1, data, 32, 128)
     shifted = np.frombuffer(b"\0\0\0" + tiles.tobytes(), np.uint8)[3:]
@@ -91,14 +90,14 @@ def test_unaligned_and_read_only_bytes_are_read_in_place(native: ModuleType) -> 
         assert np.array_equal(PackedMatrix(Format.Q4_1, shifted, (32, 128))(x), expected), name
 
 
-def test_zeros_and_huge_values_stay_numbers(native: ModuleType) -> None:
+def test_zeros_and_huge_values_stay_numbers(native: NativeCore) -> None:
     matrix = packed(Format.Q8_0, random_rows(Format.Q8_0, 16, 64), 16, 64)
     assert not matrix(np.zeros((2, 64), np.float32)).any()
     assert np.isfinite(matrix(np.full((1, 64), 1e30, np.float32))).all()
     assert matrix(np.zeros((0, 64), np.float32)).shape == (0, 16)
 
 
-def test_what_does_not_fit_is_refused(native: ModuleType) -> None:
+def test_what_does_not_fit_is_refused(native: NativeCore) -> None:
     with pytest.raises(UnsupportedModel, match="multiple of 256"):
         pack(Format.Q4_K, np.zeros(144, np.uint8), 1, 128)
     with pytest.raises(ValueError, match="do not fit"):
@@ -110,7 +109,7 @@ def test_what_does_not_fit_is_refused(native: ModuleType) -> None:
         matrix.gather(np.array([16]))
 
 
-def test_the_smallest_and_largest_exponents_are_exact(native: ModuleType) -> None:
+def test_the_smallest_and_largest_exponents_are_exact(native: NativeCore) -> None:
     data = random_rows(Format.MXFP4, 6, 32)
     data[:, 0] = [0, 1, 2, 127, 240, 250]
     matrix = packed(Format.MXFP4, data, 6, 32)

@@ -164,7 +164,7 @@ def test_the_engines_commands() -> None:
     def command(kind: str, **more: str) -> list[str]:
         return engine_command(addresses(ENGINE_KIND=kind, **more), "127.0.0.1", 30000)
 
-    assert command("vortex")[1:] == ["-m", "vortex", "serve", "--host", "127.0.0.1", "--port", "30000"]
+    assert command("vortex")[1:] == ["-P", "-m", "vortex", "serve", "--host", "127.0.0.1", "--port", "30000"]
     sglang = command("sglang")
     assert sglang[:5] == ["python3", "-m", "sglang.launch_server", "--model-path", "Qwen/Qwen2.5-3B-Instruct-AWQ"]
     assert sglang[5:] == ["--mem-fraction-static", "0.85", "--host", "127.0.0.1", "--port", "30000"]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from vortex.errors import BackendError
+from vortex.machine.python_program import python_module
 
 READY_S = 60.0
 ADDRESS = re.compile(r"http://[\w.]+:\d+")
@@ -84,8 +84,8 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def fake_engine(*options: str) -> list[str]:
-    return [sys.executable, "-m", "vortex.backends.fake_engine", "--port", "0", *options]
+    return python_module("vortex.backends.fake_engine", "--port", "0", *options)
 
 
 def gateway() -> list[str]:
-    return [sys.executable, "-m", "vortex.gateway", "--port", "0"]
+    return python_module("vortex.gateway", "--port", "0")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
+from vortex.machine.python_program import python_module
 
 QUESTION = "What is the capital of France?"
 MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -61,7 +62,7 @@ class StartMeasurement:
 
     def _run(self) -> Run:
         started = time.perf_counter()
-        command = [sys.executable, "-m", "vortex", "chat", *self.options, QUESTION]
+        command = python_module("vortex", "chat", *self.options, QUESTION)
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         assert process.stdout is not None
         text = process.stdout.read(1)

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def chat(
     prompt: Annotated[
-        str | None, typer.Argument(help="The question. Without one: a conversation, or stdin's text.")
+        str | None, typer.Argument(help="The question; text on stdin goes below it. Without one: a conversation.")
     ] = None,
     *,
     profile: ProfileOption = None,
@@ -57,7 +57,7 @@ def chat(
 
       vortex chat --temperature 0.7 --seed 1 "A haiku about rain"
 
-      git diff | vortex chat --no-stream
+      git diff | vortex chat "What does this change do?"        the input goes below the question
 
       vortex chat --model big.gguf --budget 2.2GB       a model larger than the memory you give it
     """
@@ -75,8 +75,9 @@ def chat(
         "chat.system": system,
     }
     loaded = settings_for(profile, set_, flags)
-    if prompt is None and not sys.stdin.isatty():
-        prompt = sys.stdin.read()
+    piped = piped_text()
+    if piped is not None:
+        prompt = f"{prompt}\n\n{piped}" if prompt and piped.strip() else prompt or piped
     if prompt is None:
         if as_json:
             raise RequestError("--json answers one question: give it as an argument or on stdin")
@@ -94,11 +95,12 @@ def _ask_once(
 ) -> None:
     import asyncio
 
-    from vortex.cli.composition import open_backend
+    from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.terminal import notice, print_json, write_answer
     from vortex.cli.turn import Turn, request_for, run_turn
     from vortex.types import ChatMessage
 
+    loaded, _ = with_manners(loaded)
     backend = open_backend(loaded)
     live = stream and not as_json
     turn = Turn()
@@ -118,3 +120,22 @@ def _ask_once(
         elif turn.text:
             write_answer(("" if live else turn.text) + "\n")
     notice(turn.summary())
+
+
+def piped_text() -> str | None:
+    """What a pipe or a file gives on stdin; None at a terminal. Raises RequestError for what is not UTF-8."""
+    from vortex.cli.terminal import working
+    from vortex.errors import RequestError
+
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    if not hasattr(sys.stdin, "buffer"):  # a stream of text that stands in for it
+        return sys.stdin.read()
+    with working("reading the text on stdin (its end, Ctrl-D or </dev/null goes on)"):
+        content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"the text on stdin is not UTF-8 at byte {error.start}; convert it: iconv -t UTF-8 FILE | vortex chat …"
+        ) from error

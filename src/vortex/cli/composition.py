@@ -40,6 +40,25 @@ def settings_for(
     return loaded
 
 
+def with_manners(loaded: LoadedSettings) -> tuple[LoadedSettings, str]:
+    """The settings with the model's own sampling where nobody on this machine chose any, and its system message.
+
+    Fetches the model if it is not here: whoever asks is about to open it. Raises as `resolve_model`.
+    """
+    from dataclasses import replace
+
+    from vortex.hub.manners import manners_of
+
+    if loaded.settings.model.backend not in {"local", "hf"}:
+        return loaded, ""
+    manners = manners_of(resolve_model(loaded))
+    own = {name: value for name, value in manners.sampling.items() if loaded.is_built_in(f"decode.{name}")}
+    decode = loaded.settings.decode.model_copy(update=own)
+    origins = {**loaded.origins, **{f"decode.{name}": "the model's own" for name in own}}
+    settings = loaded.settings.model_copy(update={"decode": decode})
+    return replace(loaded, settings=settings, origins=origins), manners.system
+
+
 def missing_gpu(loaded: LoadedSettings) -> str | None:
     """Why this machine cannot run the profile's own model, in words; None where it can."""
     from vortex.machine.gpu import find_gpus
@@ -122,7 +141,7 @@ def open_model(loaded: LoadedSettings) -> Opened[LanguageModel]:
         return _load(resolved, loaded, by_transformers=by_transformers)
 
 
-def open_backend(loaded: LoadedSettings) -> ChatBackend:
+def open_backend(loaded: LoadedSettings, system: str = "") -> ChatBackend:
     """What answers requests, as the settings ask. Close it after use. Raises VortexError."""
     settings = loaded.settings
     if settings.model.backend == "fake":
@@ -133,14 +152,18 @@ def open_backend(loaded: LoadedSettings) -> ChatBackend:
         from vortex.backends.http import HttpBackend
 
         return HttpBackend(settings.model.base_url, api_key=settings.server.api_token or None)
-    return local_backend(open_model(loaded), loaded)
+    return local_backend(open_model(loaded), loaded, system)
 
 
-def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings) -> ChatBackend:
-    """The engine around a loaded model, with the settings' limits. It owns the model from then on."""
+def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system: str = "") -> ChatBackend:
+    """The engine around a loaded model, with the settings' limits. It owns the model from then on.
+
+    system: what the model is told where a conversation says nothing itself.
+    """
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.options import EngineOptions
+    from vortex.tokenizer.default_system import WithSystem
     from vortex.types import ModelCard
 
     settings = loaded.settings
@@ -162,7 +185,7 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings) -> Chat
     return LocalBackend(
         opened.model,
         opened.tokenizer,
-        opened.chat_format,
+        WithSystem(opened.chat_format, system) if system else opened.chat_format,
         card,
         options,
         constrain=structured.constrain,

@@ -1,36 +1,29 @@
 """`vortex chat` without a question: prompt, answer, prompt, …
 
-Commands start with a slash. Ctrl-C stops an answer and keeps what was said; Ctrl-D or /exit leaves. What was typed is
-kept for the arrow keys in the user's state folder, readable by that user alone; the conversation itself is not stored.
+Commands start with a slash (`slash_commands.py`). Ctrl-C stops an answer and keeps what was said; Ctrl-D or /exit
+leaves. What was typed is kept for the arrow keys (`typed_lines.py`); the conversation itself is stored by /save alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from collections.abc import Iterator
+import dataclasses
+import shutil
+import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import platformdirs
-
-from vortex.cli.composition import open_backend
-from vortex.cli.terminal import notice, warn, write_answer
+from vortex.cli.composition import open_backend, with_manners
+from vortex.cli.slash_commands import obey
+from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is
 from vortex.cli.turn import Turn, request_for, run_turn
-from vortex.config.entries import nearest
+from vortex.cli.typed_lines import TypedLines, silent_keys
+from vortex.cli.word_wrap import WordWrap
 from vortex.config.loading import LoadedSettings
 from vortex.errors import ContextOverflow, VortexError
 from vortex.protocols import ChatBackend
 from vortex.types import ChatMessage
 
-HISTORY_LINES = 1000
 PROMPT = "> "
-COMMANDS = {
-    "/help": "show this",
-    "/clear": "forget the conversation",
-    "/exit": "leave (also /quit and Ctrl-D)",
-}
 
 
 @dataclass
@@ -51,8 +44,17 @@ class Conversation:
         request = request_for([*self.messages, question], self.loaded.settings, self.seed, self.max_tokens)
         turn = Turn()
         stopped = False
+        shown = WordWrap(write_as_is, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+
+        def show(piece: str) -> None:
+            if shown:
+                shown.push(without_control(piece))
+            else:
+                write_answer(piece)
+
         try:
-            self.runner.run(run_turn(self.backend, request, turn, write_answer if self.stream else lambda _: None))
+            with silent_keys():
+                self.runner.run(run_turn(self.backend, request, turn, show if self.stream else lambda _: None))
         except KeyboardInterrupt:
             stopped = True
         except ContextOverflow as error:
@@ -61,40 +63,40 @@ class Conversation:
         except VortexError as error:
             warn(str(error))
             return
-        write_answer(("" if self.stream else turn.text) + "\n")
+        if not self.stream:
+            show(turn.text)
+        if shown:
+            shown.finish()
+        write_answer("\n")
         if turn.text:
             self.messages += [question, ChatMessage(role="assistant", content=turn.text)]
         notice("stopped" if stopped else turn.summary())
 
-    def command(self, line: str) -> bool:
-        """Obey a slash command; False to leave."""
-        name = line.split(maxsplit=1)[0]
-        if name in {"/exit", "/quit"}:
-            return False
-        if name == "/clear":
-            self.messages.clear()
-            notice("forgotten")
-        elif name == "/help":
-            for known, meaning in COMMANDS.items():
-                notice(f"{known:8} {meaning}")
-        else:
-            warn(f"no command {name}{nearest(name, COMMANDS)}; /help lists them (a leading space sends it as text)")
-        return True
+    def change_model(self, name: str) -> None:
+        """Another model answers from now on. Where it cannot be opened, the one before stays. Raises VortexError."""
+        model = self.loaded.settings.model.model_copy(update={"name": name})
+        settings = self.loaded.settings.model_copy(update={"model": model})
+        loaded, _ = with_manners(dataclasses.replace(self.loaded, settings=settings))
+        backend = open_backend(loaded)
+        self.runner.run(self.backend.close())
+        self.backend, self.loaded = backend, loaded
 
 
 def converse(loaded: LoadedSettings, *, seed: int | None, stream: bool, max_tokens: int | None) -> None:
     """Talk until the user leaves."""
+    loaded, _ = with_manners(loaded)
     backend = open_backend(loaded)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
-    with _typed_lines(), asyncio.Runner() as runner:
+    typed = TypedLines()
+    with asyncio.Runner() as runner:
         conversation = Conversation(backend, loaded, runner, stream, seed, max_tokens)
         try:
-            _loop(conversation)
+            _loop(conversation, typed)
         finally:
-            runner.run(backend.close())
+            runner.run(conversation.backend.close())
 
 
-def _loop(conversation: Conversation) -> None:
+def _loop(conversation: Conversation, typed: TypedLines) -> None:
     """One line after the other. A second Ctrl-C may come at any moment, so the whole round is guarded."""
     interrupted = False
     while True:
@@ -103,44 +105,21 @@ def _loop(conversation: Conversation) -> None:
                 interrupted = False
                 write_answer("\n")
                 notice("Ctrl-D or /exit leaves")
-            if not _round(conversation):
+            if not _round(conversation, typed):
                 return
         except KeyboardInterrupt:
             interrupted = True
 
 
-def _round(conversation: Conversation) -> bool:
+def _round(conversation: Conversation, typed: TypedLines) -> bool:
     """Read a line and act on it; False to leave."""
     try:
-        line = input(PROMPT)
+        line = typed.read(PROMPT)
     except EOFError:
         write_answer("\n")
         return False
     if line.startswith("/"):
-        return conversation.command(line)
+        return obey(conversation, line)
     if line.strip():
         conversation.say(line.strip())
     return True
-
-
-@contextlib.contextmanager
-def _typed_lines() -> Iterator[None]:
-    """Arrow keys bring back what was typed, also in an earlier conversation."""
-    try:
-        import readline
-    except ImportError:  # Windows: its console keeps the lines of one conversation by itself
-        yield
-        return
-    file = Path(platformdirs.user_state_path("vortex")) / "chat_history"
-    with contextlib.suppress(OSError):  # nothing typed yet
-        readline.read_history_file(file)
-    readline.set_history_length(HISTORY_LINES)
-    try:
-        yield
-    finally:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
-            readline.write_history_file(file)
-        except OSError as error:
-            warn(f"typed lines are not kept: {error.strerror}: {file}")

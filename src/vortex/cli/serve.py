@@ -91,9 +91,12 @@ def serve(
 
 def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     """The port is taken first: to load a model in vain takes longer than to be told."""
-    from vortex.cli.composition import open_backend
+    from dataclasses import replace
+
+    from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.embedder import with_embedder
     from vortex.cli.terminal import notice
+    from vortex.cli.turn import sampling_of
     from vortex.server.app import create_app
     from vortex.server.process import bind, run
 
@@ -101,12 +104,14 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
     try:
-        backend = open_backend(loaded)
+        loaded, system = with_manners(loaded)
+        backend = open_backend(loaded, system)
     except BaseException:
         listener.close()
         raise
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
+    options = replace(options, sampling=sampling_of(loaded.settings, None))
     app = create_app(backend, options, _checkups(loaded))
     address = f"[{options.host}]" if ":" in options.host else options.host
 

@@ -32,7 +32,16 @@ def warn(text: str) -> None:
 
 def write_answer(text: str) -> None:
     """Text of a model, at once. A terminal never gets control characters from it: they could rewrite the screen."""
-    sys.stdout.write(CONTROL_CHARACTERS.sub("", text) if sys.stdout.isatty() else text)
+    write_as_is(without_control(text) if sys.stdout.isatty() else text)
+
+
+def without_control(text: str) -> str:
+    return CONTROL_CHARACTERS.sub("", text)
+
+
+def write_as_is(text: str) -> None:
+    """For text of our own, cursor movements included."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 

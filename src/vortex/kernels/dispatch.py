@@ -6,22 +6,22 @@ State lives in the native module, one per process: `load` may be called as often
 
 from __future__ import annotations
 
-import importlib
 import os
-from types import ModuleType
 
 from vortex.errors import ConfigError, MissingCapability
+from vortex.kernels.native import NativeCore
 from vortex.machine.cores import compute_threads
 
 REFERENCE = "reference"
 
 
-def native_module() -> ModuleType | None:
+def native_module() -> NativeCore | None:
     """The compiled core, None where it was not built."""
     try:
-        return importlib.import_module("vortex.kernels._native")
+        from vortex.kernels import _native
     except ImportError:
         return None
+    return _native
 
 
 def choices() -> list[str]:
@@ -43,7 +43,7 @@ def usable() -> bool:
     return selected() != REFERENCE
 
 
-def load(threads: int = 0) -> ModuleType:
+def load(threads: int = 0) -> NativeCore:
     """The compiled core, set up as the environment says. threads: 0: as they are, at first machine/cores.py's rule.
 
     Raises MissingCapability where the core is not there or not wanted.

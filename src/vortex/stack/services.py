@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from vortex.config.addresses import LOOPBACK, Addresses
 from vortex.errors import ConfigError, MissingCapability
+from vortex.machine.python_program import python_module, safe_environment
 
 SGLANG_MODEL = "Qwen/Qwen2.5-3B-Instruct-AWQ"  # the seed's default
 FIND_SGLANG = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sglang') is None)"
@@ -62,7 +63,7 @@ def engine_command(addresses: Addresses, host: str, port: int) -> list[str]:
     where = ["--host", host, "--port", str(port)]
     match addresses.engine_kind:
         case "vortex":
-            return [sys.executable, "-m", "vortex", "serve", *where, *(["--model", model] if model else [])]
+            return python_module("vortex", "serve", *where, *(["--model", model] if model else []))
         case "sglang":
             chosen = ["--model-path", model or SGLANG_MODEL, "--mem-fraction-static", share]
             return ["python3", "-m", "sglang.launch_server", *chosen, *where]
@@ -79,7 +80,7 @@ def engine_command(addresses: Addresses, host: str, port: int) -> list[str]:
 def gateway_service(addresses: Addresses) -> Service:
     return Service(
         name="gateway",
-        command=[sys.executable, "-m", "vortex.gateway"],
+        command=python_module("vortex.gateway"),
         url=addresses.gateway_url,
         health_url=f"{addresses.gateway_url}/healthz",
         start_timeout_s=30.0,
@@ -99,5 +100,8 @@ def check_machine(addresses: Addresses) -> None:
         raise MissingCapability(f"ENGINE_KIND={kind} needs `{program}`, which is not installed: {INSTALL[program]}")
     if kind in GPU_KINDS and shutil.which("nvidia-smi") is None:
         raise MissingCapability(f"ENGINE_KIND={kind} needs an NVIDIA GPU with its driver: set ENGINE_KIND=vortex here")
-    if kind == "sglang" and subprocess.run(["python3", "-c", FIND_SGLANG], check=False).returncode:
+    if (
+        kind == "sglang"
+        and subprocess.run(["python3", "-c", FIND_SGLANG], check=False, cwd="/", env=safe_environment()).returncode
+    ):
         raise MissingCapability('ENGINE_KIND=sglang needs SGLang: pip install "sglang[all]"; or set ENGINE_KIND=vortex')

@@ -7,12 +7,12 @@ commands at once wait for each other.
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from vortex.config.addresses import Addresses
 from vortex.errors import BackendError, ConfigError
+from vortex.machine.python_program import python_module
 from vortex.records.lock import FileLock
 from vortex.stack import ui
 from vortex.stack.services import Service, check_machine, engine_service, gateway_service
@@ -37,7 +37,7 @@ class Stack:
     def check(self, wanted: Collection[str]) -> None:
         """Raises ConfigError or MissingCapability for what would go wrong later."""
         if "gateway" in wanted:
-            check = [sys.executable, "-m", "vortex.gateway", "--check"]
+            check = python_module("vortex.gateway", "--check")
             result = subprocess.run(check, capture_output=True, text=True, check=False)
             if result.returncode:
                 raise ConfigError(result.stderr.strip().removeprefix("error: "))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from vortex.backends.http_get import request
 from vortex.errors import BackendError, VortexError
+from vortex.machine.python_program import python_module, safe_environment
 from vortex.stack.lock import Identity, ServiceLock
 from vortex.stack.services import Service
 
@@ -61,12 +61,12 @@ class Supervisor:
         folder = str(self.folder.resolve())
         with log.open("ab") as output:
             subprocess.Popen(
-                [sys.executable, "-m", "vortex.stack.watch", folder, service.name, "--", *service.command],
+                python_module("vortex.stack.watch", folder, service.name, "--", *service.command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, **service.variables},
+                env=safe_environment({**os.environ, **service.variables}),
             ).returncode = 0  # it outlives this process on purpose
         return True
 

@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 from vortex.kernels import dispatch
 from vortex.kernels.formats import Format, Gate
+from vortex.kernels.native import NativeCore
 from vortex.kernels.packed import PackedMatrix, pack
 
 WORKING_SET_BYTES = 192 << 20
@@ -43,7 +43,7 @@ SHAPES = (Shape("8B", 32, 8, 128), Shape("SmolLM2-135M", 9, 3, 64), Shape("gpt-o
 class LayerCaches:
     """Random keys and values of `layers` layers, as native_cache lays them out, and a layer over each of them."""
 
-    def __init__(self, core: ModuleType, shape: Shape, layers: int, tokens: int, *, int8: bool, seed: int = 0) -> None:
+    def __init__(self, core: NativeCore, shape: Shape, layers: int, tokens: int, *, int8: bool, seed: int = 0) -> None:
         self.core, self.shape, self.int8, self.tokens = core, shape, int8, tokens
         self.capacity = tokens + -tokens % 256
         rng = np.random.default_rng(seed)
@@ -70,7 +70,9 @@ class LayerCaches:
         """The last `rows` positions of the context, x [rows, WIDTH] in place, angles of zero."""
         half = self.shape.head_width // 2
         sweep = self.core.Sweep(x, self.int8)
-        sweep.add_segment(self.keys, self.values, *self.scales, self.capacity, rows, self.tokens - rows)
+        key_scale, value_scale = self.scales
+        start = self.tokens - rows
+        sweep.add_segment(self.keys, self.values, key_scale, value_scale, self.capacity, rows, start)
         sweep.run(
             self.workspace, self.layer, layer, np.ones((rows, half), np.float32), np.zeros((rows, half), np.float32)
         )
@@ -143,7 +145,7 @@ class AttentionMeasurement:
         )
         return Report("attention", title, columns, rows, figures)
 
-    def _time(self, core: ModuleType, shape: Shape, *, int8: bool) -> dict[str, dict[str, float]]:
+    def _time(self, core: NativeCore, shape: Shape, *, int8: bool) -> dict[str, dict[str, float]]:
         """By rows: ms of a layer, GB/s of keys and values, share of a plain read's rate."""
         one = LayerCaches(core, shape, 1, self.context_tokens, int8=int8).layer_bytes
         layers = 1 + WORKING_SET_BYTES // one

@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Curves, Report
 from vortex.kernels import dispatch, reference
 from vortex.kernels.formats import Format
+from vortex.kernels.native import NativeCore
 from vortex.kernels.packed import PackedMatrix, pack
 
 HEIGHTS = (1, 2, 4, 8, 16, 64, 256)
@@ -127,7 +127,7 @@ class KernelsMeasurement:
             for height, seconds in medians.items()
         }
 
-    def _time(self, core: ModuleType, kind: Format, *, with_torch: bool) -> Times:
+    def _time(self, core: NativeCore, kind: Format, *, with_torch: bool) -> Times:
         shape = (self.rows, self.columns)
         tiles = pack(kind, _random_rows(kind, *shape, self.seed), *shape)
         copies = [tiles, *(tiles.copy() for _ in range(WORKING_SET_BYTES // tiles.nbytes))]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vortex.bench.tokenizer.peers import Contender
+from vortex.machine.python_program import python_module
 
 ROUNDS = 5
 DOUBLING = {"a": b"a", "space": b" ", "line break": b"\n", "0xff": b"\xff", "ab": b"ab"}
@@ -63,7 +64,7 @@ def time_training(documents: Sequence[bytes], vocab_size: int) -> tuple[float, f
         corpus.mkdir()
         for number, document in enumerate(documents):
             (corpus / f"{number:05}").write_bytes(document)
-        command = [sys.executable, "-m", "vortex", "tokenizer-train", "--corpus", str(corpus)]
+        command = python_module("vortex", "tokenizer-train", "--corpus", str(corpus))
         command += ["--vocab-size", str(vocab_size), "--out", str(Path(folder) / "made")]
         seconds = _seconds(partial(subprocess.run, command, check=True, capture_output=True))
     if sys.platform != "linux":

@@ -12,7 +12,6 @@ import asyncio
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from vortex.bench.programs import Program, fake_engine, gateway, program
 from vortex.bench.report import Report
 from vortex.bench.wire.http_probe import HttpProbe, Timing
 from vortex.bench.wire.litellm_proxy import litellm_proxy
+from vortex.machine.python_program import python_module
 
 PATH = "/v1/chat/completions"
 ITSELF, OURS = "engine against itself", "L-kn"
@@ -120,7 +120,7 @@ async def _beat(direct: HttpProbe, probes: Mapping[str, HttpProbe], number: int)
 def _replayed(path: Path) -> int:
     """How many recorded decisions were decided again, all identical. Raises CheckFailed where one was not."""
     time.sleep(LEDGER_SETTLES_S)
-    command = [sys.executable, "-m", "vortex", "gateway", "replay", str(path), "--json"]
+    command = python_module("vortex", "gateway", "replay", str(path), "--json")
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode:
         raise CheckFailed(f"the ledger does not replay: {(result.stdout + result.stderr).strip()[-200:]}")

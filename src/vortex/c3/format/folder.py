@@ -11,11 +11,10 @@ is between the one who packs and the one who computes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ import xxhash
 from vortex.c3.format.codecs import RAW, CodecError, decode, encode
 from vortex.errors import ModelFileError, StorageError
 from vortex.records.atomic import sync_folder
+from vortex.records.scratch import disown, scratch_folder
 
 VERSION = 2
 ALIGNMENT_BYTES = 4096
@@ -85,13 +85,14 @@ class C3Writer:
         self.metadata = dict(metadata)
         self.compress = compress
         self._entries: list[TensorEntry] = []
+        self._scratch = contextlib.ExitStack()
 
     def __enter__(self) -> C3Writer:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=self.path.name + ".partial-", dir=self.path.parent))
+            self.folder = self._scratch.enter_context(scratch_folder(self.path.parent, self.path.name + ".partial-"))
             self._file = (self.folder / WEIGHTS).open("wb")
         except OSError as error:
+            self._scratch.close()
             raise StorageError(f"cannot pack a model into {self.path.parent}: {error}; set VORTEX_HOME") from error
         return self
 
@@ -116,8 +117,8 @@ class C3Writer:
         except OSError as failure:
             raise StorageError(f"cannot pack a model into {self.path}: {failure}; free some space") from failure
         finally:
-            self._close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with self._scratch:
+                self._close()
         if isinstance(error, OSError):
             raise StorageError(f"cannot pack a model into {self.path}: {error}; free some space") from error
 
@@ -145,6 +146,7 @@ class C3Writer:
             json.dump({"version": VERSION, "metadata": self.metadata, "tensors": tensors}, file)
             file.flush()
             os.fsync(file.fileno())
+        disown(self.folder)
         try:
             self.folder.rename(self.path)
         except OSError:

@@ -12,6 +12,7 @@ import typer
 
 from vortex.cli.bench.presenting import JsonOutOption, PlotOption, present
 from vortex.cli.options import BackendOption, ModelOption, ProfileOption, SetOption
+from vortex.machine.python_program import python_module
 
 STOP_TIMEOUT_S = 30
 ONE_BY_ONE = "bad.enabled=false"  # how many tokens a sweep gives depends on the text, and would hide what HTTP adds
@@ -73,7 +74,7 @@ def serve_side(
 @contextmanager
 def engine_process(flags: Sequence[str]) -> Iterator[str]:
     """The address of an engine's side of our own, stopped at the end."""
-    command = [sys.executable, "-m", "vortex", "bench", "serve-side", *flags]
+    command = python_module("vortex", "bench", "serve-side", *flags)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None, "a pipe was asked for"

@@ -165,7 +165,8 @@ class NativeCompute:
     def _feed(self, experts: list[tuple[Any, np.ndarray, np.ndarray]], x_BD: np.ndarray, out_BD: np.ndarray) -> None:
         """Adds to `out` what each (expert, its rows, its shares) gives; one call or several, the same bits."""
         if experts:
-            self.expert_workspace.run(*(list(part) for part in zip(*experts, strict=True)), x_BD, out_BD)
+            natives, rows, shares = (list(part) for part in zip(*experts, strict=True))
+            self.expert_workspace.run(natives, rows, shares, x_BD, out_BD)
 
     def _expert(self, unit: str, lease: Lease) -> Any:
         if unit in self.resident:

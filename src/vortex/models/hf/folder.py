@@ -12,7 +12,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import xxhash
@@ -22,6 +21,7 @@ from vortex.hub.wheel_fetch import check_disk_space
 from vortex.models.files.gguf import GgufFile
 from vortex.records.atomic import commit_rename, sync_folder
 from vortex.records.lock import FileLock
+from vortex.records.scratch import disown, scratch_folder
 from vortex.tokenizer.gguf import tokenizer_files_from_gguf
 
 CHECKSUMS = "checksums.json"
@@ -54,21 +54,20 @@ def is_whole(path: Path) -> bool:
 
 def _make(source: Path, path: Path) -> None:
     check_disk_space(path.parent, GROWTH * source.stat().st_size, path.name)
-    temporary = Path(tempfile.mkdtemp(prefix=path.name + ".partial-", dir=path.parent))
     try:
-        _unpack(source, temporary)
-        tokenizer_files_from_gguf(GgufFile(source).metadata).save(temporary)
-        noted = {file.name: _checksum(file) for file in sorted(temporary.iterdir())}
-        (temporary / CHECKSUMS).write_text(json.dumps(noted))
-        for file in temporary.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        sync_folder(temporary)
-        commit_rename(temporary, path)
+        with scratch_folder(path.parent, path.name + ".partial-") as temporary:
+            _unpack(source, temporary)
+            tokenizer_files_from_gguf(GgufFile(source).metadata).save(temporary)
+            disown(temporary)
+            noted = {file.name: _checksum(file) for file in sorted(temporary.iterdir())}
+            (temporary / CHECKSUMS).write_text(json.dumps(noted))
+            for file in temporary.iterdir():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+            sync_folder(temporary)
+            commit_rename(temporary, path)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error}; free some space, or set VORTEX_HOME") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unpack(source: Path, folder: Path) -> None:

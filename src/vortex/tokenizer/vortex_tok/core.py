@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vortex.tokenizer.vortex_tok import reference
 
 if TYPE_CHECKING:
-    from vortex.tokenizer.vortex_tok.reference import Core, StreamEncoder, learn_merges
+    from vortex.tokenizer.vortex_tok._vortex_tok import Core, StreamEncoder, learn_merges
 
 
 def _native() -> ModuleType | None:

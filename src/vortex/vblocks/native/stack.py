@@ -74,8 +74,9 @@ class NativeStack:
         state = self.native.empty()
         with_lava = [index for index in range(self.config.num_layers) if self.config.has_lava(index)]
         for index, slots in zip(with_lava, memory, strict=False):
-            flat = [slots.keys.transpose(0, 2, 1), slots.values, slots.strength, slots.touched, slots.use]
-            state = state.with_slots(index, *(np.ascontiguousarray(part).reshape(-1) for part in flat), slots.occupied)
+            parts = (slots.keys.transpose(0, 2, 1), slots.values, slots.strength, slots.touched, slots.use)
+            keys, values, strength, touched, use = (np.ascontiguousarray(part).reshape(-1) for part in parts)
+            state = state.with_slots(index, keys, values, strength, touched, use, slots.occupied)
         return state
 
     def sweep(
