@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.bench import adapters as bench_adapters
 from vortex.cli.bench import core as bench_core
 from vortex.cli.bench import core_quality as bench_core_quality
 from vortex.cli.bench import gateway as bench_gateway
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("adapters")(bench_adapters.adapters)
     group.command("kernels")(bench_kernels.kernels)
     group.command("core-quality")(bench_core_quality.core_quality)
     app.add_typer(group, name="bench", rich_help_panel="Look around")
