@@ -1,4 +1,4 @@
-"""The house's only guard: who may import whom, no circles, what an import may load, how long a file may be."""
+"""The house's only guard: who may import whom, no circles, what an import may load, what is too long."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ SAME_LEVEL = {
     ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
     ("hub", "machine"), ("backends", "machine"),
-    ("config", "records"), ("models", "vblocks"),
+    ("config", "records"), ("sandbox", "records"), ("models", "vblocks"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "vblocks", "learn", "training", "machine", "c3", "bench"}
 MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 50
+MAX_PARAMETERS = 7
 
 
 @cache
@@ -102,6 +104,34 @@ def test_files_stay_small_and_say_what_they_are_for() -> None:
         if path.stat().st_size and not ast.get_docstring(tree):
             offenders.append(f"{module} has no docstring")
     assert not offenders
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for module, (_, tree) in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield module, node
+
+
+def test_functions_fit_on_a_screen() -> None:
+    def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        return (node.end_lineno or node.lineno) - node.lineno + 1
+
+    long = [(module, node.name, length(node)) for module, node in functions() if length(node) > MAX_FUNCTION_LINES]
+    assert not long
+
+
+def test_functions_take_few_parameters() -> None:
+    def count(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        return len([argument for argument in every if argument.arg not in {"self", "cls"}])
+
+    wide = [
+        (module, node.name, count(node))
+        for module, node in functions()
+        if count(node) > MAX_PARAMETERS and room_of(module) != "cli"  # a command's options are its parameters
+    ]
+    assert not wide
 
 
 @pytest.mark.parametrize("module", ["vortex", "vortex.protocols", "vortex.cli.app"])

@@ -5,9 +5,21 @@ Importing the package loads neither torch nor a web framework; rooms are importe
 
 from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("vortex")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0+source"
+DISTRIBUTION, OLD_DISTRIBUTION = (
+    "klimeai",
+    "vortex",
+)  # the old name is another program's on the index
 
-__all__ = ["__version__"]
+
+def _version() -> str:
+    for name in (DISTRIBUTION, OLD_DISTRIBUTION):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "0.0.0+source"  # a source tree that was never installed
+
+
+__version__ = _version()
+
+__all__ = ["DISTRIBUTION", "OLD_DISTRIBUTION", "__version__"]

@@ -296,8 +296,11 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceFinished:
+    """note: one sentence for people where the end wants a word, as when an answer repeated itself."""
+
     choice: int
     reason: FinishReason
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ def test_each_value_comes_with_its_origin(inside) -> None:
     assert settings["decode.top_k"] == {"value": 40, "origin": "config/settings.yaml:2"}
     assert settings["decode.min_p"] == {"value": 0.1, "origin": "--set"}
     assert settings["server.host"]["value"] == "127.0.0.1"
-    assert settings["server.host"]["origin"].startswith("profile default:")
+    assert settings["server.host"]["origin"] == "built in"
     assert "hush" not in result.stdout
     assert settings["server.api_token"]["origin"] == "KLIMEAI_API_TOKEN"
     assert "'server.host' is not read from the working folder" in result.stderr

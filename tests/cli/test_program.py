@@ -81,7 +81,7 @@ def test_debug_shows_where_an_error_came_from(vortex) -> None:
     assert "ConfigError" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["write_cli_docs.py", "write_settings_table.py"])
+@pytest.mark.parametrize("script", ["write_cli_docs.py", "write_settings_table.py", "write_env_example.py"])
 def test_pages_written_from_the_program_are_up_to_date(script: str) -> None:
 
     result = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -35,9 +34,18 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def test_the_default_profile_is_the_schema_written_down(house: House) -> None:
-    assert house.load().settings == Settings()
-    assert {entry.key for entry in packaged_profiles()["default"].entries} == set(keys_of())
+def test_the_default_profile_is_the_schema(house: House) -> None:
+    loaded = house.load()
+    assert loaded.settings == Settings()
+    assert all(loaded.is_built_in(key) and loaded.is_profiles_own(key) for key in keys_of())
+    assert packaged_profiles()["default"].entries == ()
+
+
+@pytest.mark.parametrize("name", sorted(packaged_profiles()))
+def test_a_profile_holds_only_what_differs(house: House, name: str) -> None:
+    profile = packaged_profiles()[name]
+    below = house.load(profile=profile.extends or "default")
+    assert [entry for entry in profile.entries if below.value(entry.key) == entry.value] == []
 
 
 @pytest.mark.parametrize("profile", sorted(packaged_profiles()))
@@ -50,8 +58,7 @@ def test_each_layer_overrides_the_one_below_and_is_named(house: House) -> None:
         loaded = house.load(**options)
         return loaded.settings.decode.top_k, loaded.origins["decode.top_k"]
 
-    lines = resources.files("vortex.config").joinpath("profiles/default.yaml").read_text().splitlines()
-    assert top_k() == (0, f"profile default:{lines.index('  top_k: 0') + 1}")
+    assert top_k() == (0, "built in")
     house.user_file.write_text("decode:\n  top_k: 1\n")
     assert top_k() == (1, f"{house.user_file}:2")
     house.working_file.write_text("# a comment\ndecode: {top_k: 2}\nprofiles:\n  fast:\n    decode:\n      top_k: 3\n")
@@ -93,12 +100,18 @@ def test_names_the_seeds_fix_are_read(house: House) -> None:
 
 @pytest.mark.parametrize("key", sorted(loosening_keys()))
 def test_the_working_folder_cannot_loosen_security(house: House, key: str) -> None:
-    section, name = key.split(".")
-    house.working_file.write_text(f"{section}: {{{name}: '1'}}\nprofiles: {{p: {{{section}: {{{name}: '1'}}}}}}\n")
+    nested = "[{name: x, command: [x]}]" if key == "tools.mcp" else "'1'"
+    default: object = Settings().model_dump()
+    for name in key.split("."):
+        assert isinstance(default, dict)
+        default = default[name]
+    for name in reversed(key.split(".")):
+        nested = f"{{{name}: {nested}}}"
+    house.working_file.write_text(f"{nested[1:-1]}\nprofiles: {{p: {nested}}}\n")
     loaded = house.load(profile="p")
-    assert loaded.value(key) == Settings().model_dump()[section][name]
+    assert loaded.value(key) == default
     assert [entry.key for entry in loaded.ignored] == [key, key]
-    house.user_file.write_text(f"{section}: {{{name}: '1'}}\n")
+    house.user_file.write_text(f"{nested[1:-1]}\n")
     assert loaded.value(key) != house.load(profile="p").value(key), "the user's own file may"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from vortex.engine.backend import LocalBackend
+from vortex.engine.intake import AnswerRules
 from vortex.engine.options import EngineOptions
 from vortex.models.hash_model import HashModel, HashModelOptions
 from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
@@ -99,7 +100,7 @@ async def open_bench(
         ByteChatFormat(),
         ModelCard(name="hash"),
         options,
-        **more,  # type: ignore[arg-type]
+        rules=AnswerRules(**more),  # type: ignore[arg-type]
     )
     bench = Bench(model, backend)
     try:

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from vortex.decode.structure.structured import StructuredDecoding
 from vortex.engine.backend import LocalBackend
+from vortex.engine.intake import AnswerRules
 from vortex.hub.names import resolve
 from vortex.models.hf.folder import is_whole
 from vortex.models.hf.model import HfModel
@@ -93,7 +94,7 @@ def test_the_engine_answers_alike_alone_among_others_and_with_a_reused_prefix(op
     structured = StructuredDecoding(loaded.tokenizer)
     backend = LocalBackend(
         loaded.model, loaded.tokenizer, TemplateChatFormat(loaded.tokenizer), ModelCard(name="smollm2-135m"),
-        constrain=structured.constrain, read_answer=structured.read_answer,
+        rules=AnswerRules(constrain=structured.constrain, read_answer=structured.read_answer),
     )  # fmt: skip
     system = ChatMessage(role="system", content="You answer in one short sentence. " * 24)
 

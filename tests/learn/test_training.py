@@ -18,7 +18,7 @@ from vortex.errors import ConfigError, ModelFileError, TrainingStopped
 from vortex.learn.core_run import build_network, run_network, train_core
 from vortex.training.batches import Batches
 from vortex.training.documents import find_files
-from vortex.training.loop import Training, TrainingOptions
+from vortex.training.loop import KeptStates, Training, TrainingOptions
 from vortex.training.objective import mtp_weights
 from vortex.training.schedule import Schedule, depth_target_at, learning_rate_factor
 from vortex.training.state import newest_state
@@ -69,7 +69,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(small_run,
             with torch.no_grad():
                 network.embedding.weight[:] = math.nan
 
-    training = Training(network, batches, None, run.options, tmp_path / "poisoned", device=run.device, on_tick=poison)
+    training = Training(
+        network, batches, None, run.options, KeptStates(tmp_path / "poisoned"), device=run.device, on_tick=poison
+    )
     with pytest.raises(TrainingStopped, match="at step 3 is no number"):
         training.run()
     assert newest_state(tmp_path / "poisoned") is None, "nothing poisoned is saved"

@@ -1,6 +1,7 @@
 """A core's folder to a model that answers, with the settings' changes: resident, paged and with drafts the same."""
 
 import asyncio
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,12 +9,15 @@ import pytest
 from tests.vblocks.core_models import one_thread, tiny_network
 from tests.vblocks.test_model import swept
 from vortex.cli.composition import core_options, local_backend, open_model, settings_for
+from vortex.config.schema import keys_of
 from vortex.errors import ConfigError, ModelFileError
 from vortex.models import cores
 from vortex.models.cores import CoreOptions, open_core
 from vortex.models.opened import LoadOptions
 from vortex.types import ChatMessage, ChatRequest, Completed, SamplingOptions, TextDelta
 from vortex.vblocks.checkpoint import CoreCheckpoint, save_core
+from vortex.vblocks.config import CoreConfig
+from vortex.vblocks.lava_options import LavaOptions
 from vortex.vblocks.network.network import weights_of
 
 __all__ = ["one_thread"]  # a fixture
@@ -52,6 +56,25 @@ def test_a_large_core_is_packed_once_and_then_opened_from_there(saved, tmp_path,
 
 def fresh(core):
     return core.model, core.model.new_state()
+
+
+def test_every_setting_of_a_core_is_one_of_its_fields_by_name() -> None:
+    """Nothing but the name ties the two: a setting that no field has would fail only when a user sets it."""
+    wanted = {
+        "core.mtp_k": 1,
+        "depth_gating.min": 2,
+        "depth_gating.max": 3,
+        "depth_gating.hysteresis": 0.1,
+        **{key: 1 for key in keys_of() if key.startswith("vortex_model.lava_") and not key.endswith("_path")},
+    }
+    changes = core_options(
+        settings_for("default", [f"{key}={value}" for key, value in wanted.items()]).settings
+    ).changes
+    assert len(changes) == len(wanted)
+    assert set(changes) <= {field.name for field in dataclasses.fields(CoreConfig)}
+    assert {f"lava_{field.name}" for field in dataclasses.fields(LavaOptions)} <= set(
+        CoreConfig(vocab_size=1).to_json()
+    )
 
 
 def test_settings_change_what_a_core_does(saved, tmp_path) -> None:

@@ -33,20 +33,28 @@ VORTEX_INLINE void low_rank_tile(const uint8_t* tile, const float* t, int64_t ra
   for (; r < rows; r++) low_rank_rows<F, 1>(tile, t + r * rank, rank, scale, y + r * y_stride, y_stride, valid);
 }
 
-// The usual rank, of which the compiler then knows that it is 16.
+// `count` tiles, one behind the other.
 template <Format F>
-void low_rank_any(const uint8_t* tile, const float* t, int64_t rank, float scale, int64_t rows, float* y,
-                  int64_t y_stride, int valid) {
-  if (rank == 16) return low_rank_tile<F>(tile, t, 16, scale, rows, y, y_stride, valid);
-  low_rank_tile<F>(tile, t, rank, scale, rows, y, y_stride, valid);
+VORTEX_INLINE void low_rank_tiles(const uint8_t* tiles, int64_t count, const float* t, int64_t rank, float scale, int64_t rows,
+                                  float* y, int64_t y_stride, int valid) {
+  for (int64_t i = 0; i < count; i++)
+    low_rank_tile<F>(tiles + i * rank * float_bytes(F) * TILE, t, rank, scale, rows, y + i * TILE, y_stride, i + 1 < count ? TILE : valid);
 }
 
-static void add_low_rank(Format format, const uint8_t* tile, const float* t, int64_t rank, float scale, int64_t rows, float* y,
-                         int64_t y_stride, int valid) {
+// The usual rank, of which the compiler then knows that it is 16.
+template <Format F>
+void low_rank_any(const uint8_t* tiles, int64_t count, const float* t, int64_t rank, float scale, int64_t rows, float* y,
+                  int64_t y_stride, int valid) {
+  if (rank == 16) return low_rank_tiles<F>(tiles, count, t, 16, scale, rows, y, y_stride, valid);
+  low_rank_tiles<F>(tiles, count, t, rank, scale, rows, y, y_stride, valid);
+}
+
+static void add_low_rank(Format format, const uint8_t* tiles, int64_t count, const float* t, int64_t rank, float scale, int64_t rows,
+                         float* y, int64_t y_stride, int valid) {
   switch (format) {
-    case Format::F16: return low_rank_any<Format::F16>(tile, t, rank, scale, rows, y, y_stride, valid);
-    case Format::BF16: return low_rank_any<Format::BF16>(tile, t, rank, scale, rows, y, y_stride, valid);
-    default: return low_rank_any<Format::F32>(tile, t, rank, scale, rows, y, y_stride, valid);
+    case Format::F16: return low_rank_any<Format::F16>(tiles, count, t, rank, scale, rows, y, y_stride, valid);
+    case Format::BF16: return low_rank_any<Format::BF16>(tiles, count, t, rank, scale, rows, y, y_stride, valid);
+    default: return low_rank_any<Format::F32>(tiles, count, t, rank, scale, rows, y, y_stride, valid);
   }
 }
 

@@ -43,9 +43,8 @@ void AdaptedProducts::run(Team& team) const {
       const int64_t row = (item - skipped) / groups * ROWS, rows = std::min(ROWS, each->rows - row);
       const int64_t tile = (item - skipped) % groups * TILES, stop = std::min(tile + TILES, num_tiles(b.rows));
       const float* t = inner_.data() + each->first_inner + row * rank;
-      for (int64_t i = tile; i < stop; i++)
-        k.add_low_rank(b.format, b.data + i * tile_bytes(b.format, rank), t, rank, each->part->scale, rows,
-                       each->y + row * each->y_stride + i * TILE, each->y_stride, (int)std::min<int64_t>(TILE, b.rows - i * TILE));
+      k.add_low_rank(b.format, b.data + tile * tile_bytes(b.format, rank), stop - tile, t, rank, each->part->scale, rows,
+                     each->y + row * each->y_stride + tile * TILE, each->y_stride, (int)std::min<int64_t>(TILE, b.rows - (stop - 1) * TILE));
     }
   });
 }

@@ -13,6 +13,7 @@ from types import TracebackType
 from vortex.decode.drafting.drafter import Drafter
 from vortex.decode.structure.structured import StructuredDecoding
 from vortex.engine.backend import LocalBackend
+from vortex.engine.intake import AnswerRules
 from vortex.engine.options import EngineOptions
 from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
 from vortex.types import (
@@ -118,7 +119,7 @@ class Engine(AbstractContextManager["Engine"]):
             subject.chat_format,
             ModelCard(name=subject.name),
             options,
-            constrain=structured.constrain if structured else None,
+            rules=AnswerRules(constrain=structured.constrain if structured else None),
         )
 
     def ask(self, request: ChatRequest) -> Answer:

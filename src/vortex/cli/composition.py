@@ -162,6 +162,7 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
     """
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
+    from vortex.engine.intake import AnswerRules
     from vortex.engine.options import EngineOptions
     from vortex.tokenizer.default_system import WithSystem
     from vortex.types import ModelCard
@@ -177,6 +178,7 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
         max_block=settings.bad.max_block,
         drafters=drafters_for(loaded, opened),
         drafts_always=settings.bad.any_rounding,
+        end_loops=settings.decode.end_loops,
     )
     from vortex.cli.adapter_shelf import shelf_for
 
@@ -188,9 +190,11 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
         WithSystem(opened.chat_format, system) if system else opened.chat_format,
         card,
         options,
-        constrain=structured.constrain,
-        read_answer=structured.read_answer,
-        restrict=_restrictions(settings, opened.tokenizer),
+        rules=AnswerRules(
+            constrain=structured.constrain,
+            read_answer=structured.read_answer,
+            restrict=_restrictions(settings, opened.tokenizer),
+        ),
         adapters=shelf_for(opened, loaded),
     )
 

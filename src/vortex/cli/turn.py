@@ -36,6 +36,7 @@ class Turn:
     model: str = ""
     seed: int | None = None
     reason: FinishReason | None = None
+    note: str = ""
     usage: Usage | None = None
     started_s: float = field(default_factory=time.perf_counter)
     first_token_s: float | None = None
@@ -62,6 +63,8 @@ class Turn:
             parts.append(f"first token {self.first_token_ms:.0f} ms")
         if self.reason is FinishReason.LENGTH:
             parts.append("cut at the limit (--max-new-tokens raises it)")
+        if self.note:
+            parts.append(self.note)
         return " · ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +124,7 @@ async def run_turn(backend: ChatBackend, request: ChatRequest, turn: Turn, show:
                     turn.text += event.text
                     show(event.text)
                 case ChoiceFinished():
-                    turn.reason = event.reason
+                    turn.reason, turn.note = event.reason, event.note
                     turn.ended_s = time.perf_counter()
                 case Completed():
                     turn.usage = event.usage

@@ -1,6 +1,6 @@
 """Settings of one run: layers merged from the lowest to the highest, each value with where it came from.
 
-    packaged default < profile < user folder < config/settings.yaml here < environment < --set < flags
+    built in (the schema) < profile < user folder < config/settings.yaml here < environment < --set < flags
 
 Promises: the result is immutable and complete; a wrong key or value is a ConfigError that says file, line and choices;
 a setting that loosens security is not taken from the working folder's file, and `ignored` says which was not.
@@ -34,6 +34,7 @@ from vortex.config.schema import SECRET_KEYS, Settings, keys_of
 from vortex.errors import ConfigError
 
 WORKING_FILE = Path("config") / "settings.yaml"
+BUILT_IN = "built in"  # the origin of a value that no layer sets
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ class LoadedSettings:
         return value
 
     def is_profiles_own(self, key: str) -> bool:
-        """Whether a packaged profile set this, and nobody on this machine."""
-        return self.origins[key].startswith("profile ")
+        """Whether it comes from the program, by a packaged profile or as its default, and nobody here set it."""
+        return self.is_built_in(key) or self.origins[key].startswith("profile ")
 
     def is_built_in(self, key: str) -> bool:
         """Whether it has the value that the program comes with."""
-        return self.origins[key] in {"built in", "profile default"} or self.origins[key].startswith("profile default:")
+        return self.origins[key] == BUILT_IN
 
     def shown(self, key: str) -> object:
         """The value as it may be printed: secrets are masked."""
@@ -103,7 +104,7 @@ def load_settings(sources: SettingsSources | None = None) -> LoadedSettings:
     return LoadedSettings(
         settings=_validate(merged),
         profile=name,
-        origins={key: merged[key].origin if key in merged else "built in" for key in keys_of()},
+        origins={key: merged[key].origin if key in merged else BUILT_IN for key in keys_of()},
         ignored=tuple(layers.ignored),
         retired=tuple(entry for entry in entries if entry.key in RETIRED),
     )

@@ -1,5 +1,8 @@
 """Settings that come from variables: `config/.env` below the environment, each with a type and an allowed range.
 
+A settings object is a frozen dataclass whose fields are made by `whole`, `number`, `switch`, `choice`, `text`, `urls`
+or `secret`: name, default, range and meaning stand there and nowhere else; `variables_of` reads them back.
+
 Promises: every wrong value is named with its variable and what would be right, all of them in one error, before
 anything is started; a misspelled name of ours is an error too. Does not do: expansion, commands, multi-line values.
 """
@@ -9,8 +12,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path, PurePath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +21,7 @@ from vortex.errors import ConfigError
 from vortex.records.atomic import atomic_write
 
 Kind = Literal["integer", "number", "switch", "choice", "text", "urls", "secret"]
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SWITCH = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
 
 
@@ -33,6 +37,7 @@ class Variable:
     minimum: float = -math.inf
     maximum: float = math.inf
     choices: tuple[str, ...] = ()
+    own_only: bool = False  # redirects, loosens or writes elsewhere: not from a file of the working folder
 
     @property
     def allowed(self) -> str:
@@ -68,6 +73,44 @@ class Variable:
         if "\n" in text or "\r" in text:
             raise ValueError
         return text
+
+
+def whole(name: str, default: int, bounds: tuple[int, int], meaning: str) -> Any:
+    return _field(default, Variable(name, "", str(default), meaning, "integer", *bounds))
+
+
+def number(name: str, default: float, bounds: tuple[float, float], meaning: str) -> Any:
+    return _field(float(default), Variable(name, "", f"{default:.10g}", meaning, "number", *bounds))
+
+
+def switch(name: str, default: bool, meaning: str, *, own_only: bool = False) -> Any:
+    return _field(default, Variable(name, "", "on" if default else "off", meaning, "switch", own_only=own_only))
+
+
+def choice(name: str, choices: tuple[str, ...], meaning: str) -> Any:
+    """The first choice is the default."""
+    return _field(choices[0], Variable(name, "", choices[0], meaning, "choice", choices=choices))
+
+
+def text(name: str, default: str, meaning: str, *, own_only: bool = False) -> Any:
+    return _field(default, Variable(name, "", default, meaning, own_only=own_only))
+
+
+def secret(name: str, meaning: str) -> Any:
+    return _field("", Variable(name, "", "", meaning, "secret"))
+
+
+def urls(name: str, default: tuple[str, ...], meaning: str) -> Any:
+    return _field(default, Variable(name, "", ",".join(default), meaning, "urls", own_only=True))
+
+
+def _field(default: object, variable: Variable) -> Any:
+    return field(default=default, metadata={"variable": variable})
+
+
+def variables_of(*parts: type[Any]) -> tuple[Variable, ...]:
+    """The variables of settings objects, in the order of their fields."""
+    return tuple(replace(one.metadata["variable"], field=one.name) for part in parts for one in fields(part))
 
 
 def _known(table: Mapping[str, Any], text: str) -> Any:
@@ -133,6 +176,20 @@ def read_variables(
     if problems:
         raise ConfigError("; ".join(problems))
     return values
+
+
+def withheld(variables: Iterable[Variable], env_file: Mapping[str, str]) -> list[str]:
+    """Names in a working folder's file that only the user's own places may set, where they would change something."""
+
+    def is_harmless(variable: Variable, given: str) -> bool:
+        if given in {"", variable.default}:
+            return True
+        if variable.kind == "urls":  # an engine on this machine is no stranger's
+            return all((urlsplit(part.strip()).hostname or "") in LOOPBACK for part in given.split(","))
+        path = PurePath(given)
+        return variable.name.endswith("_PATH") and not path.is_absolute() and ".." not in path.parts
+
+    return [one.name for one in variables if one.own_only and not is_harmless(one, env_file.get(one.name, "").strip())]
 
 
 def _suspects(environment: Mapping[str, str], env_file: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 MAX_PERIOD = 64
 LEAST_TOKENS = 96
 LEAST_ROUNDS = 4
+LOOP_NOTE = "the answer repeated itself and was ended there"
 
 
 class LoopWatch:

@@ -6,17 +6,17 @@ Runs on any asyncio loop; the loop only waits, tokenizes and passes events on. C
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from vortex.adapters.shelf import AdapterShelf, Chosen
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
-from vortex.engine.intake import ConstraintFactory, Intake, RestrictionFactory, check_texts, wants_structure
+from vortex.engine.intake import AnswerRules, Intake, check_texts, wants_structure
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
 from vortex.errors import UnknownModel
@@ -39,23 +39,10 @@ Result = TypeVar("Result")
 _LONG_TEXT_CHARS = 8192  # tokenized off the loop, so that other answers keep flowing
 
 
-class AnswerReader(Protocol):
-    """Reads an answer as it is written and says it in other events: text that is a tool call becomes one.
-
-    One for each request, fed with all its deltas and ends in order; text it is unsure of it may hold back.
-    """
-
-    def read(self, event: TextDelta | ChoiceFinished) -> Iterable[ChatEvent]: ...
-
-
-ReaderFactory = Callable[[ChatRequest], AnswerReader | None]
-
-
 class LocalBackend:
     """A `vortex.protocols.ChatBackend`. Owns the model and closes it; make it, and close it, once.
 
-    constrain: for requests with tools or a schema; without it they are refused. read_answer: None for plain text.
-    restrict: rules for answers without a schema. adapters: what else requests may name; None: the model alone.
+    adapters: what else requests may name; None: the model alone.
     drain_s: how long `close` lets running answers finish.
     """
 
@@ -67,12 +54,10 @@ class LocalBackend:
         card: ModelCard,
         options: EngineOptions | None = None,
         *,
-        constrain: ConstraintFactory | None = None,
-        read_answer: ReaderFactory | None = None,
-        restrict: RestrictionFactory | None = None,
+        rules: AnswerRules | None = None,
         adapters: AdapterShelf | None = None,
     ) -> None:
-        options = options or EngineOptions()
+        options, rules = options or EngineOptions(), rules or AnswerRules()
         vocab_size = min(model.vocab_size, tokenizer.vocab_size)
         context_length = _shorter(model.context_length, options.context_tokens or None)
         self._card = ModelCard(
@@ -83,7 +68,7 @@ class LocalBackend:
             origin=card.origin,
         )
         self._options = options
-        self._read_answer = read_answer
+        self._read_answer = rules.read_answer
         self._adapters = adapters
         self._slow_in_flight = 0
         self._intake = Intake(
@@ -92,8 +77,7 @@ class LocalBackend:
             options,
             vocab_size=vocab_size,
             context_length=context_length,
-            constrain=constrain,
-            restrict=restrict,
+            rules=rules,
         )
         self._engine = Engine(model, options, vocab_size)
 

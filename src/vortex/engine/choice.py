@@ -16,6 +16,7 @@ from vortex.decode.drafting.answer_drafts import AnswerDrafts
 from vortex.decode.drafting.block_decoding import BlockDecoding
 from vortex.decode.drafting.drafter import AnswerSoFar
 from vortex.decode.logprobs import chosen_and_top, rough_entropy_nats
+from vortex.decode.loops import LOOP_NOTE, LoopWatch
 from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
 from vortex.protocols import Tokenizer
@@ -29,6 +30,7 @@ class Ending:
     max_tokens: int
     min_tokens: int = 0
     end_ids: frozenset[int] = frozenset()
+    watch_loops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,11 @@ class Choice:
         self.num_sweeps = 0
         self.entropy_nats = 0.0  # summed over the answer's tokens, where it is measured
         self.finish_reason: FinishReason | None = None
+        self.note = ""  # for people, where the end wants a word
         self.text = text
         self.sampler = sampler
         self._ending = ending
+        self._loops = LoopWatch() if ending.watch_loops else None
         self._tokenizer = tokenizer
         self._top_logprobs = top_logprobs
         self._entropy_top_k = entropy_top_k
@@ -145,6 +149,9 @@ class Choice:
             self.finish(FinishReason.STOP)
         elif self.num_tokens >= self._ending.max_tokens:
             self.finish(FinishReason.LENGTH)
+        elif self._loops is not None and self._loops.push(token_id) and self.num_tokens > self._ending.min_tokens:
+            self.note = LOOP_NOTE
+            self.finish(FinishReason.STOP)
         return entropy
 
     def _logprob(self, token_id: int, row: np.ndarray) -> TokenLogprob | None:

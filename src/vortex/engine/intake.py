@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from vortex.decode.constraint import TokenConstraint
 from vortex.decode.sampler import SamplerState
@@ -20,7 +21,7 @@ from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
 from vortex.errors import ContextOverflow, RequestError
 from vortex.protocols import ChatFormat, Tokenizer
-from vortex.types import Adapter, ChatEvent, ChatRequest, SamplingOptions
+from vortex.types import Adapter, ChatEvent, ChatRequest, ChoiceFinished, SamplingOptions, TextDelta
 
 ConstraintFactory = Callable[[ChatRequest, int], TokenConstraint | None]
 """(request, most tokens of the answer) to what its tokens must obey, or None. Raises RequestError for what it cannot
@@ -31,6 +32,31 @@ RestrictionFactory = Callable[[Sequence[int]], TokenConstraint | None]
 
 MAX_TOP_LOGPROBS = 20
 DRAWN_SEED_BITS = 53  # exact in JSON numbers everywhere
+
+
+class AnswerReader(Protocol):
+    """Reads an answer as it is written and says it in other events: text that is a tool call becomes one.
+
+    One for each request, fed with all its deltas and ends in order; text it is unsure of it may hold back.
+    """
+
+    def read(self, event: TextDelta | ChoiceFinished) -> Iterable[ChatEvent]: ...
+
+
+ReaderFactory = Callable[[ChatRequest], AnswerReader | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRules:
+    """What answers must obey and how they are read.
+
+    constrain: for requests with tools or a schema; without it they are refused. read_answer: None for plain text.
+    restrict: rules for answers without a schema.
+    """
+
+    constrain: ConstraintFactory | None = None
+    read_answer: ReaderFactory | None = None
+    restrict: RestrictionFactory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +87,14 @@ class Intake:
         *,
         vocab_size: int,
         context_length: int | None,
-        constrain: ConstraintFactory | None,
-        restrict: RestrictionFactory | None = None,
+        rules: AnswerRules,
     ) -> None:
         self._tokenizer = tokenizer
         self._chat_format = chat_format
         self._options = options
         self._vocab_size = vocab_size
         self._context_length = context_length
-        self._constrain = constrain
-        self._restrict = restrict
+        self._rules = rules
 
     def prepare(self, request: ChatRequest) -> Prepared:
         """Raises RequestError or ContextOverflow."""
@@ -83,9 +107,11 @@ class Intake:
                 f"min_tokens {request.min_tokens} is more than the {max_tokens} tokens the answer may have",
                 param="min_tokens",
             )
-        constraint = self._constrain(request, max_tokens) if self._constrain and wants_structure(request) else None
-        if constraint is None and self._restrict is not None:
-            constraint = self._restrict(prompt_ids)
+        constraint = (
+            self._rules.constrain(request, max_tokens) if self._rules.constrain and wants_structure(request) else None
+        )
+        if constraint is None and self._rules.restrict is not None:
+            constraint = self._rules.restrict(prompt_ids)
         seed = request.sampling.seed
         drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
         return Prepared(request, prompt_ids, max_tokens, drawn, constraint)
@@ -160,7 +186,7 @@ class Intake:
             f"between 0 and {MAX_TOP_LOGPROBS}",
         )
         _need(all(request.stop), "stop", "strings that are not empty")
-        if wants_structure(request) and self._constrain is None:
+        if wants_structure(request) and self._rules.constrain is None:
             asked = "a JSON schema" if request.json_schema is not None else "tool calls"
             raise RequestError(
                 f"the request asks for {asked}, but this backend was opened without constrained decoding; "
@@ -174,6 +200,7 @@ class Intake:
             max_tokens=prepared.max_tokens,
             min_tokens=request.min_tokens,
             end_ids=frozenset() if request.ignore_eos else self._tokenizer.end_ids,
+            watch_loops=self._options.end_loops and bool(request.messages) and not request.ignore_eos,
         )
         sampler = SamplerState(
             request.sampling,

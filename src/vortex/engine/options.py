@@ -19,6 +19,7 @@ class EngineOptions:
     context_tokens: most tokens of one conversation; 0: the model's own context.
     max_block: most tokens of one answer in a sweep (its newest and guesses behind it); 1: nothing is guessed.
     drafters: who guesses; empty: nobody.
+    end_loops: an answer of a conversation that repeats itself for ever is ended, with a note (decode/loops.py).
     drafts_always: guess although the model's rounding depends on a block's width, and answers might depend on it.
     """
 
@@ -31,4 +32,5 @@ class EngineOptions:
     context_tokens: int = 0
     max_block: int = 32
     drafters: tuple[Drafter, ...] = ()
+    end_loops: bool = False
     drafts_always: bool = False

@@ -25,6 +25,7 @@ from vortex.learn.distillation import (
     Distillation,
     DistillationCurve,
     DistillationOptions,
+    Listeners,
 )
 from vortex.learn.encoders import ChatEncoder
 from vortex.learn.student import copy_teacher, student_config
@@ -96,27 +97,17 @@ def bootstrap(
         assert store is not None, "a copy alone asks for no batches"
         return Batches(store.train, window=window, batch=batch, seed=run.seed)
 
-    has_window = bool(student.config.local_window)  # then nearly all of the teacher is there, and should stay
-    options = DistillationOptions(
-        steps=run.steps,
-        minutes=run.minutes,
-        window=run.window,
-        batch=max(1, run.batch_tokens // run.window),
-        evaluate_every=50 if run.minutes else max(1, run.steps // 10),
-        logits_rate=_rate_of_copies(run.batch_tokens) if has_window else 5e-4,
-        copied_factor=0.1 if has_window else 1.0,
-        stages=MATCHING_STAGES if has_window else ALL_STAGES,
-        seed=run.seed,
-    )
     distillation = Distillation(
         teacher,
         student,
         batches,
         held_out_windows(store.held_out, run.window, HELD_OUT_WINDOWS[teacher.device.type]) if store else [],
-        options,
-        on_step=on_step,
-        on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
-        on_curve=lambda curve: _save_curve(run, curve, {"teacher": teacher.name}),
+        distillation_options(run, has_window=bool(student.config.local_window)),
+        listeners=Listeners(
+            on_step=on_step,
+            on_stage=lambda curve: _save(run, teacher, student, curve, {"tokens": curve.tokens}),
+            on_curve=lambda curve: _save_curve(run, curve, {"teacher": teacher.name}),
+        ),
     )
     begun = time.monotonic()
     curve = distillation.run()
@@ -129,6 +120,21 @@ def bootstrap(
     }
     _save(run, teacher, student, curve, figures)
     return Made(student, curve, figures)
+
+
+def distillation_options(run: Bootstrap, *, has_window: bool) -> DistillationOptions:
+    """has_window: of the teacher's attention, then nearly all of the teacher is there, and should stay."""
+    return DistillationOptions(
+        steps=run.steps,
+        minutes=run.minutes,
+        window=run.window,
+        batch=max(1, run.batch_tokens // run.window),
+        evaluate_every=50 if run.minutes else max(1, run.steps // 10),
+        logits_rate=_rate_of_copies(run.batch_tokens) if has_window else 5e-4,
+        copied_factor=0.1 if has_window else 1.0,
+        stages=MATCHING_STAGES if has_window else ALL_STAGES,
+        seed=run.seed,
+    )
 
 
 def _rate_of_copies(batch_tokens: int) -> float:

@@ -29,7 +29,7 @@ from vortex.training.batches import Batches, held_out_windows
 from vortex.training.curve import save_curve
 from vortex.training.documents import DocumentEncoder, find_files
 from vortex.training.held_out import HeldOut
-from vortex.training.loop import Tick, Training, TrainingOptions
+from vortex.training.loop import KeptStates, Tick, Training, TrainingOptions
 from vortex.training.state import Progress
 from vortex.training.token_store import TokenStore, open_store
 from vortex.vblocks.checkpoint import CoreCheckpoint, save_core
@@ -172,8 +172,7 @@ def _training(run: CoreRun, network: nn.Module, store: TokenStore, on_tick: Call
         Batches(store.train, window=options.window, batch=options.batch, seed=options.seed),
         HeldOut(windows, run.bytes_of_id, device=run.device, batch=options.batch),
         options,
-        run.out / "training" if run.keep_states else None,
+        KeptStates(run.out / "training", recipe_of(run, store.fingerprint)) if run.keep_states else None,
         device=run.device,
-        recipe=recipe_of(run, store.fingerprint),
         on_tick=on_tick,
     )

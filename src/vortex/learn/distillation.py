@@ -65,6 +65,15 @@ class DistillationCurve:
     tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Told as it goes: on_step(stage, step, steps, loss); the curve after each point, and after each stage."""
+
+    on_step: Callable[[str, int, int, float], None] | None = None
+    on_curve: Callable[[DistillationCurve], None] | None = None
+    on_stage: Callable[[DistillationCurve], None] | None = None
+
+
 class Distillation:
     """`make_batches(window, batch)` gives the data; `held_out`: id windows for the curve, [1 + T] each."""
 
@@ -76,13 +85,11 @@ class Distillation:
         held_out: list[np.ndarray],
         options: DistillationOptions,
         *,
-        on_step: Callable[[str, int, int, float], None] | None = None,
-        on_curve: Callable[[DistillationCurve], None] | None = None,
-        on_stage: Callable[[DistillationCurve], None] | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self._teacher, self._student = teacher, student.to(teacher.device)
         self._make_batches, self._held_out, self._options = make_batches, held_out, options
-        self._on_step, self._on_curve, self._on_stage = on_step, on_curve, on_stage
+        self._told = listeners or Listeners()
         self.curve = DistillationCurve()
         self._optimizer: tuple[torch.optim.Optimizer, list[float]]
 
@@ -98,8 +105,8 @@ class Distillation:
             longer = LONGER if name == "length" else 1
             window, batch = options.window * longer, max(1, options.batch // longer)
             self._stage(name, share, self._make_batches(window, batch))
-            if self._on_stage:
-                self._on_stage(self.curve)
+            if self._told.on_stage:
+                self._told.on_stage(self.curve)
         return self.curve
 
     def _stage(self, name: str, share: float, batches: Batches) -> None:
@@ -130,8 +137,8 @@ class Distillation:
             optimizer.step()
             self.curve.tokens += ids.numel()
             points.append((self.curve.tokens, loss))
-            if self._on_step:
-                self._on_step(name, step + 1, steps, loss)
+            if self._told.on_step:
+                self._told.on_step(name, step + 1, steps, loss)
             step += 1
             done = (time.monotonic() - begun) / seconds if seconds else step / steps
             if step % options.evaluate_every == 0 or done >= 1:
@@ -198,8 +205,8 @@ class Distillation:
             count += ids.numel()
         self.curve.held_out.append((self.curve.tokens, nats / max(1, count)))
         self._student.train()
-        if self._on_curve:
-            self._on_curve(self.curve)
+        if self._told.on_curve:
+            self._told.on_curve(self.curve)
 
     @torch.no_grad()
     def compare(self) -> dict[str, float]:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from vortex.errors import MissingCapability
+from vortex.machine.installation import add_extra
 from vortex.models.files.checkpoint import GgufCheckpoint
 from vortex.tokenizer.chat_format import TemplateChatFormat
 from vortex.tokenizer.files import TokenizerFiles
@@ -115,7 +116,7 @@ class Teacher:
 def open_teacher(name: str, path: Path, *, device: torch.device, quant: str | None = None) -> Teacher:
     """`path`: a GGUF file or a folder. `quant`: "4bit" or None. Raises MissingCapability, ModelFileError."""
     if importlib.util.find_spec("transformers") is None:
-        raise MissingCapability("a teacher needs transformers, which is not installed: pip install 'vortex[train]'")
+        raise MissingCapability(f"a teacher needs transformers, which is not installed: {add_extra('train')}")
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vortex.errors import MissingCapability
 from vortex.machine.cores import compute_threads
 from vortex.machine.gpu import has_gpu_driver
+from vortex.machine.installation import add_extra
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ def torch_device(wanted: str) -> torch.device:
     """`wanted`: auto, cpu or cuda. Raises MissingCapability without torch, or without the GPU that was asked for."""
     if not has_torch():
         what = "a GPU is used through torch" if wanted == "cuda" else "this needs torch"
-        raise MissingCapability(f"{what}, which is not installed: pip install 'vortex[torch]'")
+        raise MissingCapability(f"{what}, which is not installed: {add_extra('torch')}")
     sleep_at_barriers()
     import torch
 
@@ -66,7 +67,7 @@ def set_up_torch(wanted: str, threads: int = 0) -> torch.device:
 def choose_device(wanted: str, threads: int = 0) -> torch.device:
     """The same for training, where products of float32 may be rounded. Raises as above."""
     if not has_torch():
-        raise MissingCapability("training needs torch, which is not installed: pip install 'vortex[train]'")
+        raise MissingCapability(f"training needs torch, which is not installed: {add_extra('train')}")
     device = set_up_torch(wanted, threads)
     import torch
 

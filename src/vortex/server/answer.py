@@ -68,6 +68,7 @@ class GatheredChoice:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     calls: dict[int, GatheredCall] = field(default_factory=dict)
     reason: FinishReason | None = None
+    note: str = ""
 
     @property
     def text(self) -> str:
@@ -100,7 +101,7 @@ class Gathered:
             call.id, call.name = event.id or call.id, event.name or call.name
             call.arguments.append(event.arguments)
         elif isinstance(event, ChoiceFinished):
-            self.choices[event.choice].reason = event.reason
+            self.choices[event.choice].reason, self.choices[event.choice].note = event.reason, event.note
         elif isinstance(event, Completed):
             self.usage, self.timings = event.usage, event.timings
 

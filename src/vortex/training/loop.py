@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,8 +81,16 @@ class Tick:
     tokens_per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class KeptStates:
+    """Where states lie, and the recipe kept in each; a folder with another recipe is refused."""
+
+    folder: Path
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Training:
-    """`run()` goes on where the folder's newest state ends. recipe: kept in each state; another one is refused."""
+    """`run()` goes on where the newest of the kept states ends; with None, none is kept."""
 
     def __init__(
         self,
@@ -90,17 +98,17 @@ class Training:
         batches: Batches,
         held_out: HeldOut | None,
         options: TrainingOptions,
-        run_folder: Path | None,
+        kept: KeptStates | None,
         *,
         device: torch.device,
-        recipe: Mapping[str, Any] | None = None,
         on_tick: Callable[[Tick], None] | None = None,
     ) -> None:
         self._network = network.to(device)
         self._trainable: TrainableNetwork = self._network
         self._batches, self._held_out, self._options = batches, held_out, options
-        self._folder, self._device = run_folder, device
-        self._recipe, self._on_tick = dict(recipe or {}), on_tick
+        self._folder = kept.folder if kept else None
+        self._recipe = dict(kept.recipe) if kept else {}
+        self._device, self._on_tick = device, on_tick
         groups = self._trainable.parameter_groups(options.learning_rate, options.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-8, fused=device.type == "cuda")
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]

@@ -1,8 +1,8 @@
 """The shape of a V-Blocks core and what it does at each token. Plain values; knows no torch.
 
-`from_json` refuses what it does not know, naming it. `with_settings` applies a profile's `core.*`, `vortex_model.*` and
-`depth_gating.*` where they are set: all of these may be changed on a trained checkpoint without touching its weights,
-except `mtp_k`, which can only be lowered.
+`from_json` refuses what it does not know, naming it. Settings (`core.*`, `vortex_model.*`, `depth_gating.*`) change
+fields of the same names where they are set (cli/composition.py), on a trained checkpoint without touching its weights;
+`mtp_k` can only be lowered.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vortex.errors import ConfigError, ModelFileError
 from vortex.vblocks.lava_options import LavaOptions
 
-if TYPE_CHECKING:
-    pass
+LAVA_NAMES = tuple(field.name for field in dataclasses.fields(LavaOptions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,23 +110,8 @@ class CoreConfig:
 
     @property
     def lava(self) -> LavaOptions:
-        return LavaOptions(
-            heads=self.lava_heads,
-            key_dim=self.lava_key_dim,
-            value_dim=self.lava_value_dim,
-            slots=self.lava_slots,
-            write_every=self.lava_write_every,
-            writes=self.lava_writes,
-            on_surprise=self.lava_write_on_surprise,
-            threshold=self.lava_surprise_threshold,
-            rank=self.lava_rank,
-            read_every=self.lava_read_every,
-            top_k=self.lava_top_k,
-            clusters=self.lava_clusters,
-            cluster_top=self.lava_cluster_top,
-            merge_cosine=self.lava_merge_cosine,
-            half_life=self.lava_half_life,
-        )
+        """Its `lava_*` fields, by the same names."""
+        return LavaOptions(**{name: getattr(self, f"lava_{name}") for name in LAVA_NAMES})
 
     @property
     def local_kv_width(self) -> int:

@@ -1,4 +1,7 @@
-"""What LAVA's two forms have in common: its options, and the order in which pairs are written."""
+"""What LAVA's two forms have in common: its options, and the order in which pairs are written.
+
+Their defaults are those of a core's `lava_*` fields (config.py); a setting of `vortex_model` changes them by name.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ CLUSTER_FILL = 2  # a cluster holds at most this many times its fair share of th
 class LavaOptions:
     """slots: pairs that are kept. write_every: tokens of a chunk; writes: pairs of it that are written at most.
 
-    on_surprise: of those only the ones whose surprise times write gate exceeds `threshold`. rank: what chooses them,
-    `surprise` (times the write gate) or, to compare with, the write `gate` alone or `random`. read_every: tokens per
-    read; between reads the last one is kept.
+    write_on_surprise: of those only the ones whose surprise times write gate exceeds `surprise_threshold`.
+    rank: what chooses them, `surprise` (times the write gate) or, to compare with, the write `gate` alone or `random`.
+    read_every: tokens per read; between reads the last one is kept.
     top_k: slots per read, 0: all. clusters: coarse to fine over this many, `cluster_top` of them looked into; 0: exact.
     merge_cosine: more similar keys share a slot. half_life: chunks after which an unused pair counts half.
     """
@@ -23,17 +26,17 @@ class LavaOptions:
     key_dim: int
     value_dim: int
     slots: int
-    write_every: int = 16
-    writes: int = 8
-    on_surprise: bool = False
-    threshold: float = 0.25
-    rank: str = "surprise"
-    read_every: int = 1
-    top_k: int = 0
-    clusters: int = 0
-    cluster_top: int = 4
-    merge_cosine: float = 0.98
-    half_life: float = 256.0
+    write_every: int
+    writes: int
+    write_on_surprise: bool
+    surprise_threshold: float
+    rank: str
+    read_every: int
+    top_k: int
+    clusters: int
+    cluster_top: int
+    merge_cosine: float
+    half_life: float
 
     @property
     def writes_per_chunk(self) -> int:

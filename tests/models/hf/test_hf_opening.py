@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import transformers
 
 from tests.models.tiny_transformers import one_thread, tiny_config, write_folder
 from vortex.errors import ConfigError, MissingCapability, ModelFileError, ModelNotFound, UnsupportedModel
+from vortex.machine.installation import add_extra
 from vortex.models.hf.folder import CHECKSUMS, is_whole
 from vortex.models.hf.opening import check_supported, open_hf
 from vortex.models.opened import LoadOptions
@@ -119,7 +121,7 @@ def test_places_that_are_not_there(tmp_path: Path) -> None:
 
 def test_without_the_extra_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingCapability, match=r"pip install 'vortex\[hf\]'"):
+    with pytest.raises(MissingCapability, match=re.escape(add_extra("hf"))):
         open_hf(tmp_path, LoadOptions(packed_root=tmp_path, threads=1))
 
 

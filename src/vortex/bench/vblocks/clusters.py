@@ -14,7 +14,7 @@ import numpy as np
 
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Curves, Report
-from vortex.vblocks.lava_options import LavaOptions
+from vortex.vblocks.config import CoreConfig
 from vortex.vblocks.step.lava_slots import LavaSlots
 from vortex.vblocks.step.math import unit
 
@@ -27,7 +27,14 @@ GROUP_SPREAD = 0.8  # of a key around the middle of its group
 class ClustersMeasurement:
     def __init__(self, *, slots: tuple[int, ...] = SLOTS, queries: int = QUERIES) -> None:
         self.slots, self.queries = slots, queries
-        self.base = LavaOptions(heads=2, key_dim=32, value_dim=32, slots=slots[0], merge_cosine=2.0)
+        self.base = CoreConfig(
+            vocab_size=1,
+            lava_heads=2,
+            lava_key_dim=32,
+            lava_value_dim=32,
+            lava_slots=slots[0],
+            lava_merge_cosine=2.0,
+        ).lava
 
     def check(self) -> None:
         """With all clusters looked into, a coarse to fine read is the exact one."""

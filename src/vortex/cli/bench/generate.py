@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vortex.cli.bench.presenting import JsonOutOption, present
+from vortex.cli.command_options import with_options
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
+from vortex.config.data_folder import data_path
 
 if TYPE_CHECKING:
     from vortex.bench.asking import Subject
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from vortex.models.opened import Opened
     from vortex.protocols import LanguageModel
 
-LATEST = Path("bench") / "latest.txt"
 PENALTIES = (1.0, 1.1)
 PEERS = ("transformers", "llama.cpp")
 PAGED_SHARE = "80%"  # of the weights, where equality is compared and no budget is named
@@ -32,41 +33,43 @@ NUM_COVERING_WAYS = 28  # at least: then no prompt is left out
 
 
 def register(group: typer.Typer) -> None:
-    group.command("generate")(generate)
+    group.command("generate")(with_options(generate))
 
 
-def generate(
-    *,
-    profile: ProfileOption = None,
-    model: ModelOption = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateBench:
+    profile: ProfileOption = None
+    model: ModelOption = None
     budget: Annotated[
         str | None,
         typer.Option("--budget", metavar="SIZE", help="Memory for weights: a size, or a share of them like 50%."),
-    ] = None,
-    max_new: Annotated[int, typer.Option("--max-new-tokens", "--max-new", min=2, help="Tokens of an answer.")] = 256,
-    prompts: Annotated[int, typer.Option("--prompts", min=1, max=36, help="Prompts of each of the six kinds.")] = 4,
+    ] = None
+    max_new: Annotated[int, typer.Option("--max-new-tokens", "--max-new", min=2, help="Tokens of an answer.")] = 256
+    prompts: Annotated[int, typer.Option("--prompts", min=1, max=36, help="Prompts of each of the six kinds.")] = 4
     penalty: Annotated[
         list[float] | None, typer.Option("--penalty", min=0.1, help="Repetition penalty. Repeatable; 1 and 1.1.")
-    ] = None,
+    ] = None
     peer: Annotated[
         list[str] | None, typer.Option("--peer", help="Also measure transformers or llama.cpp. Repeatable.")
-    ] = None,
+    ] = None
     peer_python: Annotated[
         str | None, typer.Option("--peer-python", help="Interpreter with llama_cpp; VORTEX_PEER_PYTHON sets it too.")
-    ] = None,
+    ] = None
     equality: Annotated[
         bool, typer.Option("--equality", help="Compare answers over ways to draft and to run, instead of timing.")
-    ] = False,
+    ] = False
     all_ways: Annotated[
         bool, typer.Option("--all-ways", help="With --equality: the whole product, not a pairwise covering set.")
-    ] = False,
+    ] = False
     part: Annotated[
         str | None, typer.Option("--part", metavar="K/N", help="With --equality: part K of N of the ways, like 1/3.")
-    ] = None,
-    json_out: JsonOutOption = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw what was accepted into this PNG.")] = None,
-    set_: SetOption = None,
-) -> None:
+    ] = None
+    json_out: JsonOutOption = None
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw what was accepted into this PNG.")] = None
+    set_: SetOption = None
+
+
+def generate(options: GenerateBench) -> None:
     """Plain decoding beside decoding with drafts, by kind of task; the last table stays in data/bench/latest.txt.
 
     Examples:
@@ -82,29 +85,20 @@ def generate(
     from vortex.bench.blocks import save_latest
     from vortex.cli.composition import settings_for
 
-    loaded = settings_for(profile, set_, {"model.name": model})
-    budget_mb = _budget_mb(budget, loaded)
-    loaded = settings_for(profile, set_, {"model.name": model, "runtime.cache_vram_budget_mb": budget_mb})
-    weights = f"paged, budget {budget}" if budget else "resident"
-    if equality:
-        report = _compare(loaded, prompts, all_ways=all_ways, part=_part(part))
+    flags: dict[str, object] = {"model.name": options.model}
+    budget_mb = _budget_mb(options.budget, settings_for(options.profile, options.set_, flags))
+    loaded = settings_for(options.profile, options.set_, {**flags, "runtime.cache_vram_budget_mb": budget_mb})
+    if options.equality:
+        report = _compare(loaded, options.prompts, all_ways=options.all_ways, part=_part(options.part))
     else:
         with ExitStack() as stack:
-            peers = [stack.enter_context(each) for each in _peers(peer or [], peer_python)]
-            report = _time(loaded, prompts, max_new, penalties=penalty or PENALTIES, peers=peers, weights=weights)
-    present(report, json_out, plot)
-    save_latest(report, Path(os.environ.get("VORTEX_DATA") or "data") / LATEST)
+            peers = [stack.enter_context(each) for each in _peers(options.peer or [], options.peer_python)]
+            report = _time(loaded, options, peers)
+    present(report, options.json_out, options.plot)
+    save_latest(report, data_path("bench", "latest.txt"))
 
 
-def _time(
-    loaded: LoadedSettings,
-    per_kind: int,
-    new_tokens: int,
-    *,
-    penalties: Sequence[float],
-    peers: Sequence[Peer],
-    weights: str,
-) -> Report:
+def _time(loaded: LoadedSettings, options: GenerateBench, peers: Sequence[Peer]) -> Report:
     from vortex.bench.blocks import BlocksMeasurement
     from vortex.bench.measurement import run_measurement
     from vortex.bench.task_prompts import spread, task_prompts
@@ -119,15 +113,15 @@ def _time(
         measurement = BlocksMeasurement(
             subject=_subject(opened, loaded),
             drafters=lambda: drafters_for(loaded, opened),
-            prompts=spread(task_prompts(), per_kind),
-            new_tokens=new_tokens,
+            prompts=spread(task_prompts(), options.prompts),
+            new_tokens=options.max_new,
             max_block=loaded.settings.bad.max_block,
-            penalties=penalties,
+            penalties=options.penalty or PENALTIES,
             penalty_window=loaded.settings.bad.penalty_window,
             peers=peers,
             model_file=opened.path,
             threads=compute_threads(loaded.settings.runtime.threads),
-            weights=weights,
+            weights=f"paged, budget {options.budget}" if options.budget else "resident",
             paging=model.counters if isinstance(model, Counting) else dict,
             progress=progress,
         )

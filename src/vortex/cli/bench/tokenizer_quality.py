@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 
 from vortex.cli.bench.presenting import JsonOutOption, PlotOption, present
+from vortex.cli.made import made_folder
 
 
 def tokenizer_quality(
     *,
     folder: Annotated[
-        Path, typer.Option("--folder", help="Tokenizers, documents and results; an interrupted run goes on there.")
-    ] = Path("data/bench/tokenizer-quality"),
+        Path | None,
+        typer.Option(
+            "--folder",
+            help="Tokenizers, documents and results, data/bench/tokenizer-quality; an interrupted run goes on there.",
+        ),
+    ] = None,
     corpus: Annotated[
         Path | None, typer.Option("--corpus", exists=True, file_okay=False, help="Folder of text; else this machine's.")
     ] = None,
@@ -39,6 +44,7 @@ def tokenizer_quality(
     from vortex.cli.terminal import notice
     from vortex.errors import RequestError
 
+    folder = folder or made_folder("bench", "tokenizer-quality")
     if (folder / DOCUMENTS_FILE).exists():
         documents = load_documents(folder)
     else:

@@ -13,11 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import vortex
 from vortex.cli.composition import missing_extra, missing_gpu
 from vortex.config.loading import LoadedSettings
 from vortex.errors import ModelNotFound, VortexError
 from vortex.machine.cores import compute_threads, usable_cores
 from vortex.machine.gpu import find_gpus
+from vortex.machine.installation import add_extra, rename_fix
 from vortex.machine.measured import (
     cpu_info,
     cpu_name,
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 MIN_FREE_DISK_BYTES = 1_000_000_000
 MIN_FREE_MEMORY_BYTES = 1_000_000_000
-INSTALL = "pip install 'vortex[hf]', or leave --backend hf out"
 CPU_FEATURES = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm")
 
 
@@ -55,12 +56,14 @@ class Finding:
 def look_around(loaded: LoadedSettings) -> Iterator[Finding]:
     """All quick findings, in the order a person reads them."""
     yield versions()
+    yield from old_name()
     yield processor()
     yield memory()
     yield disk()
     yield kernels()
     yield torch_and_gpu()
     yield models_here()
+    yield walls()
     yield from profile(loaded)
 
 
@@ -70,6 +73,11 @@ def versions() -> Finding:
     return Finding(
         "program", Status.OK, f"vortex {__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
+
+
+def old_name() -> Iterator[Finding]:
+    if fix := rename_fix():
+        yield Finding("installation", Status.NOTE, f"installed under its old name, {vortex.OLD_DISTRIBUTION}", fix)
 
 
 def processor() -> Finding:
@@ -119,7 +127,7 @@ def torch_and_gpu() -> Finding:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         if gpus:
-            return Finding("compute", Status.NOTE, f"{gpus}, but torch is not installed", "pip install 'vortex[torch]'")
+            return Finding("compute", Status.NOTE, f"{gpus}, but torch is not installed", add_extra("torch"))
         return Finding("compute", Status.OK, "no GPU found: models run on the CPU; torch is not installed nor needed")
     if gpus and version.endswith("+cpu"):
         return Finding(
@@ -137,6 +145,23 @@ def models_here() -> Finding:
     return Finding("models", Status.OK, ", ".join(f"{model.name} ({model.size_bytes / 1e6:.0f} MB)" for model in found))
 
 
+def walls() -> Finding:
+    """The best tier of the sandbox that holds here, and what it cannot give."""
+    from vortex.sandbox import TIERS, probe
+
+    reasons = []
+    for tier in TIERS:
+        probed = probe(tier)
+        if probed.available:
+            detail = f"{tier} ({', '.join(probed.notes)})"
+            if probed.lacks:
+                return Finding("sandbox", Status.NOTE, detail, f"it cannot give: {'; '.join(probed.lacks)}")
+            return Finding("sandbox", Status.OK, detail)
+        reasons.append(f"{tier}: {probed.why_not}")
+    fix = "allow user namespaces, or install bubblewrap, or use Linux 6.2 or later; until then the agent runs nothing"
+    return Finding("sandbox", Status.NOTE, "; ".join(reasons), fix)
+
+
 def profile(loaded: LoadedSettings) -> Iterator[Finding]:
     """What would answer under this profile, and what stands in its way."""
     settings = loaded.settings.model
@@ -146,7 +171,7 @@ def profile(loaded: LoadedSettings) -> Iterator[Finding]:
         return
     wanted = settings.name
     if settings.fallback is None and (reason := missing_extra(loaded)):
-        yield Finding(name, Status.MISSING, reason, INSTALL)
+        yield Finding(name, Status.MISSING, reason, f"{add_extra('hf')}, or leave --backend hf out")
         return
     if reason := missing_gpu(loaded) or missing_extra(loaded):
         if settings.fallback is None:

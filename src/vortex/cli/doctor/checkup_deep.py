@@ -21,6 +21,7 @@ from vortex.config.loading import LoadedSettings
 from vortex.kernels.memory_rate import memory_read_bytes_per_s
 from vortex.machine.cores import usable_cores
 from vortex.machine.gpu import find_gpus
+from vortex.machine.installation import add_extra
 from vortex.machine.measured import (
     disk_read_bytes_per_s,
     memory_available_bytes,
@@ -127,7 +128,7 @@ def gpu_tier() -> Iterator[Finding]:
         return
     if not torch_sees_gpu():
         detail = "a GPU is here, but no torch that sees it"
-        yield Finding("gpu", Status.NOTE, detail, "install torch with CUDA: pip install 'vortex[torch]'")
+        yield Finding("gpu", Status.NOTE, detail, f"install torch with CUDA: {add_extra('torch')}")
         return
     from vortex.bench.memory.device_tiers import SMALL, SMALL_WITH_EXPERTS, compare_tiers
 

@@ -2,53 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.command_options import with_options
+from vortex.cli.made import made_folder
 from vortex.cli.options import ProfileOption, SetOption
 
 if TYPE_CHECKING:
+    from vortex.learn.bootstrap import Bootstrap, Made
     from vortex.learn.teacher import Teacher
 
 PANEL = "Improve"
-DEFAULT_OUT = Path("data/bootstrap")
 DEFAULT_TEACHER = "smollm2-135m"
 
 
 def register(app: typer.Typer) -> None:
-    app.command("bootstrap", rich_help_panel=PANEL)(bootstrap)
+    app.command("bootstrap", rich_help_panel=PANEL)(with_options(bootstrap))
 
 
-def bootstrap(
-    *,
-    teacher: Annotated[str | None, typer.Option("--teacher", help="Model to learn from; SmolLM2-135M.")] = None,
-    teacher_quant: Annotated[
-        str | None, typer.Option("--teacher-quant", help="4bit: hold the teacher in 4 bit.")
-    ] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapCommand:
+    teacher: Annotated[str | None, typer.Option("--teacher", help="Model to learn from; SmolLM2-135M.")] = None
+    teacher_quant: Annotated[str | None, typer.Option("--teacher-quant", help="4bit: hold the teacher in 4 bit.")] = (
+        None
+    )
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Core to go on with and to update: a folder or .safetensors.")
-    ] = None,
-    max_prompts: Annotated[int, typer.Option("--max-prompts", min=0, help="Questions the teacher answers.")] = 64,
-    steps: Annotated[int, typer.Option("--steps", min=0, help="Updates in all; 0: the copy alone.")] = 200,
-    minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes, all stages together.")] = 0.0,
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=32, help="Tokens of one step.")] = 2048,
-    window: Annotated[int, typer.Option("--window", min=16, help="Tokens of one row in the first two stages.")] = 256,
+    ] = None
+    max_prompts: Annotated[int, typer.Option("--max-prompts", min=0, help="Questions the teacher answers.")] = 64
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Updates in all; 0: the copy alone.")] = 200
+    minutes: Annotated[float, typer.Option("--minutes", min=0, help="Or: minutes, all stages together.")] = 0.0
+    batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=32, help="Tokens of one step.")] = 2048
+    window: Annotated[int, typer.Option("--window", min=16, help="Tokens of one row in the first two stages.")] = 256
     local_window: Annotated[
         int, typer.Option("--local-window", min=0, help="Tokens for which the attention itself is kept; 0: none.")
-    ] = 128,
+    ] = 128
     reuse_dataset: Annotated[
         bool, typer.Option("--reuse-dataset", help="Take the answers that are there from an earlier run.")
-    ] = False,
-    data: Annotated[list[Path] | None, typer.Option("--data", help="Text to learn from as well. Repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the result.")] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="Of the saved weights: float32, float16 or int8.")] = "float16",
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    profile: ProfileOption = None,
-    set_: SetOption = None,
-) -> None:
+    ] = False
+    data: Annotated[list[Path] | None, typer.Option("--data", help="Text to learn from as well. Repeatable.")] = None
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the result; data/bootstrap.")] = None
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the saved weights: float32, float16 or int8.")] = "float16"
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")] = None
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0
+    profile: ProfileOption = None
+    set_: SetOption = None
+
+
+def bootstrap(options: BootstrapCommand) -> None:
     """Make a core of a Transformer: its MLPs, norms and a window of its attention are kept, what is before is learnt.
 
     Aligns hidden states layer by layer, then matches the distribution, then does so on longer text.
@@ -58,46 +63,55 @@ def bootstrap(
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
     from vortex.machine.torch_device import choose_device
-    from vortex.vblocks.checkpoint import check_dtype, is_core, read_core
+    from vortex.vblocks.checkpoint import check_dtype
 
-    check_dtype(dtype)
-
-    loaded = settings_for(profile, set_, {"runtime.device": device})
-    where = choose_device(loaded.settings.runtime.device, loaded.settings.runtime.threads)
-    from vortex.learn.bootstrap import Bootstrap
+    check_dtype(options.dtype)
+    runtime = settings_for(options.profile, options.set_, {"runtime.device": options.device}).settings.runtime
+    where = choose_device(runtime.device, runtime.threads)
     from vortex.learn.bootstrap import bootstrap as run_bootstrap
     from vortex.training.curve import draw_distillation
 
-    target = out or (checkpoint_folder(checkpoint) if checkpoint else DEFAULT_OUT)
-    start = read_core(checkpoint) if checkpoint and (checkpoint.exists() or is_core(target)) else None
-    opened = _teacher(teacher or DEFAULT_TEACHER, teacher_quant, where, offline=loaded.settings.runtime.offline)
-    run = Bootstrap(
-        out=target,
-        steps=steps,
-        minutes=minutes,
-        batch_tokens=batch_tokens,
-        window=window,
-        local_window=local_window,
-        max_prompts=max_prompts,
-        data=data or [],
-        reuse=reuse_dataset,
-        start_from=start,
-        dtype=dtype,
-        seed=seed,
-    )
-    made = run_bootstrap(run, opened, say=notice, on_step=StageTicker())
-    figures = made.figures
+    run = _run(options)
+    teacher = _teacher(options.teacher or DEFAULT_TEACHER, options.teacher_quant, where, offline=runtime.offline)
+    made = run_bootstrap(run, teacher, say=notice, on_step=StageTicker())
     if made.curve.losses:
-        draw_distillation(target / "bootstrap.png", made.curve.losses, made.curve.held_out)
-    kept = f"cloze {figures['student_cloze']:.1%} (teacher {figures['teacher_cloze']:.1%})"
-    if made.curve.held_out:
-        kept = (
-            f"KL to {opened.name} on held-out text {figures['first_kl_nats']:.3f} -> "
-            f"{figures['last_kl_nats']:.3f} nats; "
-            f"perplexity {figures['perplexity']:.2f} (teacher {figures['teacher_perplexity']:.2f}); {kept}"
-        )
-    typer.echo(f"{target}: {figures['tokens']:,} tokens; {kept}")
-    typer.echo(json.dumps({"bootstrap": str(target), "teacher": opened.name, **figures}))
+        draw_distillation(run.out / "bootstrap.png", made.curve.losses, made.curve.held_out)
+    typer.echo(f"{run.out}: {made.figures['tokens']:,} tokens; {_kept(made, teacher.name)}")
+    typer.echo(json.dumps({"bootstrap": str(run.out), "teacher": teacher.name, **made.figures}))
+
+
+def _run(options: BootstrapCommand) -> Bootstrap:
+    from vortex.learn.bootstrap import Bootstrap
+    from vortex.vblocks.checkpoint import is_core, read_core
+
+    checkpoint = options.checkpoint
+    target = options.out or (checkpoint_folder(checkpoint) if checkpoint else made_folder("bootstrap"))
+    return Bootstrap(
+        out=target,
+        steps=options.steps,
+        minutes=options.minutes,
+        batch_tokens=options.batch_tokens,
+        window=options.window,
+        local_window=options.local_window,
+        max_prompts=options.max_prompts,
+        data=options.data or [],
+        reuse=options.reuse_dataset,
+        start_from=read_core(checkpoint) if checkpoint and (checkpoint.exists() or is_core(target)) else None,
+        dtype=options.dtype,
+        seed=options.seed,
+    )
+
+
+def _kept(made: Made, teacher: str) -> str:
+    """What the student keeps of its teacher."""
+    figures = made.figures
+    cloze = f"cloze {figures['student_cloze']:.1%} (teacher {figures['teacher_cloze']:.1%})"
+    if not made.curve.held_out:
+        return cloze
+    return (
+        f"KL to {teacher} on held-out text {figures['first_kl_nats']:.3f} -> {figures['last_kl_nats']:.3f} nats; "
+        f"perplexity {figures['perplexity']:.2f} (teacher {figures['teacher_perplexity']:.2f}); {cloze}"
+    )
 
 
 def checkpoint_folder(checkpoint: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.made import made_folder
 from vortex.cli.options import ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from vortex.tokenizer.vortex_tok import VortexTokenizer
 
-DEFAULT_CORPUS = Path("data/corpora")
-DEFAULT_OUT = Path("data/tokenizer")
 STREAM_SUFFIX = ".vxt"
 PANEL = "Improve"
 STYLES = {"esc": "white on red", "patch": "cyan", "macro": "bold green"}
@@ -49,8 +48,8 @@ def train(
         int | None, typer.Option("--vocab-size", help="All ids: bytes, pieces, special tokens; 16384 by default.")
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder to write; an interrupted run goes on there.")
-    ] = DEFAULT_OUT,
+        Path | None, typer.Option("--out", help="Folder to write, data/tokenizer; an interrupted run goes on there.")
+    ] = None,
     parse: Annotated[str | None, typer.Option("--parse", help="How text is cut: fewest, unigram or greedy.")] = None,
     limit_mb: Annotated[int, typer.Option("--limit-mb", min=1, help="Most text to read; memory follows it.")] = 64,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the corpus, written beside the result.")] = "",
@@ -69,7 +68,7 @@ def train(
     settings = TrainingSettings(vocab_size=wanted.vocab_size, parse=Parse(wanted.parse))
     if not IS_NATIVE:
         warn("the native core is not built: training will take a hundred times longer (install a C++ compiler)")
-    paths = corpus or _default_corpus()
+    paths, out = corpus or _default_corpus(), out or made_folder("tokenizer")
     read = read_corpus(paths, limit_mb << 20)
     notice(f"corpus: {read.num_files:,} files, {len(read.data) / 1e6:.1f} MB of {', '.join(map(str, paths))}")
     if read.left_out:
@@ -87,9 +86,10 @@ def _default_corpus() -> list[Path]:
 
     from vortex.cli.terminal import notice
 
-    if DEFAULT_CORPUS.is_dir() and any(path.is_file() for path in DEFAULT_CORPUS.rglob("*")):
-        return [DEFAULT_CORPUS]
-    notice(f"no {DEFAULT_CORPUS} here: learning from the standard library of this Python")
+    corpora = made_folder("corpora")
+    if corpora.is_dir() and any(path.is_file() for path in corpora.rglob("*")):
+        return [corpora]
+    notice(f"no {corpora} here: learning from the standard library of this Python")
     return [Path(sysconfig.get_paths()["stdlib"])]
 
 

@@ -36,7 +36,8 @@ class ToolCallReader:
             return
         yield from choice.finish()
         called = choice.num_calls > 0 and event.reason is not FinishReason.CANCELLED
-        yield ChoiceFinished(choice=event.choice, reason=FinishReason.TOOL_CALLS if called else event.reason)
+        reason = FinishReason.TOOL_CALLS if called else event.reason
+        yield ChoiceFinished(choice=event.choice, reason=reason, note=event.note)
 
 
 class _Choice:

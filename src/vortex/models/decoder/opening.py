@@ -15,6 +15,7 @@ from pathlib import Path
 from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.errors import MissingCapability, ModelFileError, ModelNotFound
 from vortex.kernels import dispatch
+from vortex.machine.installation import add_extra
 from vortex.machine.torch_device import has_torch, set_up_torch, torch_device, torch_sees_gpu
 from vortex.models.decoder.compute import Compute
 from vortex.models.decoder.model import Decoder
@@ -126,9 +127,7 @@ def _packing(options: LoadOptions) -> tuple[str, Pack]:
 
         return native_pack.PACKED_TAG, native_pack.pack
     if not has_torch():
-        raise MissingCapability(
-            "without the native core torch is needed: pip install 'vortex[torch]', or reinstall with g++"
-        )
+        raise MissingCapability(f"without the native core torch is needed: {add_extra('torch')}, or reinstall with g++")
     from vortex.models.decoder import torch_pack
 
     if torch_device(options.device).type != "cpu":

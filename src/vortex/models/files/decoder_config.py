@@ -7,7 +7,7 @@ are refused by name: running them almost right would be worse.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,23 @@ def _refuse(architecture: str, known: Mapping[str, str], origin: str) -> Unsuppo
     return UnsupportedModel(f"{origin}: architecture {architecture!r} is not supported; known: {', '.join(known)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What an architecture fixes for all of its models and their GGUF files leave out."""
+
+    has_window: bool = False  # some layers see a window; its size is in the file
+    qk_norm: bool = False
+    qkv_bias: bool = False
+
+
+GGUF_FAMILIES = {
+    "qwen2": Family(qkv_bias=True),
+    "qwen3": Family(qk_norm=True),
+    "gemma3": Family(qk_norm=True, has_window=True),
+    "gpt_oss": Family(has_window=True),
+}
+
+
 def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, origin: str) -> DecoderConfig:
     """Llama 3's divisors are a tensor in GGUF: the caller adds them.
 
@@ -129,6 +146,8 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
     name = str(metadata.get("general.architecture"))
     if name not in GGUF_ARCHITECTURES:
         raise _refuse(name, GGUF_ARCHITECTURES, origin)
+    architecture = GGUF_ARCHITECTURES[name]
+    family = GGUF_FAMILIES.get(architecture, Family())
 
     def key(suffix: str, default: Any = None) -> Any:
         value = metadata.get(f"{name}.{suffix}", default)
@@ -137,20 +156,10 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
         return value
 
     width, heads = int(key("embedding_length")), int(key("attention.head_count"))
-    gemma = name == "gemma3"
     head_width = int(key("attention.key_length", width // max(heads, 1)))
-    divisors: tuple[float, ...] = ()
-    if metadata.get(f"{name}.rope.scaling.type") == "linear":
-        divisors = (float(key("rope.scaling.factor")),) * (head_width // 2)
-    gpt_oss = name == "gpt-oss"
-    rope: dict[str, Any] = {}
-    if gpt_oss and metadata.get(f"{name}.rope.scaling.type") == "yarn":
-        trained = float(key("rope.scaling.original_context_length"))
-        rope = {"rope_type": "yarn", "factor": float(key("rope.scaling.factor")), "truncate": False,
-                "original_max_position_embeddings": trained}  # fmt: skip
-        divisors = rope_scaling.yarn_divisors(rope, head_width, float(key("rope.freq_base")))
+    divisors, attention_scale = _gguf_rope(key, str(metadata.get(f"{name}.rope.scaling.type")), name, head_width)
     config = DecoderConfig(
-        architecture=GGUF_ARCHITECTURES[name],
+        architecture=architecture,
         num_layers=int(key("block_count")),
         width=width,
         ffn_width=int(metadata.get(f"{name}.expert_feed_forward_length") or key("feed_forward_length")),
@@ -162,16 +171,33 @@ def from_gguf(metadata: Mapping[str, Any], vocab_size: int, tied_head: bool, ori
         norm_epsilon=float(key("attention.layer_norm_rms_epsilon")),
         rope_theta=float(key("rope.freq_base", 10_000.0)),
         rope_divisors=divisors,
-        sliding_window=int(key("attention.sliding_window")) if gemma or gpt_oss else 0,
-        attention_scale=rope_scaling.attention_scale(rope, head_width),
-        qk_norm=name in {"qwen3", "qwen3moe", "gemma3"},
-        qkv_bias=name == "qwen2",
+        sliding_window=int(key("attention.sliding_window")) if family.has_window else 0,
+        attention_scale=attention_scale,
+        qk_norm=family.qk_norm,
+        qkv_bias=family.qkv_bias,
         tied_head=tied_head,
         num_experts=int(metadata.get(f"{name}.expert_count", 0)),
         experts_per_token=int(metadata.get(f"{name}.expert_used_count", 0)),
     )
-    config = _as_gpt_oss(config, GPT_OSS_LIMIT) if gpt_oss else config
-    return _check(_as_gemma3(config, is_27b=config.num_layers == 62) if gemma else config, origin)
+    if architecture == "gpt_oss":
+        config = _as_gpt_oss(config, GPT_OSS_LIMIT)
+    return _check(_as_gemma3(config, is_27b=config.num_layers == 62) if architecture == "gemma3" else config, origin)
+
+
+def _gguf_rope(key: Callable[..., Any], scaling: str, name: str, head_width: int) -> tuple[tuple[float, ...], float]:
+    """Divisors of the frequencies, and the scale of attention (0: the usual one)."""
+    if scaling == "linear":
+        return (float(key("rope.scaling.factor")),) * (head_width // 2), 0.0
+    if name != "gpt-oss" or scaling != "yarn":
+        return (), 0.0
+    rope = {
+        "rope_type": "yarn",
+        "factor": float(key("rope.scaling.factor")),
+        "truncate": False,
+        "original_max_position_embeddings": float(key("rope.scaling.original_context_length")),
+    }
+    divisors = rope_scaling.yarn_divisors(rope, head_width, float(key("rope.freq_base")))
+    return divisors, rope_scaling.attention_scale(rope, head_width)
 
 
 def _as_gpt_oss(config: DecoderConfig, limit: float) -> DecoderConfig:

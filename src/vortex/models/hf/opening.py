@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vortex.errors import ConfigError, MissingCapability, ModelFileError, ModelNotFound, UnsupportedModel
 from vortex.hub.folder import missing_files
+from vortex.machine.installation import add_extra
 from vortex.machine.torch_device import set_up_torch, sleep_at_barriers
 from vortex.models.opened import LoadOptions, Opened
 from vortex.models.weight_source import fingerprint
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from vortex.c3.torch.attachment import Attachment
     from vortex.models.hf.model import HfModel
 
-INSTALL = "pip install 'vortex[hf]'"
 ROUNDED_FORMS = ("int8", "int4", "mxfp4")  # values of model.compute that only the paged linears know
 EVERYTHING_BYTES = 1 << 60  # a budget that all weights fit
 RECURRENT_LAYERS = {"linear_attention", "mamba", "mamba2", "conv", "recurrent", "rwkv", "gated_delta", "hybrid"}
@@ -38,7 +38,7 @@ def require_transformers() -> None:
     """Raises MissingCapability, with the command that helps, where the extra is not installed."""
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingCapability(f"the backend hf needs {' and '.join(missing)}, not installed here: {INSTALL}")
+        raise MissingCapability(f"the backend hf needs {' and '.join(missing)}, not installed here: {add_extra('hf')}")
 
 
 def open_hf(source: Path, options: LoadOptions) -> Opened[HfModel]:

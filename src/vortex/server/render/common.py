@@ -31,6 +31,11 @@ def timings(times: Timings, counts: Usage) -> dict[str, float]:
     return {name: round(value, 3) for name, value in {**spans, **rates, **times.counters}.items()}
 
 
+def note(text: str) -> dict[str, Any]:
+    """Our own word beside a choice's end; nothing where there is none, as OpenAI's clients know it."""
+    return {"vortex": {"note": text}} if text else {}
+
+
 def finish_reason(reason: FinishReason | None) -> str | None:
     """OpenAI knows no cancelled answer; nobody is there to read one either."""
     return None if reason is None else "stop" if reason is FinishReason.CANCELLED else reason.value

@@ -107,8 +107,8 @@ def write_memory(memory: LavaMemory, options: LavaOptions) -> LavaMemory:
 def _write_one(memory: LavaMemory, options: LavaOptions, pair: Pairs, chunk: int) -> LavaMemory:
     key, value, gate = pair.keys[:, 0], pair.values[:, 0], pair.log_gate[:, 0].exp()
     wanted = torch.ones_like(gate, dtype=torch.bool)
-    if options.on_surprise:
-        wanted = write_scores(pair)[:, 0] > options.threshold
+    if options.write_on_surprise:
+        wanted = write_scores(pair)[:, 0] > options.surprise_threshold
     batch = torch.arange(len(gate), device=gate.device)
     slot, merges = _choose_slot(memory, options, key, chunk)
     old = torch.where(merges, memory.strength[batch, slot], 0.0)

@@ -72,6 +72,6 @@ def select_pairs(pairs: Pairs, options: LavaOptions) -> tuple[Pairs, torch.Tenso
         first = torch.arange(scores.shape[1], device=inside.device)[:, None] * options.write_every
         chosen = pairs.gather((inside + first).flatten(1))
     alive = torch.ones_like(chosen.surprise, dtype=torch.bool)
-    if options.on_surprise:
-        alive = write_scores(chosen) > options.threshold
+    if options.write_on_surprise:
+        alive = write_scores(chosen) > options.surprise_threshold
     return chosen, alive

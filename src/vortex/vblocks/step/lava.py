@@ -111,7 +111,7 @@ def _remember(sequence: LavaSequence, pair: tuple[np.ndarray, np.ndarray, np.flo
     chunk = sequence.position // options.write_every
     for index in chosen_pairs(sequence, options):
         score = sequence.surprise[index] * sequence.gate[index]
-        if not options.on_surprise or score > options.threshold:
+        if not options.write_on_surprise or score > options.surprise_threshold:
             sequence.slots.write(sequence.keys[index], sequence.values[index], sequence.gate[index], chunk)
 
 
