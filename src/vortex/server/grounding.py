@@ -11,11 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import Request
+
+from vortex.errors import ContextOverflow
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.grounding import Grounded
 from vortex.knowledge.memory.entries import Entry
-from vortex.server.answer import Gathered
+from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.bodies.extension import Extension
+from vortex.server.serving import Serving
 from vortex.types import ChatRequest
 
 
@@ -49,6 +53,29 @@ class GroundedRequest:
     def sources(self) -> list[str]:
         """What stands quoted in the conversation: an episode names it, so that nobody learns from it unawares."""
         return sorted({one.source for one in self.grounded.quotations}) if self.grounded else []
+
+
+async def begin_grounded(
+    serving: Serving,
+    request: Request,
+    asked: ChatRequest,
+    extension: Extension | None,
+    messages: list[dict[str, Any]] | None,
+    *,
+    limit_name: str = "max_tokens",
+) -> tuple[LiveAnswer, GroundedRequest]:
+    """`Serving.begin` with what was looked up. messages: as the client sent them, for the episode."""
+    grounded = await unless_gone(request, ground(asked, serving.desk, extension))
+    try:
+        answer = await serving.begin(
+            request, grounded.request, messages=messages, sources=grounded.sources, limit_name=limit_name
+        )
+    except ContextOverflow:
+        if grounded.is_plain:
+            raise
+        grounded = grounded.without_quotations()
+        answer = await serving.begin(request, asked, messages=messages, limit_name=limit_name)
+    return answer, grounded
 
 
 async def ground(request: ChatRequest, desk: Desk | None, extension: Extension | None) -> GroundedRequest:
