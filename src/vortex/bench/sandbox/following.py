@@ -37,7 +37,10 @@ NextCall = tuple[str, str]
 
 @dataclass(frozen=True)
 class FollowMeasurement:
-    """At most `most` strings, as many as `seconds` allow. `ways`: name of a way to present a page, and the tool result it makes (None: the page was refused whole)."""
+    """At most `most` strings, as many as `seconds` allow.
+
+    `ways`: name of a way to present a page, and the tool result it makes (None: the page was refused whole).
+    """
 
     backend: ChatBackend
     runner: asyncio.Runner
