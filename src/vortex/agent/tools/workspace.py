@@ -89,7 +89,7 @@ class Workspace:
             output_bytes=FILE_TOOL_OUTPUT_BYTES,
         )  # fmt: skip
         policy = replace(policy, read=(*policy.read, Path(vortex.__file__).parent))
-        command = [sys.executable, "-B", "-c", DOCUMENT_PROGRAM, str(source), path]
+        command = [sys.executable, "-P", "-B", "-c", DOCUMENT_PROGRAM, str(source), path]
         done = run(command, policy, require=self.require, log=self.log)
         if not done.ok or done.truncated:
             raise ToolError(f"{path!r} could not be read: {done.reason or 'its parser failed'}")

@@ -59,7 +59,7 @@ def read_page(page: Page, *, log: Path | None = None) -> PageText:
             folder=Path(folder), folder_writable=False, read=python_paths(), time_s=20, memory_bytes=768 << 20,
             processes=16, output_bytes=6 * MAX_TEXT_CHARS + (1 << 20),
         )  # fmt: skip
-        command = [sys.executable, "-c", PROGRAM, str(MAX_TEXT_CHARS), str(MAX_LINKS)]
+        command = [sys.executable, "-P", "-c", PROGRAM, str(MAX_TEXT_CHARS), str(MAX_LINKS)]
         done = run(command, policy, stdin=page.text.encode(), log=log)
     if not done.ok or done.truncated:
         raise WebRefused(f"{page.url} could not be read as a page ({done.reason or f'exit code {done.exit_code}'})")

@@ -33,7 +33,7 @@ def are_right(program: Program, versions: Sequence[str], seed: int = 0) -> list[
     with tempfile.TemporaryDirectory(prefix="vortex-strict-") as folder:
         program.write(Path(folder))
         policy = Policy(folder=Path(folder), read=python_paths(), time_s=120, memory_bytes=2 << 30)
-        command = [sys.executable, "-B", "-c", PROGRAM.read_text(encoding="utf-8")]
+        command = [sys.executable, "-P", "-B", "-c", PROGRAM.read_text(encoding="utf-8")]
         done = run(command, policy, stdin=json.dumps(job).encode())
     if not done.ok:
         return [False] * len(versions)
