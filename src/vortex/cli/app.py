@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import c3, chat, config, gateway, models, serve, stack
+from vortex.cli import adapters, c3, chat, config, gateway, models, serve, stack
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -60,6 +60,7 @@ for group in (
     gateway,
     stack,
     models,
+    adapters,
     doctor,
     c3,
     bench,

@@ -10,7 +10,17 @@ import numpy as np
 from vortex.decode.drafting.counts import DraftCounts
 from vortex.engine.choice import Choice, Landed
 from vortex.engine.mailbox import Mailbox
-from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, SequenceState, Timings, Usage, Want
+from vortex.types import (
+    Adapter,
+    ChatEvent,
+    ChoiceFinished,
+    Completed,
+    FinishReason,
+    SequenceState,
+    Timings,
+    Usage,
+    Want,
+)
 
 
 class Generation:
@@ -18,10 +28,17 @@ class Generation:
 
     shares_prefix = True
 
-    def __init__(self, prompt_ids: Sequence[int], choices: Sequence[Choice], box: Mailbox[ChatEvent]) -> None:
+    def __init__(
+        self,
+        prompt_ids: Sequence[int],
+        choices: Sequence[Choice],
+        box: Mailbox[ChatEvent],
+        adapter: Adapter | None = None,
+    ) -> None:
         self.prompt_ids = prompt_ids
         self.choices = choices
         self.box = box
+        self.adapter = adapter
         self._state: SequenceState | None = None
         self._cached_tokens = 0
         self._prompt_sweeps = 0

@@ -21,7 +21,7 @@ from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
 from vortex.errors import ContextOverflow, RequestError
 from vortex.protocols import ChatFormat, Tokenizer
-from vortex.types import ChatEvent, ChatRequest, ChoiceFinished, SamplingOptions, TextDelta
+from vortex.types import Adapter, ChatEvent, ChatRequest, ChoiceFinished, SamplingOptions, TextDelta
 
 ConstraintFactory = Callable[[ChatRequest, int], TokenConstraint | None]
 """(request, most tokens of the answer) to what its tokens must obey, or None. Raises RequestError for what it cannot
@@ -116,10 +116,10 @@ class Intake:
         drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
         return Prepared(request, prompt_ids, max_tokens, drawn, constraint)
 
-    def generation(self, prepared: Prepared, box: Mailbox[ChatEvent]) -> Generation:
+    def generation(self, prepared: Prepared, box: Mailbox[ChatEvent], adapter: Adapter | None = None) -> Generation:
         """The job, its events to go to `box`."""
-        choices = [self._choice(prepared, index) for index in range(prepared.request.num_choices)]
-        return Generation(prepared.prompt_ids, choices, box)
+        choices = [self._choice(prepared, index, adapter) for index in range(prepared.request.num_choices)]
+        return Generation(prepared.prompt_ids, choices, box, adapter)
 
     def prompt_ids(self, request: ChatRequest) -> list[int]:
         """The prompt as the model reads it: the conversation in its format, or text after a beginning token, or ids."""
@@ -194,7 +194,7 @@ class Intake:
                 param="response_format" if request.json_schema is not None else "tools",
             )
 
-    def _choice(self, prepared: Prepared, index: int) -> Choice:
+    def _choice(self, prepared: Prepared, index: int, adapter: Adapter | None) -> Choice:
         request = prepared.request
         ending = Ending(
             max_tokens=prepared.max_tokens,
@@ -218,6 +218,7 @@ class Intake:
             tokenizer=self._tokenizer,
             top_logprobs=request.top_logprobs,
             entropy_top_k=self._options.entropy_top_k,
+            adapter=adapter,
         )
 
 

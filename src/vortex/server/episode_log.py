@@ -67,6 +67,7 @@ def _episode(request: ChatRequest, messages: list[dict[str, Any]], gathered: Gat
     return Episode(
         request_id=request.request_id,
         model=gathered.started.model,
+        adapter=gathered.started.adapter,
         messages=messages,
         answer=choice.text,
         created=time.time(),

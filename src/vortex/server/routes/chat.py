@@ -26,7 +26,7 @@ async def chat_completions(request: Request) -> Response:
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
     answer = await serving.begin(request, asked, messages=messages)
-    fingerprint = serving.fingerprint(answer.started.model)
+    fingerprint = serving.fingerprint(answer.started)
     if body.stream:
         chunks = ChatChunks(request_id, fingerprint, answer.started, with_usage=body.wants_usage)
         return SseResponse(chunks.frames(answer.events(), asked.num_choices), answer.close)
