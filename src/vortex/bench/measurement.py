@@ -35,6 +35,10 @@ MEASUREMENTS = {
     "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
+    "knowledge retrieval": "vortex.bench.knowledge.retrieval:RetrievalMeasurement",
+    "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",
+    "knowledge answers": "vortex.bench.knowledge.answers:AnswersMeasurement",
+    "knowledge prefix": "vortex.bench.knowledge.prefix:PrefixMeasurement",
     "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }

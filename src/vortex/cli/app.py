@@ -14,7 +14,11 @@ from typing import Annotated
 
 import typer
 
+<<<<<<< HEAD
 from vortex.cli import adapters, c3, chat, config, gateway, models, serve, stack
+=======
+from vortex.cli import c3, chat, config, gateway, knowledge, memory, models, serve, stack
+>>>>>>> knowledge
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -60,7 +64,12 @@ for group in (
     gateway,
     stack,
     models,
+<<<<<<< HEAD
     adapters,
+=======
+    knowledge,
+    memory,
+>>>>>>> knowledge
     doctor,
     c3,
     bench,

@@ -94,6 +94,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
 
     from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.embedder import with_embedder
+    from vortex.cli.knowing import open_desk
     from vortex.cli.terminal import notice
     from vortex.cli.turn import sampling_of
     from vortex.server.app import create_app
@@ -111,7 +112,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
-    app = create_app(backend, options, _checkups(loaded))
+    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings))
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:

@@ -153,6 +153,24 @@ class ServerSettings(Section):
     )
 
 
+class RagSettings(Section):
+    """What was looked up, beside the question (`vortex knowledge`, docs/knowledge.md)."""
+
+    enabled: bool = Field(default=False, description="`vortex serve` looks every question up and quotes what it finds.")
+    top_k: int = Field(default=4, ge=1, le=50, description="Most passages that an answer is given.")
+    max_chars: int = Field(default=4000, ge=100, le=200_000, description="Most characters of them together.")
+    similarity: float = Field(
+        default=0.40, ge=-1, le=1, description="Nearness of meaning (cosine) from which a passage counts."
+    )
+    coverage: float = Field(
+        default=0.65, ge=0, le=1, description="Or this share of the question's telling words, and half that nearness."
+    )
+    embedder: str = Field(
+        default="all-minilm-l6-v2", description="Model that finds by meaning; none: words alone. Fetched when needed."
+    )
+    max_file_mb: int = Field(default=50, ge=1, le=2000, description="Larger files are left out.")
+
+
 class VortexTokSettings(Section):
     """Vocabularies that `vortex tokenizer-train` makes."""
 
@@ -232,6 +250,7 @@ class Settings(Section):
     kv: KvSettings = KvSettings()
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
+    rag: RagSettings = RagSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
     train_core: TrainCoreSettings = TrainCoreSettings()
     core: CoreSettings = CoreSettings()

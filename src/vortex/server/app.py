@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from vortex import __version__
 from vortex.errors import VortexError
+from vortex.knowledge.grounding.desk import Desk
 from vortex.protocols import ChatBackend
 from vortex.records.episodes import EpisodeStore
 from vortex.server import errors, openapi
@@ -33,9 +34,12 @@ from vortex.server.routes.doctor import doctor_router
 from vortex.server.serving import Checkups, Serving
 
 
-def create_app(backend: ChatBackend, options: ServerOptions, checkups: Checkups | None = None) -> FastAPI:
-    """An app that closes the backend when it shuts down. Nothing is written or opened before it starts up."""
-    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups())
+def create_app(
+    backend: ChatBackend, options: ServerOptions, checkups: Checkups | None = None, desk: Desk | None = None
+) -> FastAPI:
+    """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts
+    up. `desk`: looks questions up; None: nobody does."""
+    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk)
     app = FastAPI(
         title="Vortex",
         version=__version__,
@@ -69,6 +73,8 @@ async def _lifespan(serving: Serving) -> AsyncIterator[None]:
         yield
     finally:
         await serving.backend.close()
+        if serving.desk is not None:
+            serving.desk.close()
         if serving.episodes is not None:
             serving.episodes.close()
 

@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from vortex.records.episodes import Episode, EpisodeStore, Feedback, TrainingEvent
@@ -26,8 +27,10 @@ class EpisodeLog:
         self._thread = threading.Thread(target=self._write, name="episodes", daemon=True)
         self._thread.start()
 
-    def add(self, request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered) -> None:
-        self._queue.put(_episode(request, messages, gathered))
+    def add(
+        self, request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered, sources: Sequence[str] = ()
+    ) -> None:
+        self._queue.put(_episode(request, messages, gathered, sources))
 
     async def give_feedback(self, feedback: Feedback) -> tuple[bool, TrainingEvent | None]:
         """Whether the episode is known, and the training event that the feedback made, if it made one."""
@@ -55,7 +58,9 @@ class EpisodeLog:
                 log.exception("the episode %s could not be written", item.request_id)
 
 
-def _episode(request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered) -> Episode:
+def _episode(
+    request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered, sources: Sequence[str]
+) -> Episode:
     choice, usage, timings = gathered.choices[0], gathered.usage, gathered.timings
     tokens = {}
     if usage is not None:
@@ -77,4 +82,5 @@ def _episode(request: ChatRequest, messages: list[dict[str, Any]], gathered: Gat
         usage=tokens,
         timings={name: round(value, 3) for name, value in times.items()},
         error=gathered.error,
+        sources=list(sources),
     )

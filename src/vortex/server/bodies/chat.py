@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from vortex.errors import RequestError
+from vortex.server.bodies.extension import Extension
 from vortex.server.bodies.messages import Message, conversation
 from vortex.server.bodies.sampling import MAX_TOKENS, SamplingBody
 from vortex.server.bodies.structured import NamedTool, ResponseFormat, Tool, checked_tool_choice, schema_of, tool_specs
@@ -26,6 +27,7 @@ class ChatBody(SamplingBody):
     parallel_tool_calls: bool | None = None  # several calls in one answer only where asked for: small models overdo it
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    vortex: Extension | None = None
 
     refused: ClassVar[Mapping[str, str]] = {
         "functions": "send 'tools'",

@@ -7,9 +7,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vortex.errors import ContextOverflow
 from vortex.server.answer import unless_gone
 from vortex.server.bodies.chat import ChatBody
 from vortex.server.bodies.reading import read_body
+from vortex.server.grounding import ground
 from vortex.server.render.chat import ChatChunks, whole
 from vortex.server.serving import Serving
 from vortex.server.sse import SseResponse
@@ -25,14 +27,23 @@ async def chat_completions(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
-    answer = await serving.begin(request, asked, messages=messages)
+    grounded = await unless_gone(request, ground(asked, serving.desk, body.vortex))
+    try:
+        answer = await serving.begin(request, grounded.request, messages=messages, sources=grounded.sources)
+    except ContextOverflow:
+        if grounded.is_plain:
+            raise
+        grounded = grounded.without_quotations()
+        answer = await serving.begin(request, asked, messages=messages)
     fingerprint = serving.fingerprint(answer.started)
     if body.stream:
         chunks = ChatChunks(request_id, fingerprint, answer.started, with_usage=body.wants_usage)
+        chunks.closing = lambda: grounded.closing(lambda: answer.gathered)
         return SseResponse(chunks.frames(answer.events(), asked.num_choices), answer.close)
     try:
         gathered = await unless_gone(request, answer.whole())
     finally:
         await answer.close()
     rendered = whole(request_id, fingerprint, gathered, logprobs=bool(body.logprobs))
+    rendered |= grounded.closing(lambda: gathered)
     return Response(orjson.dumps(rendered), media_type="application/json")
