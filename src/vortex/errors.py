@@ -13,6 +13,7 @@
     │   └── UnknownModel       the request names a model that is not served
     ├── Overloaded             the queue is full; try again later
     ├── BackendError           an engine behind a wire failed or answered nonsense
+    ├── CandidateRefused       a candidate that may not be promoted, with the reason
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
 
@@ -91,6 +92,10 @@ class BackendError(VortexError):
 
 class MissingCapability(VortexError):
     exit_code = 6
+
+
+class CandidateRefused(VortexError):
+    exit_code = 8
 
 
 class TrainingStopped(VortexError):
