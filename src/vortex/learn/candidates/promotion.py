@@ -105,10 +105,9 @@ class Promotion:
         try:
             with scratch_folder(self._runs.promoted, ".keeping-") as draft:
                 shutil.copytree(folder, draft, dirs_exist_ok=True, symlinks=True)
-                disown(draft)
-                copied = verify(draft)
-                self._check_copy(copied, folder)
+                self._check_copy(verify(draft), folder)
                 settle(draft)
+                disown(draft)
                 commit_rename(draft, kept)
         except OSError as error:
             raise StorageError(f"{kept} cannot be written ({error.strerror or error}); free some space") from error

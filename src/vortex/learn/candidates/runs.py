@@ -33,7 +33,7 @@ from vortex.learn.candidates.manifest import (
     verify,
 )
 from vortex.records.atomic import commit_rename, sync_folder
-from vortex.records.scratch import disown, scratch_folder
+from vortex.records.scratch import OWNER_FILE, disown, scratch_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class Runs:
         with scratch_folder(self.quarantine, ".making-") as draft:
             yield draft
             read_manifest(draft)
-            disown(draft)
             settle(draft)
+            disown(draft)
             commit_rename(draft, self.quarantine / run_id)
             self.journal.note("candidate", run_id=run_id)
 
@@ -141,6 +141,8 @@ def settle(folder: Path) -> None:
         if path.is_dir():
             path.chmod(0o700)
             continue
+        if path.name == OWNER_FILE:
+            continue  # whoever clears what a dead maker left must be able to open it
         with path.open("rb") as file:
             os.fsync(file.fileno())
         path.chmod(0o400)
