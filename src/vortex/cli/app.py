@@ -14,14 +14,10 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
-from vortex.cli import adapters, c3, chat, config, gateway, models, serve, stack
-=======
-from vortex.cli import c3, chat, config, gateway, knowledge, memory, models, serve, stack
->>>>>>> knowledge
+from vortex.cli import adapters, c3, chat, config, gateway, knowledge, memory, models, serve, stack
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
-from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
+from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -64,12 +60,11 @@ for group in (
     gateway,
     stack,
     models,
-<<<<<<< HEAD
     adapters,
-=======
     knowledge,
     memory,
->>>>>>> knowledge
+    learn,
+    self_training,
     doctor,
     c3,
     bench,

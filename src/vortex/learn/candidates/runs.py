@@ -10,6 +10,7 @@ Promises that a name from outside leads nowhere but into these folders.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import time
@@ -24,8 +25,10 @@ from vortex.learn.candidates.gates import failures, read_gates
 from vortex.learn.candidates.journal import Journal
 from vortex.learn.candidates.manifest import (
     APPROVAL_FILE,
+    DATA_FILE,
     EVALUATION_FILE,
     MANIFEST_FILE,
+    RECIPE_FILE,
     REJECTION_FILE,
     RUN_ID,
     Manifest,
@@ -33,6 +36,7 @@ from vortex.learn.candidates.manifest import (
     verify,
 )
 from vortex.records.atomic import commit_rename, sync_folder
+from vortex.records.jsonl import read_jsonl
 from vortex.records.scratch import OWNER_FILE, disown, scratch_folder
 
 
@@ -133,6 +137,21 @@ class Runs:
             disown(draft)
             commit_rename(draft, self.quarantine / run_id)
             self.journal.note("candidate", run_id=run_id)
+
+
+def report_of(manifest: Manifest) -> dict[str, Any]:
+    """What a person reads before approving: gates, answers, figures, recipe, rows."""
+    evaluation: dict[str, Any] = json.loads((manifest.folder / EVALUATION_FILE).read_bytes())
+    recipe: dict[str, Any] = json.loads((manifest.folder / RECIPE_FILE).read_bytes())
+    rows = list(read_jsonl(manifest.folder / DATA_FILE))
+    return {
+        "gates": evaluation["gates"],
+        "answers": evaluation.get("answers", []),
+        "figures": evaluation.get("figures", {}),
+        "recipe": recipe,
+        "rows": rows,
+        "files": dict(manifest.files),
+    }
 
 
 def settle(folder: Path) -> None:

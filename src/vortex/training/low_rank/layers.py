@@ -71,7 +71,13 @@ class LowRankParameters(nn.Module):
 
 
 def attach(
-    model: Any, targets: Mapping[str, tuple[int, int]], *, rank: int, alpha: float, seed: int, kinds: Collection[str] = ()
+    model: Any,
+    targets: Mapping[str, tuple[int, int]],
+    *,
+    rank: int,
+    alpha: float,
+    seed: int,
+    kinds: Collection[str] = (),
 ) -> LowRankParameters:
     """Freeze the model and put a low-rank change beside every target. kinds: ends of names to take; none: all.
 
@@ -88,7 +94,9 @@ def attach(
             parent = model.get_submodule(parent_name)
             base = getattr(parent, own)
         except AttributeError as error:
-            raise UnsupportedModel(f"the model as transformers has it lacks {name}; it cannot be trained here") from error
+            raise UnsupportedModel(
+                f"the model as transformers has it lacks {name}; it cannot be trained here"
+            ) from error
         if not isinstance(base, nn.Linear) or (base.out_features, base.in_features) != (rows, columns):
             raise UnsupportedModel(f"{name} is no linear layer of {rows} x {columns}; it cannot be trained here")
         layer = LowRankLinear(base, rank, alpha, generator)

@@ -90,7 +90,9 @@ class Consolidation:
     def run(self) -> Progress:
         """Raises TrainingStopped, StorageError, ConfigError. `ended` says why it ended."""
         if not self.examples:
-            raise ConfigError("there is nothing to learn: correct an answer, or `vortex learn ingest` a file of lessons")
+            raise ConfigError(
+                "there is nothing to learn: correct an answer, or `vortex learn ingest` a file of lessons"
+            )
         optimizer = torch.optim.AdamW(self.parameters.parameters(), lr=self.recipe.learning_rate, weight_decay=0.0)
         self._resume(optimizer)
         began = time.monotonic() - self.progress.spent_s
@@ -165,7 +167,9 @@ class Consolidation:
         for row, example in enumerate(examples):
             labels_BT[row, : example.answer_from] = IGNORED
         logits_BTV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
-        losses = F.cross_entropy(logits_BTV.flatten(0, 1), labels_BT[:, 1:].flatten(), reduction="none", ignore_index=IGNORED)
+        losses = F.cross_entropy(
+            logits_BTV.flatten(0, 1), labels_BT[:, 1:].flatten(), reduction="none", ignore_index=IGNORED
+        )
         rows_BT = losses.view(len(chosen), -1)
         counts_B = (labels_BT[:, 1:] != IGNORED).sum(1).clamp(min=1)
         each_B = rows_BT.sum(1) / counts_B
@@ -203,7 +207,9 @@ class Consolidation:
         progress, recipe = read_head(state)
         losses = recipe.pop("losses")
         if recipe != self.recipe_note:
-            raise ConfigError(f"{self.state} holds a training with another recipe or other data; remove it to begin anew")
+            raise ConfigError(
+                f"{self.state} holds a training with another recipe or other data; remove it to begin anew"
+            )
         restore(state, self.parameters, optimizer, self._device)
         self.progress = progress
         self.losses = {int(index): float(value) for index, value in losses.items()}
