@@ -11,11 +11,13 @@
     ├── RequestError           a request that cannot be served as it was asked
     │   ├── ContextOverflow    prompt and answer do not fit the context
     │   └── UnknownModel       the request names a model that is not served
+    ├── WebRefused             a page that may not or cannot be fetched; the reason is in the line
     ├── Overloaded             the queue is full; try again later
     ├── BackendError           an engine behind a wire failed or answered nonsense
     ├── CandidateRefused       a candidate that may not be promoted, with the reason
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
+        └── SandboxRefused     the walls that a command needs cannot be had here, so it did not run
 
 Internal invariants are asserts with a message, never these.
 """
@@ -76,6 +78,10 @@ class UnknownModel(RequestError):
         super().__init__(message, param="model", code="model_not_found")
 
 
+class WebRefused(VortexError):
+    exit_code = 5
+
+
 class Overloaded(VortexError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -96,6 +102,10 @@ class MissingCapability(VortexError):
 
 class CandidateRefused(VortexError):
     exit_code = 8
+
+
+class SandboxRefused(MissingCapability):
+    exit_code = 125
 
 
 class TrainingStopped(VortexError):

@@ -163,7 +163,7 @@ VORTEX_INLINE void float_sums(const uint8_t* tile, const float* x, int64_t x_str
       for (int r = 0; r < R; r++) acc[r][i] = wfma(w, wset(x[r * x_stride + c + i]), acc[r][i]);
     }
   }
-  for (int i = 0; c < columns; c++, i++) {
+  for (int i = 0; i < 3 && c < columns; c++, i++) {
     const W w = float_weights<F>(tile + c * STEP);
     for (int r = 0; r < R; r++) acc[r][i] = wfma(w, wset(x[r * x_stride + c]), acc[r][i]);
   }
@@ -183,6 +183,8 @@ VORTEX_INLINE void float_rows(const uint8_t* tile, const Activations& a, int64_t
 
 template <Format F>
 void float_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y, int64_t y_stride, int valid) {
+  if constexpr (MAX_ROWS >= 8)
+    for (; row + 6 <= end; row += 6) float_rows<F, 6>(tile, a, row, y, y_stride, valid);
   if constexpr (MAX_ROWS >= 4)
     for (; row + 4 <= end; row += 4) float_rows<F, 4>(tile, a, row, y, y_stride, valid);
   if constexpr (MAX_ROWS >= 4)  // one pass over the weights for the few rows of a draft

@@ -14,7 +14,7 @@ constexpr int64_t TILES = 8, ROWS = 32;  // of a piece of work
 void AdaptedProducts::add(const LowRank& part, const Activations& input, float* y, int64_t y_stride) {
   if (!part.a.rows) return;
   const int64_t groups = (num_tiles(part.b.rows) + TILES - 1) / TILES, panels = (input.rows + ROWS - 1) / ROWS;
-  additions_.push_back({&part, input.rows, num_inner_, (int64_t)products_.size(), y, y_stride, groups * panels});
+  additions_.push_back({&part, input.rows, num_inner_, y, y_stride, groups * panels});
   products_.push_back({input, &part.a, nullptr, part.a.rows});
   num_inner_ += input.rows * part.a.rows;
 }
@@ -22,10 +22,11 @@ void AdaptedProducts::add(const LowRank& part, const Activations& input, float* 
 void AdaptedProducts::end() {
   if ((int64_t)inner_.size() < num_inner_) inner_.resize((size_t)num_inner_);
   pieces_ = 0;
-  for (Addition& each : additions_) {
-    products_[(size_t)each.product].y = inner_.data() + each.first_inner;
-    pieces_ += each.pieces;
+  for (size_t i = 0; i < additions_.size(); i++) {
+    products_[i].y = inner_.data() + additions_[i].first_inner;
+    pieces_ += additions_[i].pieces;
   }
+  products_.insert(products_.end(), base_.begin(), base_.end());
 }
 
 void AdaptedProducts::run(Team& team) const {
@@ -42,9 +43,8 @@ void AdaptedProducts::run(Team& team) const {
       const int64_t row = (item - skipped) / groups * ROWS, rows = std::min(ROWS, each->rows - row);
       const int64_t tile = (item - skipped) % groups * TILES, stop = std::min(tile + TILES, num_tiles(b.rows));
       const float* t = inner_.data() + each->first_inner + row * rank;
-      for (int64_t i = tile; i < stop; i++)
-        k.add_low_rank(b.format, b.data + i * tile_bytes(b.format, rank), t, rank, rank, each->part->scale, rows,
-                       each->y + row * each->y_stride + i * TILE, each->y_stride, (int)std::min<int64_t>(TILE, b.rows - i * TILE));
+      k.add_low_rank(b.format, b.data + tile * tile_bytes(b.format, rank), stop - tile, t, rank, each->part->scale, rows,
+                     each->y + row * each->y_stride + tile * TILE, each->y_stride, (int)std::min<int64_t>(TILE, b.rows - (stop - 1) * TILE));
     }
   });
 }

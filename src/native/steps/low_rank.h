@@ -25,10 +25,11 @@ class AdaptedProducts {
  public:
   void begin() {
     products_.clear();
+    base_.clear();
     additions_.clear();
     num_inner_ = 0;
   }
-  void add(const Product& base) { products_.push_back(base); }
+  void add(const Product& base) { base_.push_back(base); }
   // The rows of `input`, which begin at y in the base product's result, get this part too.
   void add(const LowRank& part, const Activations& input, float* y, int64_t y_stride);
   void end();  // all were added
@@ -38,11 +39,11 @@ class AdaptedProducts {
  private:
   struct Addition {
     const LowRank* part;
-    int64_t rows, first_inner, product;
+    int64_t rows, first_inner;
     float* y;
     int64_t y_stride, pieces;
   };
-  std::vector<Product> products_;
+  std::vector<Product> products_, base_;  // ways in come first: they are cut into few pieces, and nobody waits for them
   std::vector<Addition> additions_;
   std::vector<float> inner_;  // a x of every addition, [rows][rank]
   int64_t num_inner_ = 0, pieces_ = 0;

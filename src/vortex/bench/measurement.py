@@ -39,6 +39,10 @@ MEASUREMENTS = {
     "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",
     "knowledge answers": "vortex.bench.knowledge.answers:AnswersMeasurement",
     "knowledge prefix": "vortex.bench.knowledge.prefix:PrefixMeasurement",
+    "sandbox": "vortex.bench.sandbox.measurement:SandboxMeasurement",
+    "injections": "vortex.bench.sandbox.injections:InjectionsMeasurement",
+    "follow": "vortex.bench.sandbox.following:FollowMeasurement",
+    "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
     "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import adapters, c3, chat, config, gateway, knowledge, memory, models, serve, stack
+from vortex.cli import adapters, c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
@@ -73,6 +73,8 @@ for group in (
     bootstrap,
     evaluate,
     config,
+    sandbox,
+    mcp,
 ):
     group.register(app)
 

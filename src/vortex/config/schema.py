@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class LoosensSecurity:
@@ -238,6 +238,70 @@ class DepthGatingSettings(Section):
     )
 
 
+def _split(value: object) -> object:
+    """One text with commas, as the command line and the environment give it, is a list."""
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+class WebSettings(Section):
+    """The web, for the agent's tools and for learning. Nothing is fetched unless it is switched on here."""
+
+    enabled: Annotated[bool, LoosensSecurity()] = Field(default=False, description="Tools may open web pages.")
+    allow_domains: Annotated[tuple[str, ...], BeforeValidator(_split), LoosensSecurity()] = Field(
+        default=(), description="Domains that may be reached, their sub-domains included; no other is."
+    )
+    max_bytes: Annotated[int, LoosensSecurity()] = Field(
+        default=2_000_000, ge=1, description="Largest answer that is read."
+    )
+    timeout_s: float = Field(default=20.0, gt=0, le=300, description="Longest time for a page, redirects included.")
+    requests_per_minute: Annotated[int, LoosensSecurity()] = Field(
+        default=20, ge=1, le=600, description="Most requests to one domain."
+    )
+    cache_hours: float = Field(default=24.0, ge=0, description="How long a fetched page is good; 0: no cache.")
+
+
+class McpServerSettings(Section):
+    """One MCP server whose tools the agent may use."""
+
+    name: str = Field(description="Short name; its tools are called NAME_TOOL.")
+    command: tuple[str, ...] = Field(default=(), description="Program to start (stdio), inside the sandbox.")
+    url: str = Field(default="", description="Or the address of a running server (streamable HTTP).")
+    read: tuple[str, ...] = Field(default=(), description="Paths that the program may also read.")
+    permission: Literal["allow", "ask", "block"] = Field(default="ask", description="For tools not named below.")
+    tools: dict[str, Literal["allow", "ask", "block"]] = Field(default={}, description="Permission by tool.")
+
+
+class ToolsSettings(Section):
+    """What the agent's tools may do beyond the working folder."""
+
+    web: WebSettings = WebSettings()
+    mcp: Annotated[tuple[McpServerSettings, ...], LoosensSecurity()] = Field(
+        default=(), description="MCP servers: name, command or url, permission."
+    )
+
+
+class SanitizeSettings(Section):
+    """What of a web page may reach a model or a data set."""
+
+    max_chars: int = Field(default=2000, ge=1, description="Longest text kept of a page.")
+    max_instruction_density: float = Field(
+        default=0.04,
+        ge=0,
+        le=1,
+        description="Share of words that give orders to a model above which a page is refused.",
+    )
+    max_repeat_lines: int = Field(default=2, ge=1, description="How often one line may occur.")
+
+
+class IngestWebSettings(Section):
+    cooldown_minutes: float = Field(default=60.0, ge=0, description="Least time between two readings of one page.")
+    sanitize: SanitizeSettings = SanitizeSettings()
+
+
+class IngestSettings(Section):
+    web: IngestWebSettings = IngestWebSettings()
+
+
 class GateSettings(Section):
     """What a candidate must show before a person may promote it."""
 
@@ -275,6 +339,10 @@ class ContinuousSettings(Section):
     kept_prompts: int = Field(default=200, ge=0, description="Ordinary questions on which the model is held.")
     seed: int = Field(default=0, ge=0, description="Of everything that is drawn.")
     gates: GateSettings = GateSettings()
+    ingest_web: Annotated[bool, LoosensSecurity()] = Field(
+        default=False, description="Pages of allowed domains may become rows; never an automatic promotion."
+    )
+    ingest: IngestSettings = IngestSettings()
 
 
 class Settings(Section):
@@ -295,6 +363,7 @@ class Settings(Section):
     core: CoreSettings = CoreSettings()
     vortex_model: VortexModelSettings = VortexModelSettings()
     depth_gating: DepthGatingSettings = DepthGatingSettings()
+    tools: ToolsSettings = ToolsSettings()
     continuous: ContinuousSettings = ContinuousSettings()
 
 

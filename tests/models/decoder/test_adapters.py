@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.adapters.random_adapters import random_adapter
+from tests.models.decoder.test_decoder import torch_decoder
 from tests.models.tiny_models import CONFIGS, write_safetensors
 from vortex.c3.format.folder import C3Folder, C3Writer, aligned
 from vortex.c3.paging.expert_pager import ExpertPager
@@ -170,3 +171,22 @@ def test_an_adapter_that_does_not_fit_is_a_defect_that_shows(native: Decoder, tm
     wrong = random_adapter({name: (rows + 16, columns)})
     with pytest.raises(ValueError, match="does not fit"):
         swept(native, TOKENS[:4], wrong)
+
+
+@pytest.mark.parametrize("architecture", ["llama3", "qwen2", "gemma3", "qwen3_moe"])
+def test_the_torch_compute(architecture: str, tmp_path: Path) -> None:
+    """Near the merged model, and a span's bits do not depend on its neighbours."""
+    checkpoint = SafetensorsCheckpoint(write_safetensors(tmp_path / "tiny", architecture))
+    model = torch_decoder(checkpoint, tmp_path / "tiny.c3", "bf16")
+    adapters = [None, *(random_adapter(model.adapter_targets(), rank, rank, scale=1.5) for rank in (4, 16)), None]
+    alone = [swept(model, TOKENS[:20], adapter) for adapter in adapters]
+    states = [model.new_state() for _ in adapters]
+    pairs = zip(states, adapters, strict=True)
+    output = model.sweep([Span(state, TOKENS[:20], Want.ALL_LOGITS, adapter) for state, adapter in pairs])
+    for rows, expected in zip(output.logits_rows, alone, strict=True):
+        np.testing.assert_array_equal(output.logits[rows], expected)
+    for adapter, found in zip(adapters[1:3], alone[1:3], strict=True):
+        assert adapter is not None
+        expected = swept(with_merged_weights(checkpoint, adapter), TOKENS[:20], None)
+        assert near(found, expected, 0.3 if checkpoint.config.num_experts else 0.05)
+        assert not near(found, alone[0], 0.2)

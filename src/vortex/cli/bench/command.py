@@ -18,6 +18,7 @@ from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import knowledge as bench_knowledge
 from vortex.cli.bench import paging as bench_paging
+from vortex.cli.bench import sandbox as bench_sandbox
 from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
@@ -49,6 +50,7 @@ def register(app: typer.Typer) -> None:
     bench_paging.register(group)
     bench_core.register(group)
     bench_knowledge.register(group)
+    bench_sandbox.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)

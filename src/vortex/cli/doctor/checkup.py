@@ -63,6 +63,7 @@ def look_around(loaded: LoadedSettings) -> Iterator[Finding]:
     yield kernels()
     yield torch_and_gpu()
     yield models_here()
+    yield walls()
     yield from profile(loaded)
 
 
@@ -142,6 +143,23 @@ def models_here() -> Finding:
     if not found:
         return Finding("models", Status.NOTE, "none here yet", "vortex pull smollm2-135m (any first chat does it too)")
     return Finding("models", Status.OK, ", ".join(f"{model.name} ({model.size_bytes / 1e6:.0f} MB)" for model in found))
+
+
+def walls() -> Finding:
+    """The best tier of the sandbox that holds here, and what it cannot give."""
+    from vortex.sandbox import TIERS, probe
+
+    reasons = []
+    for tier in TIERS:
+        probed = probe(tier)
+        if probed.available:
+            detail = f"{tier} ({', '.join(probed.notes)})"
+            if probed.lacks:
+                return Finding("sandbox", Status.NOTE, detail, f"it cannot give: {'; '.join(probed.lacks)}")
+            return Finding("sandbox", Status.OK, detail)
+        reasons.append(f"{tier}: {probed.why_not}")
+    fix = "allow user namespaces, or install bubblewrap, or use Linux 6.2 or later; until then the agent runs nothing"
+    return Finding("sandbox", Status.NOTE, "; ".join(reasons), fix)
 
 
 def profile(loaded: LoadedSettings) -> Iterator[Finding]:
