@@ -6,6 +6,7 @@ Each finding is one line: what was looked at, what was found, and, where somethi
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -100,6 +101,10 @@ def disk() -> Finding:
     home = cache_home()
     free = disk_free_bytes(home)
     detail = f"{_gigabytes(free)} free for models in {home}"
+    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        fix = "set VORTEX_HOME to a folder of your own, or let its owner give you write access"
+        return Finding("disk", Status.MISSING, f"{nearest} cannot be written by you", fix)
     if free < MIN_FREE_DISK_BYTES:
         return Finding("disk", Status.NOTE, detail, "set VORTEX_HOME to a folder on a disk with more space")
     return Finding("disk", Status.OK, detail)
