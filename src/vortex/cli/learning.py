@@ -135,11 +135,10 @@ def train(loaded: LoadedSettings, sizes: Sizes, *, again: bool = False) -> Made:
         new = [row for row in found.lessons if row.digest not in known]
         if not new and not again:
             raise RequestError("all lessons are in the current weights; correct an answer, or give --again")
-        return make(runs, pupil, loaded, sizes, (new or earlier, earlier if new else []), found.texts)
+        return make(pupil, loaded, sizes, (new or earlier, earlier if new else []), found.texts)
 
 
 def make(
-    runs: Runs,
     pupil: Pupil,
     loaded: LoadedSettings,
     sizes: Sizes,
@@ -152,7 +151,7 @@ def make(
 
     with working("learning", lines_every_s=15) as say:
         plan = plan_of(loaded, pupil.served, sizes, [row.statement for row in texts], say)
-        return Making(runs, pupil, plan, say, Ticker(say)).make(*lessons)
+        return Making(open_runs(), pupil, plan, say, Ticker(say)).make(*lessons)
 
 
 def _taught(runs: Runs, model: str) -> frozenset[str]:
@@ -253,6 +252,6 @@ class Ticker:
     def __call__(self, tick: Ticked) -> None:
         left_s = tick.spent_s / tick.step * (tick.steps - tick.step)
         self._say(
-            f"step {tick.step} of at most {tick.steps}: loss {tick.loss:.3f}, mean {tick.mean:.3f}, distance {tick.kl:.3f}"
-            f" nats; {left_s / 60:.1f} min left at most"
+            f"step {tick.step} of at most {tick.steps}: loss {tick.loss:.3f}, mean {tick.mean:.3f}, "
+            f"distance {tick.kl:.3f} nats; {left_s / 60:.1f} min left at most"
         )

@@ -13,7 +13,9 @@ from typing import Any
 
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.grounding import Grounded
+from vortex.knowledge.grounding.lesson_desk import LessonDesk, with_lesson
 from vortex.knowledge.memory.entries import Entry
+from vortex.knowledge.memory.recall import Recalled
 from vortex.server.answer import Gathered
 from vortex.server.bodies.extension import Extension
 from vortex.types import ChatRequest
@@ -27,6 +29,7 @@ class GroundedRequest:
     plain: ChatRequest
     grounded: Grounded | None = None
     remembered: Entry | None = None
+    lesson: Recalled | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -43,15 +46,41 @@ class GroundedRequest:
             fields["citations"] = [citation.to_json() for citation in self.grounded.citations(text)]
         if self.remembered is not None:
             fields["vortex"] = {"remembered": {"id": self.remembered.id, "text": self.remembered.text}}
+        if self.lesson is not None:
+            fields["vortex"] = {"lessons": [_told(self.lesson)]}
         return fields
 
     @property
     def sources(self) -> list[str]:
         """What stands quoted in the conversation: an episode names it, so that nobody learns from it unawares."""
+        if self.lesson is not None:
+            return [f"lesson/{self.lesson.entry.id}"]
         return sorted({one.source for one in self.grounded.quotations}) if self.grounded else []
 
 
-async def ground(request: ChatRequest, desk: Desk | None, extension: Extension | None) -> GroundedRequest:
+def _told(lesson: Recalled) -> dict[str, Any]:
+    entry = lesson.entry
+    return {
+        "id": entry.id,
+        "question": entry.question,
+        "statement": entry.text,
+        "similarity": round(lesson.similarity, 4),
+    }
+
+
+async def ground(
+    request: ChatRequest, desk: Desk | None, extension: Extension | None, lessons: LessonDesk | None = None
+) -> GroundedRequest:
+    """A lesson that the question asks for goes before anything that documents say: a person corrected it."""
+    if lessons is not None and (extension is None or extension.lessons is not False):
+        lesson = await lessons.best(request.messages)
+        if lesson is not None:
+            asked = dataclasses.replace(request, messages=with_lesson(request.messages, lesson))
+            return GroundedRequest(asked, request, lesson=lesson)
+    return await _look_up(request, desk, extension)
+
+
+async def _look_up(request: ChatRequest, desk: Desk | None, extension: Extension | None) -> GroundedRequest:
     if desk is None or not request.messages:
         return GroundedRequest(request, request)
     remembered = await desk.remember_if_asked(request.messages, request.request_id)

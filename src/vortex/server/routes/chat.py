@@ -27,7 +27,7 @@ async def chat_completions(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
-    grounded = await unless_gone(request, ground(asked, serving.desk, body.vortex))
+    grounded = await unless_gone(request, ground(asked, serving.desk, body.vortex, serving.lessons))
     try:
         answer = await serving.begin(request, grounded.request, messages=messages, sources=grounded.sources)
     except ContextOverflow:
