@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vortex.training.low_rank.loop import Ticked
 
 TOKENS_OF_AN_ANSWER = 80  # prompt and corrected sentence together, about
-KL_ROWS = 4
+KL_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +144,8 @@ def make(
     sizes: Sizes,
     lessons: tuple[list[Row], list[Row]],
     texts: Iterable[Row] = (),
+    *,
+    runs: Runs | None = None,
 ) -> Made:
     """lessons: new ones, earlier ones."""
     from vortex.cli.terminal import working
@@ -151,7 +153,7 @@ def make(
 
     with working("learning", lines_every_s=15) as say:
         plan = plan_of(loaded, pupil.served, sizes, [row.statement for row in texts], say)
-        return Making(open_runs(), pupil, plan, say, Ticker(say)).make(*lessons)
+        return Making(runs or open_runs(), pupil, plan, say, Ticker(say)).make(*lessons)
 
 
 def _taught(runs: Runs, model: str) -> frozenset[str]:

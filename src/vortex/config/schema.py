@@ -333,7 +333,7 @@ class ContinuousSettings(Section):
     )
     steps: int = Field(default=120, ge=1, description="Most steps of a training.")
     minutes: float = Field(default=30.0, ge=0, description="Most minutes of a training; 0: no limit.")
-    batch_tokens: int = Field(default=960, ge=16, description="Tokens of corrected answers in a step, about.")
+    batch_tokens: int = Field(default=640, ge=16, description="Tokens of corrected answers in a step, about.")
     phrasings: int = Field(default=8, ge=1, le=32, description="Phrasings of a question, made by rules.")
     stop_at: float = Field(default=0.02, ge=0, description="Mean loss that ends a training; facts below it rest.")
     kept_prompts: int = Field(default=200, ge=0, description="Ordinary questions on which the model is held.")

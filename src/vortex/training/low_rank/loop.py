@@ -47,8 +47,8 @@ class Recipe:
     minutes: float = 0.0
     learning_rate: float = 1e-3
     kl_weight: float = 1.0
-    batch: int = 12
-    kl_rows: int = 4
+    batch: int = 8
+    kl_rows: int = 2
     phrasings: int = 3
     skip_under: float = 0.02
     stop_at: float = 0.02
