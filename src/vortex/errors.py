@@ -16,6 +16,7 @@
     ├── BackendError           an engine behind a wire failed or answered nonsense
     ├── CandidateRefused       a candidate that may not be promoted, with the reason
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
+    ├── AgentStopped           an agent's task that cannot be begun or finished; says why and what would help
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
         └── SandboxRefused     the walls that a command needs cannot be had here, so it did not run
 
@@ -110,3 +111,7 @@ class SandboxRefused(MissingCapability):
 
 class TrainingStopped(VortexError):
     exit_code = 7
+
+
+class AgentStopped(VortexError):
+    exit_code = 1

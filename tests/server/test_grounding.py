@@ -176,3 +176,12 @@ def test_a_store_that_cannot_be_read_costs_no_answer(
     assert ask(client, TEA)["choices"]
     assert ask(client, TEA)["choices"]
     assert sum("answers go on without it" in record.message for record in caplog.records) == 1
+
+
+def test_responses_are_grounded_too(client: httpx.Client, backend: Listening) -> None:
+    answer = client.post("/v1/responses", json={"input": TEA}).json()
+    assert "seven minutes" in backend.asked[0].messages[0].content
+    assert "citations" in answer
+    assert "citations" not in client.post("/v1/responses", json={"input": TEA, "vortex": {"rag": False}}).json()
+    stream = client.post("/v1/responses", json={"input": TEA, "stream": True}).text
+    assert stream.count('"citations"') == 1

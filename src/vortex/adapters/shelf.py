@@ -18,7 +18,7 @@ from pathlib import Path
 from vortex.adapters.bank import AdapterBank, Lease
 from vortex.adapters.current import Current
 from vortex.adapters.store import AdapterStore
-from vortex.errors import UnknownModel
+from vortex.errors import AdapterError, UnknownModel
 from vortex.types import Adapter
 
 CURRENT = "current"
@@ -71,9 +71,9 @@ class AdapterShelf:
             promoted = self.current.read() if self.current else None
             if promoted is None:
                 return Chosen(name or self.model)
-            return Chosen(f"{self.model}:{CURRENT}", self.bank.lease(promoted.folder, promoted.hash))
+            return Chosen(f"{self.model}:{CURRENT}", self._lease(CURRENT, promoted.folder, promoted.hash))
         if name in self.given:
-            return Chosen(name, self.bank.lease(self.given[name]))
+            return Chosen(name, self._lease(name, self.given[name]))
         record = self.store.find(name) if self.store else None
         if record is None:
             raise UnknownModel(
@@ -82,4 +82,11 @@ class AdapterShelf:
             )
         if record.model != self.model:
             raise UnknownModel(f"the adapter '{name}' is for {record.model}; this backend serves '{self.model}'")
-        return Chosen(name, self.bank.lease(record.folder, record.hash))
+        return Chosen(name, self._lease(name, record.folder, record.hash))
+
+    def _lease(self, name: str, folder: Path, expected_hash: str | None = None) -> Lease:
+        """What goes wrong is told with the name: a client is told no paths."""
+        try:
+            return self.bank.lease(folder, expected_hash)
+        except AdapterError as error:
+            raise AdapterError(str(error).replace(str(folder), f"the adapter '{name}'")) from error

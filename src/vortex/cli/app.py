@@ -15,6 +15,10 @@ from typing import Annotated
 import typer
 
 from vortex.cli import adapters, c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
+from vortex.cli.agent import demo as agent_demo
+from vortex.cli.agent import editor as agent_editor
+from vortex.cli.agent import patches as agent_patches
+from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
@@ -74,6 +78,10 @@ for group in (
     evaluate,
     config,
     sandbox,
+    agent_demo,
+    agent_run,
+    agent_patches,
+    agent_editor,
     mcp,
 ):
     group.register(app)

@@ -159,12 +159,13 @@ def _checkups(loaded: LoadedSettings) -> Checkups:
 def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
     from vortex.cli.turn import sampling_of
     from vortex.config.data_folder import data_path
-    from vortex.server.options import ServerOptions
+    from vortex.server.options import Limits, ServerOptions
 
     return ServerOptions(
         host=settings.server.host,
         port=settings.server.port,
         api_key=key.value,
         sampling=sampling_of(settings, None),
+        limits=Limits(choices=settings.runtime.max_active),
         episodes_dir=data_path("episodes") if episodes else None,
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vortex.agent.mcp.client import ServerSetting
+    from vortex.agent.tools.knowing import Known
     from vortex.agent.tools.toolbox import Toolbox
     from vortex.agent.web.web import Web
     from vortex.config.schema import Settings
+    from vortex.knowledge.embedding import Embedder
 
 
 def web_for(settings: Settings) -> Web:
@@ -34,9 +37,10 @@ def web_for(settings: Settings) -> Web:
 
 
 def toolbox_for(settings: Settings, folder: Path) -> Toolbox:
-    """Files, tests, commands and the web for one folder. Knowledge and MCP servers are added by who has them."""
+    """Files, documents, tests, commands, knowledge and, where it is on, the web. `mcp_servers` names what may join."""
     from vortex.agent.tools.commands import command_tools
     from vortex.agent.tools.files import file_tools
+    from vortex.agent.tools.knowing import document_tool, knowledge_tools
     from vortex.agent.tools.toolbox import Toolbox
     from vortex.agent.tools.web import web_tools
     from vortex.agent.tools.workspace import Workspace
@@ -45,7 +49,54 @@ def toolbox_for(settings: Settings, folder: Path) -> Toolbox:
     protect, hide = kept_from_commands(folder.resolve())
     workspace = Workspace(folder.resolve(), protect=protect, hide=hide, log=log_file())
     web = web_tools(web_for(settings)) if settings.tools.web.enabled else []
-    return Toolbox.of([*file_tools(workspace), *command_tools(workspace), *web])
+    known = knowledge_tools(HouseKnowledge(settings))
+    return Toolbox.of([*file_tools(workspace), document_tool(workspace), *command_tools(workspace), *known, *web])
+
+
+class HouseKnowledge:
+    """The memory and the store of the working folder, for tools. Nothing is opened before the first question."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    def remember(self, statement: str) -> str:
+        from vortex.cli.knowing import open_memory
+
+        return open_memory().add(statement, source="agent").id
+
+    def recall(self, question: str, limit: int) -> list[Known]:
+        from vortex.agent.tools.knowing import Known
+        from vortex.cli.knowing import open_memory
+        from vortex.knowledge.memory.recall import Recall
+
+        embedder = self._embedder()
+        if embedder is None:
+            return []
+        found = Recall(open_memory(), embedder).nearest(question, limit=limit)
+        return [Known(one.entry.id, one.entry.text, f"memory, by {one.entry.source}") for one in found]
+
+    def retrieve(self, question: str, limit: int) -> list[Known]:
+        """Documents are somebody's words: what is quoted from them is untrusted."""
+        from dataclasses import replace
+
+        from vortex.agent.tools.knowing import Known
+        from vortex.cli.knowing import open_store, search_options
+        from vortex.knowledge.search.search import KnowledgeSearch
+
+        options = replace(search_options(self._settings), top_k=limit)
+        with open_store() as store:
+            hits = KnowledgeSearch(store, self._embedder()).search(question, options)
+        passages = [hit.passage for hit in hits]
+        return [Known(str(one.id), one.text, f"{one.path}, {one.place}", from_outside=True) for one in passages]
+
+    def _embedder(self) -> Embedder | None:
+        from vortex.cli.knowing import open_embedder
+
+        with self._lock:
+            if not hasattr(self, "_opened"):
+                self._opened = open_embedder(self._settings, fetch=False)
+            return self._opened
 
 
 def mcp_servers(settings: Settings) -> list[ServerSetting]:

@@ -178,7 +178,7 @@ def _supervise(
     plan.descriptors = theirs
     code = bootstrap(plan.launcher) + "from vortex.sandbox.launch.supervisor import main\nmain()\n"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-c", code],
+        [sys.executable, "-I", "-S", "-c", code],
         stdin=pipes[0][0], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         pass_fds=theirs, env={}, cwd="/", start_new_session=True,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """The application: routes, their errors, and the middleware around them, from the outside in.
 
-request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → last net → routes
+plain paths → request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → last net
+→ routes
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vortex.server.catch_all import CatchAll
 from vortex.server.episode_log import EpisodeLog
 from vortex.server.metrics import CountRequests
 from vortex.server.options import ServerOptions
+from vortex.server.plain_paths import PlainPaths
 from vortex.server.request_id import RequestId
 from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
 from vortex.server.routes.doctor import doctor_router
@@ -88,7 +90,7 @@ async def _lifespan(serving: Serving) -> AsyncIterator[None]:
 
 def _middleware(serving: Serving) -> list[Middleware]:
     options = serving.options
-    stack = [Middleware(RequestId), Middleware(CountRequests, metrics=serving.metrics)]
+    stack = [Middleware(PlainPaths), Middleware(RequestId), Middleware(CountRequests, metrics=serving.metrics)]
     if options.allowed_origins:
         origins = list(options.allowed_origins)
         stack.append(Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]))

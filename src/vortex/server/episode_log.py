@@ -1,6 +1,7 @@
 """Writes episodes down away from the hot path: a queue, and one thread that appends.
 
-Promises: `close` returns when everything that was added is on disk. A disk that refuses is logged; answers go on.
+Promises: `close` returns when everything that was added is on disk. A disk that refuses is told in one
+line, once; answers go on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class EpisodeLog:
     def __init__(self, store: EpisodeStore) -> None:
         self._store = store
         self._queue: queue.SimpleQueue[Episode | threading.Event | None] = queue.SimpleQueue()
+        self._is_refused = False  # the last one could not be written
         self._thread = threading.Thread(target=self._write, name="episodes", daemon=True)
         self._thread.start()
 
@@ -54,8 +56,12 @@ class EpisodeLog:
                 continue
             try:
                 self._store.add(item)
-            except OSError:
-                log.exception("the episode %s could not be written", item.request_id)
+                self._is_refused = False
+            except OSError as error:
+                if not self._is_refused:  # once: a disk that refuses one refuses all
+                    reason = error.strerror or type(error).__name__
+                    log.warning("chats are not written down (%s); choose a folder with VORTEX_DATA", reason)
+                self._is_refused = True
 
 
 def _episode(

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import Request
+
+from vortex.errors import ContextOverflow
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.grounding import Grounded
 from vortex.knowledge.grounding.lesson_desk import LessonDesk, with_lesson
 from vortex.knowledge.memory.entries import Entry
 from vortex.knowledge.memory.recall import Recalled
-from vortex.server.answer import Gathered
+from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.bodies.extension import Extension
+from vortex.server.serving import Serving
 from vortex.types import ChatRequest
 
 
@@ -56,6 +60,29 @@ class GroundedRequest:
         if self.lesson is not None:
             return [f"lesson/{self.lesson.entry.id}"]
         return sorted({one.source for one in self.grounded.quotations}) if self.grounded else []
+
+
+async def begin_grounded(
+    serving: Serving,
+    request: Request,
+    asked: ChatRequest,
+    extension: Extension | None,
+    messages: list[dict[str, Any]] | None,
+    *,
+    limit_name: str = "max_tokens",
+) -> tuple[LiveAnswer, GroundedRequest]:
+    """`Serving.begin` with what was looked up. messages: as the client sent them, for the episode."""
+    grounded = await unless_gone(request, ground(asked, serving.desk, extension, serving.lessons))
+    try:
+        answer = await serving.begin(
+            request, grounded.request, messages=messages, sources=grounded.sources, limit_name=limit_name
+        )
+    except ContextOverflow:
+        if grounded.is_plain:
+            raise
+        grounded = grounded.without_quotations()
+        answer = await serving.begin(request, asked, messages=messages, limit_name=limit_name)
+    return answer, grounded
 
 
 def _told(lesson: Recalled) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from vortex import __version__
-from vortex.errors import Overloaded
+from vortex.errors import Overloaded, RequestError
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
 from vortex.protocols import ChatBackend
@@ -50,9 +50,11 @@ class Serving:
         *,
         messages: list[dict[str, Any]] | None = None,
         sources: Sequence[str] = (),
+        limit_name: str = "max_tokens",
     ) -> LiveAnswer:
         """An answer whose first event has come. With `messages` it is written down as an episode when it ends.
-        `sources`: what was quoted to it, for the episode.
+        `sources`: what was quoted to it, for the episode. `limit_name`: how this endpoint spells `max_tokens`, for
+        refusals.
 
         Raises what the backend raises, Overloaded at the limit of concurrent requests, ClientGone.
         """
@@ -70,7 +72,14 @@ class Serving:
         self.active += 1
         self.metrics.active.inc()
         answer.on_close(self._release)
-        await unless_gone(request, answer.begin())
+        try:
+            await unless_gone(request, answer.begin())
+        except RequestError as error:
+            if error.param != "max_tokens" or limit_name == "max_tokens":
+                raise
+            raise RequestError(
+                str(error).replace("max_tokens", limit_name), param=limit_name, code=error.code
+            ) from None
         return answer
 
     def _release(self) -> None:

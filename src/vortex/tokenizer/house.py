@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from vortex.errors import ModelFileError
 from vortex.tokenizer.files import SETTINGS_FILE, TokenizerFiles
 from vortex.tokenizer.huggingface import tokenizer_files_from_folder
+from vortex.tokenizer.panics import panics_told
 from vortex.tokenizer.stream import ByteStreamDecoder, decode_bytes
 from vortex.tokenizer.token_bytes import piece_reader
 
@@ -72,7 +73,8 @@ class HouseTokenizer:
         text = text.encode("utf-8", errors="replace").decode()  # lone surrogates have no bytes
         with self._lock:
             self._rust.encode_special_tokens = not special
-            ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
+            with panics_told("the model's tokenizer cannot read this text"):
+                ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
         bos_id = self.settings.bos_id
         if add_bos and self.settings.add_bos and bos_id is not None and ids[:1] != [bos_id]:
             ids.insert(0, bos_id)

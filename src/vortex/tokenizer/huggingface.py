@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.tokenizer.end_tokens import end_token_ids
 from vortex.tokenizer.files import TOKENIZER_FILE, TokenizerFiles, TokenizerSettings
+from vortex.tokenizer.panics import panics_told
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -31,7 +32,10 @@ def tokenizer_files_from_folder(folder: Path) -> TokenizerFiles:
         )
     data = path.read_bytes()
     try:
-        vocabulary = RustTokenizer.from_buffer(data)
+        with panics_told(f"{path} does not load"):
+            vocabulary = RustTokenizer.from_buffer(data)
+    except ModelFileError:
+        raise
     except Exception as error:  # the library raises nothing more specific
         raise ModelFileError(f"{path} does not load: {error}; download it again") from error
     return TokenizerFiles(data, _settings(folder, vocabulary))

@@ -36,7 +36,7 @@ class Notebook:
     def retrieve(self, question: str, limit: int) -> Sequence[Known]:
         return [Known("p1", f"about {question}", "https://allowed.test/", from_outside=True)][:limit]
 
-    def open(self, path: str) -> tuple[str, str]:
+    def read_document(self, path: str) -> tuple[str, str]:
         return "Title", f"text of {path}"
 
 

@@ -74,7 +74,7 @@ def open_beneath(root: int, path: str, *, parent: bool = False, read: bool = Fal
             os.close(handle)
 
 
-def read_bytes(root: int, path: str) -> bytes:
+def read_bytes(root: int, path: str, limit: int = MAX_FILE_BYTES) -> bytes:
     handle, _ = open_beneath(root, path, read=True)
     try:
         state = os.fstat(handle)
@@ -82,10 +82,10 @@ def read_bytes(root: int, path: str) -> bytes:
             raise Refused(f"{path!r} is a folder; list it instead")
         if not stat.S_ISREG(state.st_mode):
             raise Refused(f"{path!r} is no ordinary file")
-        if state.st_size > MAX_FILE_BYTES:
-            raise Refused(f"{path!r} has {state.st_size} bytes; at most {MAX_FILE_BYTES} are read")
+        if state.st_size > limit:
+            raise Refused(f"{path!r} has {state.st_size} bytes; at most {limit} are read")
         with os.fdopen(os.dup(handle), "rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
+            return file.read(limit)
     except OSError as error:
         raise Refused(f"{path!r}: {error.strerror}") from error
     finally:

@@ -38,7 +38,7 @@ class Knowledge(Protocol):
 
 
 class Documents(Protocol):
-    def open(self, path: str) -> tuple[str, str]:
+    def read_document(self, path: str) -> tuple[str, str]:
         """Title and text of a document of the working folder, of whatever kind. Raises VortexError."""
         ...
 
@@ -71,13 +71,15 @@ def knowledge_tools(knowledge: Knowledge) -> list[Tool]:
 
 
 def document_tool(documents: Documents) -> Tool:
+    """Reads PDF, HTML, Markdown, tables, code and plain text."""
+
     def open_document(arguments: Mapping[str, Any]) -> ToolResult:
-        title, content = documents.open(arguments["path"])
+        title, content = documents.read_document(arguments["path"])
         return ToolResult(content, Trust.WORKSPACE, f"{arguments['path']} ({title})")
 
     return Tool(
         "open_document",
-        "Read a document: PDF, Word, HTML, Markdown, a table or plain text.",
+        "Read a document: PDF, HTML, Markdown, a table or plain text.",
         schema(("path",), path=text("Path from the working folder.")),
         Effect.READ,
         open_document,

@@ -28,9 +28,9 @@ from vortex.knowledge.search.search import KnowledgeSearch, SearchOptions
 from vortex.protocols import ChatBackend
 from vortex.types import ChatEvent, ChatMessage, ChatRequest, SamplingOptions, TextDelta
 
-MAX_TOKENS = 40
-MAX_CHARS = 2400
-TOP_K = 3
+MAX_TOKENS = 24
+MAX_CHARS = 1500
+TOP_K = 2
 SYSTEM = "You are a helpful assistant who answers clearly and briefly."
 
 

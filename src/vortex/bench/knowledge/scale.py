@@ -9,6 +9,7 @@ with ours, a question each.
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 import sqlite3
 import time
@@ -64,17 +65,14 @@ class ScaleMeasurement:
     def measure(self) -> Report:
         found = prepare(self.folder, self.embedder)
         path = self.folder / f"scale-{self.passages}.sqlite3"
-        for old in path.parent.glob(f"{path.name}*"):
-            old.unlink()
+        words_s, vectors_s = self.fill(path, found)
         store = KnowledgeStore(path)
-        words_s, vectors_s = self._fill(store, found)
         search = KnowledgeSearch(store, self.embedder)
         started = time.perf_counter()
         search.search("warm", SearchOptions())
         open_s = time.perf_counter() - started
         self._ask(search, found)
         vectors, peers = self._peers(store, found)
-        store.scrub()
         text_bytes = int(store.connection.execute("SELECT sum(length(text)) FROM passages").fetchone()[0])
         store.close()
         found.store.close()
@@ -111,8 +109,22 @@ class ScaleMeasurement:
             rows.append((name, *_cells(self._times[name]), f"{peer['index_mb']}", f"{peer['s_per_1000']}"))
         return rows
 
+    def fill(self, path: Path, found: SearchSet) -> tuple[float, float]:
+        """Seconds for texts with their words, and for vectors; a store that is full already says how long it took."""
+        took = path.with_suffix(".json")
+        if path.exists() and took.exists():
+            words_s, vectors_s = json.loads(took.read_text())
+            return float(words_s), float(vectors_s)
+        for old in path.parent.glob(f"{path.name}*"):
+            old.unlink()
+        store = KnowledgeStore(path)
+        seconds = self._fill(store, found)
+        store.scrub()
+        store.close()
+        took.write_text(json.dumps(seconds))
+        return seconds
+
     def _fill(self, store: KnowledgeStore, found: SearchSet) -> tuple[float, float]:
-        """Seconds for texts with their words, and for vectors."""
         texts = [row[0] for row in found.store.connection.execute("SELECT text FROM passages")]
         sentences = [text[a:b].strip() for text in texts for a, b in split_sentences(text)]
         chance = random.Random(0)

@@ -109,6 +109,49 @@ ATTEMPTS = (
         policy=SMALL, ends=("disk",), long=True,
     ),
     Attempt(
+        "deleted files kept mapped", "resources",
+        """
+        import mmap
+        kept = []
+        for number in range(200):
+            with open('big', 'wb+') as file:
+                os.unlink('big')
+                file.write(b'x' * (8 << 20)); file.flush()
+                kept.append(mmap.mmap(file.fileno(), 4096))
+            time.sleep(0.01)
+        escaped('1.6 GB')
+        """,
+        policy=SMALL, ends=("disk",), long=True,
+    ),
+    Attempt(
+        "files in folders too deep to name", "resources",
+        """
+        for _ in range(40):
+            os.mkdir('d' * 200); os.chdir('d' * 200)
+        for number in range(200):
+            with open('big-%d' % number, 'wb') as file:
+                file.write(b'x' * (8 << 20))
+            time.sleep(0.01)
+        escaped('1.6 GB')
+        """,
+        policy=SMALL, ends=("disk", "files"), long=True,
+    ),
+    Attempt(
+        "files in folders that cannot be read", "resources",
+        """
+        os.mkdir('closed'); os.chdir('closed')
+        os.mkdir('inner')
+        inner = os.open('inner', os.O_PATH)
+        os.chmod('../closed', 0o300)
+        for number in range(200):
+            handle = os.open('big-%d' % number, os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=inner)
+            os.write(handle, b'x' * (8 << 20)); os.close(handle)
+            time.sleep(0.01)
+        escaped('1.6 GB')
+        """,
+        policy=SMALL, ends=("disk", "files"), long=True,
+    ),
+    Attempt(
         "a disk of many small files", "resources",
         """
         for number in range(100_000):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -28,7 +27,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def machine() -> str:
-    name = platform.machine()
+    name = os.uname().machine
     if name not in PIVOT_ROOT:
         raise OSError(errno.ENOSYS, f"no system call table for {name}")
     return name

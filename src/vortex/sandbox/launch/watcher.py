@@ -97,9 +97,10 @@ class DiskWatch:
 
     EVERY_S = 1.0
 
-    def __init__(self, folders: list[str], limit_bytes: int, limit_files: int) -> None:
+    def __init__(self, folders: list[str], limit_bytes: int, limit_files: int, file_bytes: int) -> None:
         self.folders = folders
-        self.limit_bytes, self.limit_files = limit_bytes, limit_files
+        self.limit_bytes, self.limit_files, self.file_bytes = limit_bytes, limit_files, file_bytes
+        self.devices = {os.stat(folder).st_dev for folder in folders}
         self.start = self._walk()
         self.free = self._free()
         self.next_walk = time.monotonic() + self.EVERY_S
@@ -140,8 +141,10 @@ class DiskWatch:
                         total += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(entry.path)
-            except OSError:
+            except FileNotFoundError:
                 continue  # removed while it was read
+            except OSError:
+                count += self.limit_files + 1  # too deep to name, or closed to us: what cannot be counted is too much
         return total, count
 
     def _deleted_open(self, processes: list[int]) -> int:
@@ -159,4 +162,22 @@ class DiskWatch:
                     continue
                 if state.st_nlink == 0:
                     seen[state.st_dev, state.st_ino] = state.st_blocks * BLOCK_BYTES
+            for key in _deleted_mapped(process, self.devices):
+                seen.setdefault(key, self.file_bytes)  # its size has no name left; it may be as large as a file may be
         return sum(seen.values())
+
+
+def _deleted_mapped(process: int, devices: set[int]) -> list[tuple[int, int]]:
+    """Device and inode of files without a name that a process holds by a mapping alone."""
+    found = []
+    try:
+        with open(f"/proc/{process}/maps", "rb") as file:
+            for line in file:
+                if line.endswith(b"(deleted)\n"):
+                    major, minor = line.split()[3].split(b":")
+                    device = os.makedev(int(major, 16), int(minor, 16))
+                    if device in devices:
+                        found.append((device, int(line.split()[4])))
+    except OSError:
+        return []  # it ended meanwhile
+    return found

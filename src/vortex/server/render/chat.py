@@ -27,6 +27,7 @@ def whole(request_id: str, fingerprint: str, gathered: Gathered, *, logprobs: bo
         "system_fingerprint": fingerprint,
         "seed": gathered.started.seed,
         "timings": common.timings(gathered.timings, gathered.usage),
+        **common.notes(gathered.started),
     }
 
 
@@ -60,6 +61,7 @@ class ChatChunks:
             "seed": started.seed,
         }
         self._with_usage = with_usage
+        self._notes = common.notes(started)
         self.closing: Callable[[], dict[str, Any]] = dict  # fields that ride with the end of the first choice
         head = orjson.dumps(self._head)[:-1]  # written once: the rest of a chunk is a few bytes
         self._begin = b"data: " + head + b',"choices":['
@@ -67,12 +69,21 @@ class ChatChunks:
 
     async def frames(self, events: AsyncGenerator[ChatEvent, None], num_choices: int) -> AsyncGenerator[bytes, None]:
         for index in range(num_choices):
-            yield self._frame(index, {"role": "assistant", "content": ""})
+            yield self._opening(index)
         async with aclosing(events):
             async for event in events:
                 if data := self._event(event):
                     yield data
         yield DONE
+
+    def _opening(self, index: int) -> bytes:
+        delta = {"role": "assistant", "content": ""}
+        if index or not self._notes:
+            return self._frame(index, delta)
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+        return frame(
+            {**self._head, "choices": [choice], **({"usage": None} if self._with_usage else {}), **self._notes}
+        )
 
     def _event(self, event: ChatEvent) -> bytes | None:
         if isinstance(event, TextDelta):

@@ -7,11 +7,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vortex.errors import ContextOverflow
 from vortex.server.answer import unless_gone
 from vortex.server.bodies.chat import ChatBody
 from vortex.server.bodies.reading import read_body
-from vortex.server.grounding import ground
+from vortex.server.grounding import begin_grounded
 from vortex.server.render.chat import ChatChunks, whole
 from vortex.server.serving import Serving
 from vortex.server.sse import SseResponse
@@ -27,14 +26,8 @@ async def chat_completions(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
-    grounded = await unless_gone(request, ground(asked, serving.desk, body.vortex, serving.lessons))
-    try:
-        answer = await serving.begin(request, grounded.request, messages=messages, sources=grounded.sources)
-    except ContextOverflow:
-        if grounded.is_plain:
-            raise
-        grounded = grounded.without_quotations()
-        answer = await serving.begin(request, asked, messages=messages)
+    limit_name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    answer, grounded = await begin_grounded(serving, request, asked, body.vortex, messages, limit_name=limit_name)
     fingerprint = serving.fingerprint(answer.started)
     if body.stream:
         chunks = ChatChunks(request_id, fingerprint, answer.started, with_usage=body.wants_usage)
