@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +34,7 @@ from vortex.errors import AgentStopped, RequestError
 from vortex.protocols import ChatBackend, GivenTextReader
 
 Tell = Callable[[str, str], None]
+PORTION = 400  # changes of one run of the judge
 
 
 class NothingToRepair(AgentStopped):
@@ -49,8 +51,8 @@ class RepairOptions:
     tests: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     tests_alone: bool = False  # run no other test, where all of them take too long
-    stage_limit_s: float = 25.0
-    total_limit_s: float = 180.0
+    stage_limit_s: float = 60.0
+    total_limit_s: float = 240.0
     max_changes: int = 6000  # of one stage
     branches: tuple[int, ...] = (16, 40)
     samples: int = 4
@@ -209,8 +211,8 @@ class Repair:
         if not self._report.pool or self._models.ranker is None or self._options.order is not Order.LIKELIHOOD:
             return bool(self._report.pool)
         self._report.pool = await ranked(self._report.pool, self._models.ranker)
-        gains = [one.gain for one in self._report.pool if one.gain is not None]
-        return not gains or max(gains) > 0.0
+        asked = [one.is_likelier for one in self._report.pool if one.is_likelier is not None]
+        return not asked or any(asked)
 
     async def _stage(self, stage: str, case: _Case, found: Sequence[Suspect]) -> None:
         if stage == "rules":
@@ -222,9 +224,17 @@ class Repair:
                 continue
             if stage in {"basic", "wide"}:
                 changes = await asyncio.to_thread(self._mutations, stage, suspect, text)
-                await self._judge_all(stage, _Place(suspect.path, text, suspect), changes, case)
+                await self._in_portions(stage, _Place(suspect.path, text, suspect), changes, case)
             else:
                 await self._by_model(stage, _Place(suspect.path, text, suspect), suspect, case)
+
+    async def _in_portions(self, stage: str, place: _Place, changes: Sequence[Change], case: _Case) -> None:
+        """Hundreds at a time: a portion is judged whole, and the next one only where nothing convinces."""
+        limit_s = time.monotonic() + self._options.stage_limit_s
+        for start in range(0, len(changes), PORTION):
+            if start and (time.monotonic() > limit_s or await self._is_convinced()):
+                return
+            await self._judge_all(stage, place, changes[start : start + PORTION], case)
 
     async def _by_rule(self, case: _Case) -> None:
         """In every file that a failing test ran or that a message names, but for tests."""
@@ -239,11 +249,16 @@ class Repair:
             await self._judge_all("rules", _Place(path, text), changes, case)
 
     def _mutations(self, stage: str, suspect: Suspect, text: str) -> list[Change]:
-        """Most suspicious lines first, and behind that as the operators say."""
+        """Most suspicious lines first; on one line kinds take turns, so that a limit of time cuts none of them off."""
         source = suspect.language.basic if stage == "basic" else suspect.language.wide
         changes = [change for change in source(text, suspect.function) if self._may_matter(change, suspect)]
-        changes.sort(key=lambda change: -self._suspicion(change, suspect))
-        return changes[: self._options.max_changes]
+        turns: Counter[tuple[float, str]] = Counter()
+        places = []
+        for number, change in enumerate(changes):
+            key = (-self._suspicion(change, suspect), change.kind)
+            places.append((key[0], turns[key] if stage == "wide" else 0, number))
+            turns[key] += 1
+        return [changes[number] for *_, number in sorted(places)[: self._options.max_changes]]
 
     @staticmethod
     def _may_matter(change: Change, suspect: Suspect) -> bool:

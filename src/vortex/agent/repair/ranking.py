@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vortex.agent.repair.languages.language import Change
@@ -31,13 +31,15 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plausible:
-    """A change that passes the tests. gain: change in log-probability, where a model was asked."""
+    """A change that passes the tests. gain: change in log-probability, where a model was asked; is_likelier: the new
+    text is likelier for its length (what is added costs, however natural it is)."""
 
     suspect: Suspect | None
     path: str
     old: str
     change: Change
     gain: float | None = None
+    is_likelier: bool | None = None
 
     @property
     def size_chars(self) -> int:
@@ -77,9 +79,9 @@ async def _scored(pool: Sequence[Plausible], reader: GivenTextReader) -> list[Pl
             own, *values = await reader.log_probabilities(given, others)
         except RequestError:  # a function beyond the model's context: size decides
             continue
-        for index, value in zip(indices, values, strict=True):
-            found = pool[index]
-            scored[index] = Plausible(found.suspect, found.path, found.old, found.change, value - own)
+        for index, other, value in zip(indices, others, values, strict=True):
+            is_likelier = value / len(other) > own / len(text)
+            scored[index] = replace(pool[index], gain=value - own, is_likelier=is_likelier)
     return scored
 
 

@@ -6,7 +6,7 @@ tried there; one that fails there as well proves nothing and is listed.
 
 from __future__ import annotations
 
-import statistics
+import resource
 import subprocess
 import tempfile
 import time
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
@@ -24,6 +25,7 @@ from vortex.sandbox.running import run_in_tier
 
 KINDS = ("files", "network", "processes", "resources", "leftovers", "secrets", "gates")
 COMMAND = ["/bin/true"]
+Start = tuple[float, float, float]  # medians in milliseconds: start to end, until the walls stand, of processor time
 
 
 @dataclass
@@ -45,13 +47,13 @@ class SandboxMeasurement:
         controlled = [attempt for attempt in self.attempts if attempt.control] if self.controls else []
         powerless = [attempt.name for attempt in controlled if not try_without_walls(attempt)]
         starts = self._starts(names)
-        rows = [[name, *_counts(outcomes[name]), f"{starts[name][0]:.0f}", f"{starts[name][1]:.0f}"] for name in names]
-        rows.append(["no walls", "-", "-", str(len(controlled) - len(powerless)), f"{starts[''][0]:.1f}", "-"])
+        rows = [[name, *_counts(outcomes[name]), *_milliseconds(starts[name])] for name in names]
+        rows.append(["no walls", "-", "-", str(len(controlled) - len(powerless)), *_milliseconds(starts[""])])
         escaped = {name: [o.attempt for o in outcomes[name] if o.verdict == "escaped"] for name in names}
         return Report(
             "sandbox",
             f"{len(self.attempts)} attempts to get out; medians of {self.runs} starts, interleaved",
-            ["tier", "held", "refused to run", "escaped", "start to end ms", "walls up ms"],
+            ["tier", "held", "refused to run", "escaped", "start to end ms", "walls up ms", "processor ms"],
             rows,
             {
                 "attempts": len(self.attempts),
@@ -63,6 +65,7 @@ class SandboxMeasurement:
                 "controls_that_do_not": powerless,
                 "start_to_end_ms": {name or "no walls": round(value[0], 1) for name, value in starts.items()},
                 "walls_up_ms": {name: round(starts[name][1], 1) for name in names},
+                "processor_ms": {name or "no walls": round(value[2], 1) for name, value in starts.items()},
                 "notes": {probed.tier: list(probed.notes) for probed in self.tiers},
                 "cannot_give": {probed.tier: list(probed.lacks) for probed in self.tiers},
             },
@@ -70,22 +73,40 @@ class SandboxMeasurement:
             bars_unit="ms from start to end of /bin/true",
         )
 
-    def _starts(self, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """Medians by tier, and of no walls under the empty name: milliseconds in all, and until the walls stand."""
-        totals: dict[str, list[float]] = {name: [] for name in [*names, ""]}
-        walls: dict[str, list[float]] = {name: [0.0] for name in [*names, ""]}
+    def _starts(self, names: Sequence[str]) -> dict[str, Start]:
+        """By tier, and of no walls under the empty name."""
+        times: dict[str, list[Start]] = {name: [] for name in [*names, ""]}
         with tempfile.TemporaryDirectory(prefix="vortex-start-") as folder:
             policy = Policy(folder=Path(folder))
             for _ in range(self.runs):
-                for name in names:
-                    began = time.perf_counter()
-                    done = run_in_tier(name, COMMAND, policy)
-                    totals[name].append((time.perf_counter() - began) * 1000)
-                    walls[name].append(done.setup_ms)
-                began = time.perf_counter()
-                subprocess.run(COMMAND, check=True)
-                totals[""].append((time.perf_counter() - began) * 1000)
-        return {name: (statistics.median(totals[name]), statistics.median(walls[name][1:] or [0.0])) for name in totals}
+                for name, found in times.items():
+                    before, began = _processor_s(), time.perf_counter()
+                    walls_ms = _start(name, policy)
+                    total_ms = (time.perf_counter() - began) * 1000
+                    found.append((total_ms, walls_ms, (_processor_s() - before) * 1000))
+        return {
+            name: (median(one[0] for one in found), median(one[1] for one in found), median(one[2] for one in found))
+            for name, found in times.items()
+        }
+
+
+def _start(tier: str, policy: Policy) -> float:
+    """Milliseconds until the walls stood, 0 without any."""
+    if tier:
+        return run_in_tier(tier, COMMAND, policy).setup_ms
+    subprocess.run(COMMAND, check=True)
+    return 0.0
+
+
+def _processor_s() -> float:
+    """Of this process and of all children that have ended: a figure that other programs' load hardly changes."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _milliseconds(start: Start) -> list[str]:
+    total, walls, processor = start
+    return [f"{total:.0f}", f"{walls:.0f}" if walls else "-", f"{processor:.0f}"]
 
 
 def _count(outcomes: Sequence[Outcome], verdict: str) -> int:

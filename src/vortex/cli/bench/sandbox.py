@@ -24,12 +24,19 @@ def register(group: typer.Typer) -> None:
     group.command("follow")(follow)
 
 
-def sandbox(runs: RunsOption = 15, json_out: JsonOutOption = None, plot: PlotOption = None) -> None:
+def sandbox(
+    *,
+    runs: RunsOption = 15,
+    starts: Annotated[bool, typer.Option("--starts", help="Only what start-up costs.")] = False,
+    json_out: JsonOutOption = None,
+    plot: PlotOption = None,
+) -> None:
     """Every attempt to get out, in every tier this machine has, and what start-up costs (about a minute)."""
     from vortex.bench.measurement import run_measurement
     from vortex.bench.sandbox.measurement import SandboxMeasurement
 
-    present(run_measurement(SandboxMeasurement(runs=runs)), json_out, plot)
+    measurement = SandboxMeasurement(runs=runs, attempts=()) if starts else SandboxMeasurement(runs=runs)
+    present(run_measurement(measurement), json_out, plot)
 
 
 def injections(

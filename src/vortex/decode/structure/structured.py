@@ -8,9 +8,12 @@ and again.
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from vortex.decode.constraint import TokenConstraint
@@ -27,6 +30,7 @@ from vortex.protocols import Tokenizer
 from vortex.types import ChatRequest, ToolSpec
 
 KEPT_GRAMMARS = 64
+LEAST_PRIORITY = 19
 MAX_PATTERNS = 1024  # of a schema, that a search for its way out knows
 MAX_FACTORS = 8
 ANY_OBJECT = {"type": "object"}
@@ -37,7 +41,8 @@ class StructuredDecoding:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._vocabulary = GrammarVocabulary(tokenizer)
-        self._compiling = threading.Lock()  # one at a time: the other cores belong to the model
+        self._compiler = ThreadPoolExecutor(1, "vortex-grammar", initializer=_step_back)  # the cores are the model's
+        self._lock = threading.Lock()  # guards `_kept`
         self._kept: OrderedDict[str, Compiled | RequestError] = OrderedDict()
 
     def constrain(self, request: ChatRequest, max_tokens: int) -> TokenConstraint | None:
@@ -160,20 +165,36 @@ class StructuredDecoding:
 
     def _once(self, key: str, make: Callable[[], Compiled]) -> Compiled:
         """What `make` gave, or raised, the first time."""
-        with self._compiling:
-            found = self._kept.get(key)
-            if found is None:
-                try:
-                    found = make()
-                except RequestError as error:
-                    found = error
-                self._kept[key] = found
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT_GRAMMARS:
-                self._kept.popitem(last=False)
+        found = self._look(key)
+        if found is None:
+            found = self._compiler.submit(lambda: self._look(key) or self._keep(key, make)).result()
         if isinstance(found, RequestError):
             raise RequestError(str(found), param=found.param, code=found.code)
         return found
+
+    def _look(self, key: str) -> Compiled | RequestError | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _keep(self, key: str, make: Callable[[], Compiled]) -> Compiled | RequestError:
+        made: Compiled | RequestError
+        try:
+            made = make()
+        except RequestError as error:
+            made = error
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > KEPT_GRAMMARS:
+                self._kept.popitem(last=False)
+        return made
+
+
+def _step_back() -> None:
+    """This thread gets what the model's threads leave. Where a thread has no priority of its own nothing happens."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_PRIORITY)
 
 
 def _is_object(schema: Mapping[str, Any]) -> bool:

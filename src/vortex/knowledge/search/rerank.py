@@ -14,7 +14,7 @@ import numpy as np
 from vortex.protocols import LanguageModel, Tokenizer
 from vortex.types import Span, Want
 
-MAX_PASSAGE_TOKENS = 300
+MAX_PASSAGE_TOKENS = 200
 
 
 class LikelihoodReranker:
