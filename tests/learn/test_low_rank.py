@@ -119,7 +119,11 @@ def test_nothing_to_learn_is_told() -> None:
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft's own call
 def test_peft_reads_what_was_trained(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
-    loop = trained(Recipe(steps=5, learning_rate=2e-2))
+    everywhere = {f"model.layers.{layer}.mlp.up_proj": (96, 64) for layer in range(3)}  # peft puts one beside each
+    model = tiny_model("llama")
+    parameters = attach(model, everywhere, rank=4, alpha=8.0, seed=0)
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=5, learning_rate=2e-2))
+    loop.run()
     write_adapter(tmp_path, PeftConfig(rank=4, alpha=8.0, base="tiny"), loop.parameters.pairs(), "sha256:x/auto")
     theirs = peft.PeftModel.from_pretrained(tiny_model("llama"), tmp_path).eval()
     ids = torch.tensor([[3, 9, 20, 44]])

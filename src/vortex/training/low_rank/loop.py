@@ -27,6 +27,8 @@ from vortex.training.state import Progress, newest_state, read_head, restore, sa
 
 IGNORED = -100  # a label that is not learnt
 CLIP = 1.0
+KL_PLACES = 256  # of a step's kept tokens, drawn anew each time
+CHANGED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # what a model does behind its last layer
 WARM_UP_STEPS = 4
 
 
@@ -166,12 +168,11 @@ class Consolidation:
         labels_BT = ids_BT.masked_fill(mask_BT == 0, IGNORED)
         for row, example in enumerate(examples):
             labels_BT[row, : example.answer_from] = IGNORED
-        logits_BTV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
-        losses = F.cross_entropy(
-            logits_BTV.flatten(0, 1), labels_BT[:, 1:].flatten(), reduction="none", ignore_index=IGNORED
-        )
-        rows_BT = losses.view(len(chosen), -1)
-        counts_B = (labels_BT[:, 1:] != IGNORED).sum(1).clamp(min=1)
+        wanted_BT = labels_BT[:, 1:] != IGNORED
+        logits_NV = self._logits(ids_BT, mask_BT, F.pad(wanted_BT, (0, 1)))
+        losses_N = F.cross_entropy(logits_NV, labels_BT[:, 1:][wanted_BT], reduction="none")
+        rows_BT = torch.zeros_like(wanted_BT, dtype=losses_N.dtype).masked_scatter(wanted_BT, losses_N)
+        counts_B = wanted_BT.sum(1).clamp(min=1)
         each_B = rows_BT.sum(1) / counts_B
         torch.autograd.backward(each_B.mean())
         for index, value in zip(chosen, each_B.detach().tolist(), strict=True):
@@ -188,13 +189,26 @@ class Consolidation:
         count = min(recipe.kl_rows, len(self.kept))
         rows = [self.kept[index] for index in chance.choice(len(self.kept), count, replace=False)]
         ids_BT, mask_BT = _padded(rows, self._device)
+        places = mask_BT.flatten().nonzero()[:, 0].cpu().numpy()
+        drawn = chance.choice(places, min(KL_PLACES, len(places)), replace=False)
+        wanted_BT = torch.zeros(mask_BT.numel(), dtype=torch.bool, device=self._device)
+        wanted_BT[torch.from_numpy(drawn).to(self._device)] = True
+        wanted_BT = wanted_BT.view_as(mask_BT)
         with torch.no_grad(), self.parameters.off():
-            base = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits.float().log_softmax(-1)
-        ours = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits.float().log_softmax(-1)
-        each_BT = (base.exp() * (base - ours)).sum(-1) * mask_BT
-        kl = each_BT.sum() / mask_BT.sum()
+            base_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
+        ours_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
+        kl = (base_NV.exp() * (base_NV - ours_NV)).sum(-1).mean()
         torch.autograd.backward(recipe.kl_weight * kl)
         return float(kl.detach())
+
+    def _logits(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, wanted_BT: torch.Tensor) -> torch.Tensor:
+        """float32 logits of the wanted places alone, [N, V]: a vocabulary is wide, and most places teach nothing."""
+        if any(getattr(self.model.config, name, None) for name in CHANGED_LOGITS):
+            whole: torch.Tensor = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+            return whole[wanted_BT].float()
+        hidden_BTD = self.model.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BTD[wanted_BT])
+        return logits.float()
 
     @property
     def _device(self) -> torch.device:
