@@ -14,6 +14,7 @@
     ├── WebRefused             a page that may not or cannot be fetched; the reason is in the line
     ├── Overloaded             the queue is full; try again later
     ├── BackendError           an engine behind a wire failed or answered nonsense
+    ├── CandidateRefused       a candidate that may not be promoted, with the reason
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
     ├── AgentStopped           an agent's task that cannot be begun or finished; says why and what would help
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
@@ -98,6 +99,10 @@ class BackendError(VortexError):
 
 class MissingCapability(VortexError):
     exit_code = 6
+
+
+class CandidateRefused(VortexError):
+    exit_code = 8
 
 
 class SandboxRefused(MissingCapability):

@@ -100,7 +100,7 @@ def test_names_the_seeds_fix_are_read(house: House) -> None:
 
 @pytest.mark.parametrize("key", sorted(loosening_keys()))
 def test_the_working_folder_cannot_loosen_security(house: House, key: str) -> None:
-    nested = "[{name: x, command: [x]}]" if key == "tools.mcp" else "'1'"
+    nested = {"tools.mcp": "[{name: x, command: [x]}]", "continuous.approval": "presence"}.get(key, "'1'")
     default: object = Settings().model_dump()
     for name in key.split("."):
         assert isinstance(default, dict)

@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "generate --equality": "vortex.bench.equality:EqualityMeasurement",
     "decode": "vortex.bench.decode:DecodeMeasurement",
     "adapters": "vortex.bench.adapters:AdaptersMeasurement",
+    "learn": "vortex.bench.learning:LearningMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
     "kernels": "vortex.bench.memory.kernels:KernelsMeasurement",

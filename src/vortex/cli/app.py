@@ -21,7 +21,7 @@ from vortex.cli.agent import patches as agent_patches
 from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
-from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
+from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -67,6 +67,8 @@ for group in (
     adapters,
     knowledge,
     memory,
+    learn,
+    self_training,
     doctor,
     c3,
     bench,

@@ -24,6 +24,7 @@ from vortex.types import ChatMessage
 if TYPE_CHECKING:
     from vortex.knowledge.embedding import Embedder
     from vortex.knowledge.grounding.grounding import Grounded, Grounding
+    from vortex.knowledge.grounding.lesson_desk import LessonDesk
     from vortex.knowledge.store.store import KnowledgeStore
 
 SHOWN_CITATION_CHARS = 120
@@ -35,13 +36,23 @@ class Knowing:
 
     settings: Settings
     grounding: Grounding | None = None
+    lessons: LessonDesk | None = None
 
     def ground(self, messages: Sequence[ChatMessage]) -> Grounded:
+        """A lesson that the question asks for goes before anything that documents say: a person corrected it."""
         from vortex.knowledge.grounding.grounding import Grounded
 
+        lesson = self.lessons.find(messages[-1].content) if self.lessons and messages else None
+        if lesson is not None:
+            from vortex.knowledge.grounding.lesson_desk import with_lesson
+
+            notice(f"lesson {lesson.entry.id}: {lesson.entry.text}")
+            return Grounded(with_lesson(messages, lesson))
         return self.grounding.ground(messages) if self.grounding else Grounded(tuple(messages))
 
     def close(self) -> None:
+        if self.lessons is not None:
+            self.lessons.close()
         if self.grounding is not None:
             self.grounding.close()
 
@@ -49,12 +60,13 @@ class Knowing:
 def open_knowing(settings: Settings, documents: Path | None) -> Knowing:
     """Reads and embeds what is new in `documents` first. Raises StorageError where there is no such folder."""
     from vortex.cli.knowing import open_embedder, search_options
+    from vortex.cli.lessons import open_lesson_desk
     from vortex.knowledge.grounding.grounding import Grounding, GroundingOptions
     from vortex.knowledge.search.search import KnowledgeSearch
     from vortex.knowledge.store.store import KnowledgeStore
 
     if documents is None:
-        return Knowing(settings)
+        return Knowing(settings, lessons=open_lesson_desk(settings))
     store = KnowledgeStore(_store_for(documents))
     try:
         embedder = _bring_in(store, documents, settings, open_embedder(settings, fetch=True))
@@ -62,7 +74,9 @@ def open_knowing(settings: Settings, documents: Path | None) -> Knowing:
         store.close()
         raise
     options = GroundingOptions(search=search_options(settings), max_chars=settings.rag.max_chars)
-    return Knowing(settings, Grounding(KnowledgeSearch(store, embedder), options, None, store.close))
+    return Knowing(
+        settings, Grounding(KnowledgeSearch(store, embedder), options, None, store.close), open_lesson_desk(settings)
+    )
 
 
 def remember(text: str, settings: Settings) -> None:
@@ -80,6 +94,28 @@ def remember(text: str, settings: Settings) -> None:
     embedder = open_embedder(settings, fetch=False)
     for other in contradictions(entry, memory, embedder) if embedder else []:
         warn(f"this may contradict {other.entry.id}: {other.entry.text} (`vortex memory forget {other.entry.id}`)")
+
+
+def correct(question: str, text: str, settings: Settings) -> bool:
+    """What a person typed after /correct: a lesson for this question; False where it was not taken."""
+    from vortex.cli.lessons import open_lesson_desk
+
+    desk = open_lesson_desk(settings)
+    if desk is None:
+        warn("lessons are off (continuous.lessons)")
+        return False
+    try:
+        entry, reasons = desk.write(question, text, "chat", None)
+    except VortexError as error:
+        warn(str(error))
+        return False
+    finally:
+        desk.close()
+    if entry is None:
+        warn(f"not taken: it holds {', '.join(reasons)}; a correction is a plain sentence")
+        return False
+    notice(f"lesson {entry.id}: offered from the next question on; `vortex learn train` puts it into the weights")
+    return True
 
 
 def show_citations(grounded: Grounded, answer: str) -> None:

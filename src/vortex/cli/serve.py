@@ -95,6 +95,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.embedder import with_embedder
     from vortex.cli.knowing import open_desk
+    from vortex.cli.lessons import open_lesson_desk
     from vortex.cli.terminal import notice
     from vortex.cli.turn import sampling_of
     from vortex.server.app import create_app
@@ -112,7 +113,8 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
-    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings))
+    lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
+    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons)
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from vortex.cli.grounded_turn import remember
+from vortex.cli.grounded_turn import correct, remember
 from vortex.cli.terminal import notice, warn
 from vortex.config.entries import nearest
 from vortex.config.loading import LoadedSettings
@@ -120,6 +120,16 @@ def _remember(conversation: Conversation, text: str) -> None:
     remember(asked_to_remember(f"/remember {text}") or text, conversation.loaded.settings)
 
 
+def _correct(conversation: Conversation, text: str) -> None:
+    """The last answer was wrong; this is the right one."""
+    messages = conversation.messages
+    if len(messages) < 2 or messages[-1].role != "assistant" or not text:
+        warn("answer first, then: /correct The capital of Zubria is Onavel.")
+        return
+    if correct(messages[-2].content, text, conversation.loaded.settings):
+        messages[-1] = ChatMessage(role="assistant", content=text)
+
+
 def read_messages(path: Path) -> list[ChatMessage]:
     """A conversation that /save wrote. Raises StorageError with the reason for anything else."""
     try:
@@ -148,5 +158,6 @@ COMMANDS: dict[str, SlashCommand] = {
     "/save": SlashCommand("/save FILE", "write the conversation to a file", _save),
     "/load": SlashCommand("/load FILE", "go on with a saved conversation", _load),
     "/remember": SlashCommand("/remember FACT", "write a fact down (also: remember that …)", _remember),
+    "/correct": SlashCommand("/correct ANSWER", "the last answer was wrong, this is right", _correct),
     "/clear": SlashCommand("/clear", "forget the conversation", _clear),
 }

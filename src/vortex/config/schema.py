@@ -302,9 +302,61 @@ class IngestSettings(Section):
     web: IngestWebSettings = IngestWebSettings()
 
 
-class ContinuousSettings(Section):
-    """Learning that goes on beside use."""
+class GateSettings(Section):
+    """What a candidate must show before a person may promote it."""
 
+    taught: Annotated[float, LoosensSecurity()] = Field(
+        default=0.9, ge=0, le=1, description="Share of the taught questions answered, at least."
+    )
+    paraphrases: Annotated[float, LoosensSecurity()] = Field(
+        default=0.75, ge=0, le=1, description="Share of their paraphrases answered, at least."
+    )
+    earlier: Annotated[float, LoosensSecurity()] = Field(
+        default=0.8, ge=0, le=1, description="Share of earlier lessons still answered, at least."
+    )
+    near: Annotated[float, LoosensSecurity()] = Field(
+        default=0.1, ge=0, le=1, description="Share of neighbouring questions that change, at most."
+    )
+    kl: Annotated[float, LoosensSecurity()] = Field(
+        default=0.1, ge=0, description="Distance to the base on ordinary text, nats a token, at most."
+    )
+    perplexity: Annotated[float, LoosensSecurity()] = Field(
+        default=0.02, ge=0, description="Growth of perplexity on the worst text, at most."
+    )
+    holdout: Annotated[float, LoosensSecurity()] = Field(
+        default=0.0, ge=0, description="Ordinary questions lost beyond the noise, at most."
+    )
+    collapse: Annotated[float, LoosensSecurity()] = Field(
+        default=0.05, ge=0, le=1, description="Share of answers that loop or shrink, at most."
+    )
+    refusals: Annotated[float, LoosensSecurity()] = Field(
+        default=0.1, ge=0, le=1, description="Share of refusals that are lost, at most."
+    )
+
+
+class ContinuousSettings(Section):
+    """Learning from corrections: at once as lessons, then in the weights, behind gates and a person's approval."""
+
+    lessons: bool = Field(default=True, description="Offer a correction to the next question that asks for it.")
+    lesson_similarity: float = Field(default=0.65, ge=0, le=1, description="How near a question must be to a lesson.")
+    approval: Annotated[Literal["hash", "presence"], LoosensSecurity()] = Field(
+        default="hash", description="hash: APPROVE.txt holds the candidate's hash; presence: an empty one is enough."
+    )
+    rank: int = Field(default=8, ge=1, le=256, description="Rank of the low-rank layers.")
+    alpha: float = Field(default=16.0, gt=0, description="Their scale is alpha / rank.")
+    layers: str = Field(default="", description="Ends of the names of layers to change, by commas; empty: all linears.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="1e-3 at 135M; larger models want less.")
+    kl_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the distance to the base; 0 ruins a small model."
+    )
+    steps: int = Field(default=120, ge=1, description="Most steps of a training.")
+    minutes: float = Field(default=30.0, ge=0, description="Most minutes of a training; 0: no limit.")
+    batch_tokens: int = Field(default=640, ge=16, description="Tokens of corrected answers in a step, about.")
+    phrasings: int = Field(default=8, ge=1, le=32, description="Phrasings of a question, made by rules.")
+    stop_at: float = Field(default=0.02, ge=0, description="Mean loss that ends a training; facts below it rest.")
+    kept_prompts: int = Field(default=200, ge=0, description="Ordinary questions on which the model is held.")
+    seed: int = Field(default=0, ge=0, description="Of everything that is drawn.")
+    gates: GateSettings = GateSettings()
     ingest_web: Annotated[bool, LoosensSecurity()] = Field(
         default=False, description="Pages of allowed domains may become rows; never an automatic promotion."
     )

@@ -1,8 +1,8 @@
-"""Episodes (what was asked and answered), feedback on them, and the training events that good feedback makes.
+"""Episodes (what was asked and answered), feedback on them, and the training events that corrections make.
 
     data/episodes/chat.jsonl      one Episode per chat, only ever appended
     data/episodes/feedback.jsonl  one Feedback per rating, appended; the last one of a request_id counts
-    data/episodes/training.jsonl  one TrainingEvent per request_id rated up with an ideal response, rewritten whole
+    data/episodes/training.jsonl  one TrainingEvent per request_id with an ideal response, rewritten whole
 
 Readers take these classes, not the lines: unknown fields are ignored, so older programs read newer files.
 """
@@ -104,7 +104,7 @@ class EpisodeStore:
         """Replaces earlier feedback on the episode, and the training event it made. Gives the new event, if any."""
         assert feedback.request_id == episode.request_id, "feedback belongs to its episode"
         event = None
-        if feedback.rating == "up" and feedback.ideal_response:
+        if feedback.ideal_response and feedback.ideal_response.strip():
             event = TrainingEvent(
                 request_id=episode.request_id,
                 messages=episode.messages,

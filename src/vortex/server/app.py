@@ -19,6 +19,7 @@ from starlette.responses import Response
 from vortex import __version__
 from vortex.errors import VortexError
 from vortex.knowledge.grounding.desk import Desk
+from vortex.knowledge.grounding.lesson_desk import LessonDesk
 from vortex.protocols import ChatBackend
 from vortex.records.episodes import EpisodeStore
 from vortex.server import errors, openapi
@@ -37,11 +38,15 @@ from vortex.server.serving import Checkups, Serving
 
 
 def create_app(
-    backend: ChatBackend, options: ServerOptions, checkups: Checkups | None = None, desk: Desk | None = None
+    backend: ChatBackend,
+    options: ServerOptions,
+    checkups: Checkups | None = None,
+    desk: Desk | None = None,
+    lessons: LessonDesk | None = None,
 ) -> FastAPI:
     """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts
-    up. `desk`: looks questions up; None: nobody does."""
-    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk)
+    up. desk: looks questions up. lessons: offers what was corrected at once. None: nobody does."""
+    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk, lessons=lessons)
     app = FastAPI(
         title="Vortex",
         version=__version__,
@@ -77,6 +82,8 @@ async def _lifespan(serving: Serving) -> AsyncIterator[None]:
         await serving.backend.close()
         if serving.desk is not None:
             serving.desk.close()
+        if serving.lessons is not None:
+            serving.lessons.close()
         if serving.episodes is not None:
             serving.episodes.close()
 

@@ -16,7 +16,9 @@ from starlette.requests import Request
 from vortex.errors import ContextOverflow
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.grounding import Grounded
+from vortex.knowledge.grounding.lesson_desk import LessonDesk, with_lesson
 from vortex.knowledge.memory.entries import Entry
+from vortex.knowledge.memory.recall import Recalled
 from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.bodies.extension import Extension
 from vortex.server.serving import Serving
@@ -31,6 +33,7 @@ class GroundedRequest:
     plain: ChatRequest
     grounded: Grounded | None = None
     remembered: Entry | None = None
+    lesson: Recalled | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -47,11 +50,15 @@ class GroundedRequest:
             fields["citations"] = [citation.to_json() for citation in self.grounded.citations(text)]
         if self.remembered is not None:
             fields["vortex"] = {"remembered": {"id": self.remembered.id, "text": self.remembered.text}}
+        if self.lesson is not None:
+            fields["vortex"] = {"lessons": [_told(self.lesson)]}
         return fields
 
     @property
     def sources(self) -> list[str]:
         """What stands quoted in the conversation: an episode names it, so that nobody learns from it unawares."""
+        if self.lesson is not None:
+            return [f"lesson/{self.lesson.entry.id}"]
         return sorted({one.source for one in self.grounded.quotations}) if self.grounded else []
 
 
@@ -65,7 +72,7 @@ async def begin_grounded(
     limit_name: str = "max_tokens",
 ) -> tuple[LiveAnswer, GroundedRequest]:
     """`Serving.begin` with what was looked up. messages: as the client sent them, for the episode."""
-    grounded = await unless_gone(request, ground(asked, serving.desk, extension))
+    grounded = await unless_gone(request, ground(asked, serving.desk, extension, serving.lessons))
     try:
         answer = await serving.begin(
             request, grounded.request, messages=messages, sources=grounded.sources, limit_name=limit_name
@@ -78,7 +85,29 @@ async def begin_grounded(
     return answer, grounded
 
 
-async def ground(request: ChatRequest, desk: Desk | None, extension: Extension | None) -> GroundedRequest:
+def _told(lesson: Recalled) -> dict[str, Any]:
+    entry = lesson.entry
+    return {
+        "id": entry.id,
+        "question": entry.question,
+        "statement": entry.text,
+        "similarity": round(lesson.similarity, 4),
+    }
+
+
+async def ground(
+    request: ChatRequest, desk: Desk | None, extension: Extension | None, lessons: LessonDesk | None = None
+) -> GroundedRequest:
+    """A lesson that the question asks for goes before anything that documents say: a person corrected it."""
+    if lessons is not None and (extension is None or extension.lessons is not False):
+        lesson = await lessons.best(request.messages)
+        if lesson is not None:
+            asked = dataclasses.replace(request, messages=with_lesson(request.messages, lesson))
+            return GroundedRequest(asked, request, lesson=lesson)
+    return await _look_up(request, desk, extension)
+
+
+async def _look_up(request: ChatRequest, desk: Desk | None, extension: Extension | None) -> GroundedRequest:
     if desk is None or not request.messages:
         return GroundedRequest(request, request)
     remembered = await desk.remember_if_asked(request.messages, request.request_id)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from vortex import __version__
 from vortex.errors import Overloaded, RequestError
 from vortex.knowledge.grounding.desk import Desk
+from vortex.knowledge.grounding.lesson_desk import LessonDesk
 from vortex.protocols import ChatBackend
 from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.episode_log import EpisodeLog
@@ -37,6 +38,7 @@ class Serving:
     options: ServerOptions
     checkups: Checkups = Checkups()
     desk: Desk | None = None
+    lessons: LessonDesk | None = None
     episodes: EpisodeLog | None = None
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     active: int = 0

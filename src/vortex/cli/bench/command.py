@@ -17,6 +17,7 @@ from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import knowledge as bench_knowledge
+from vortex.cli.bench import learn as bench_learn
 from vortex.cli.bench import paging as bench_paging
 from vortex.cli.bench import repair as bench_repair
 from vortex.cli.bench import sandbox as bench_sandbox
@@ -58,6 +59,7 @@ def register(app: typer.Typer) -> None:
     group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
+    group.command("learn")(bench_learn.learn)
     group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")

@@ -16,6 +16,7 @@ from vortex.bench.measurement import CheckFailed, run_measurement
 from vortex.bench.stored_reference import shipped_reference
 from vortex.cli.composition import local_backend, open_model
 from vortex.cli.doctor.checkup import Finding, Status
+from vortex.cli.doctor.checkup_learning import learning
 from vortex.cli.turn import Turn, run_turn
 from vortex.config.loading import LoadedSettings
 from vortex.kernels.memory_rate import memory_read_bytes_per_s
@@ -54,6 +55,8 @@ def examine(loaded: LoadedSettings) -> Iterator[Finding]:
     yield arithmetic(opened)
     yield decode_speed(opened)
     yield answer(opened, loaded)
+    if loaded.settings.model.backend in {"local", "hf"}:
+        yield learning(loaded)
     memory_rate = memory_read_bytes_per_s()
     yield Finding("memory speed", Status.OK, f"{memory_rate / 1e9:.1f} GB/s read by {usable_cores()} cores")
     yield disk_speed(opened.path)

@@ -1,4 +1,4 @@
-"""Vortex's own field of a chat request: `"vortex": {"rag": false}` or `{"rag": {"sources": ["docs"]}}`."""
+"""Vortex's own field of a chat request: `"vortex": {"lessons": false, "rag": {"sources": ["docs"]}}`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ class RagSources(Part):
 
 
 class Extension(Part):
-    """`rag` false: this question is not looked up; with sources: only there; null or true: as the server is set."""
+    """`rag` false: this question is not looked up; with sources: only there; null or true: as the server is set.
+    `lessons` false: no correction is offered to this question."""
 
     rag: RagSources | Literal[True, False] | None = None
+    lessons: bool | None = None
 
     @property
     def wants_no_sources(self) -> bool:

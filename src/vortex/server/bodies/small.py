@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from vortex.errors import RequestError
 from vortex.server.bodies.reading import Body, Items
@@ -41,6 +41,8 @@ class EmbeddingBody(Body):
 
 
 class FeedbackBody(Body):
-    request_id: str = Field(min_length=1, max_length=128)
+    """`id` is another name for `request_id`: the answer's own id is the same string."""
+
+    request_id: str = Field(min_length=1, max_length=128, validation_alias=AliasChoices("request_id", "id"))
     rating: Literal["up", "down"]
     ideal_response: str | None = Field(default=None, max_length=MAX_TEXT_CHARS)

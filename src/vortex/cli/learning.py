@@ -1,0 +1,259 @@
+"""Composition of learning: rows, runs, the model that learns, the plan of a training, promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vortex.config.data_folder import data_path
+from vortex.config.loading import LoadedSettings
+from vortex.errors import MissingCapability, RequestError
+
+if TYPE_CHECKING:
+    from vortex.adapters.reading import ModelTargets
+    from vortex.hub.cache import ResolvedModel
+    from vortex.learn.candidates.making import Made, Plan, Pupil
+    from vortex.learn.candidates.promotion import Promotion
+    from vortex.learn.candidates.runs import Runs
+    from vortex.learn.candidates.served import Served
+    from vortex.learn.material.rows import Row
+    from vortex.learn.material.store import Material, RowStore, Taken
+    from vortex.training.low_rank.loop import Ticked
+
+TOKENS_OF_AN_ANSWER = 80  # prompt and corrected sentence together, about
+KL_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much is measured: windows of each text, most questions of each kind (None: all), prompts the base is held
+    on (None: as the settings say)."""
+
+    windows: int = 6
+    questions: int | None = None
+    kept_prompts: int | None = None
+
+
+SMALL = Sizes(windows=1, questions=4, kept_prompts=8)
+
+
+def open_runs() -> Runs:
+    from vortex.learn.candidates.runs import Runs
+
+    return Runs(data_path("continuous"))
+
+
+def row_store() -> RowStore:
+    from vortex.learn.material.store import RowStore
+
+    return RowStore(data_path("continuous"))
+
+
+def ingest(paths: list[Path]) -> tuple[Taken, list[tuple[str, str]]]:
+    """Corrections, lessons and files into the rows; and the files that were left out, with reasons."""
+    from itertools import chain
+
+    from vortex.learn.material.reading import Reading, rows_of_episodes
+    from vortex.records.episodes import EpisodeStore
+
+    reading = Reading()
+    rows: Iterable[Row] = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons(), reading.paths(paths))
+    taken = row_store().add(rows)
+    open_runs().journal.note("ingest", **taken.to_json())
+    return taken, reading.left_out
+
+
+def _lessons() -> Iterator[Row]:
+    """What a person corrected in `vortex chat`, or taught by hand."""
+    from vortex.cli.knowing import open_memory
+    from vortex.knowledge.memory.entries import Kind
+    from vortex.learn.material.rows import Row
+
+    for entry in open_memory().entries(Kind.LESSON):
+        if entry.question:
+            yield Row(
+                question=entry.question,
+                statement=entry.text,
+                source="lesson",
+                origin=entry.request_id or entry.id,
+                created=entry.created,
+            )
+
+
+def material() -> Material:
+    from vortex.learn.material.store import sort_out
+
+    return sort_out(row_store().rows())
+
+
+def promotion_for(loaded: LoadedSettings) -> Promotion:
+    from vortex.adapters.reading import read_adapter
+    from vortex.learn.candidates.promotion import Promotion
+
+    def hash_of(folder: Path, model: str) -> str:
+        return read_adapter(folder, targets_named(model, loaded)).hash
+
+    return Promotion(open_runs(), hash_of, presence=loaded.settings.continuous.approval == "presence")
+
+
+def targets_named(model: str, loaded: LoadedSettings) -> ModelTargets:
+    """What an adapter for this model must fit, as this machine serves it."""
+    from vortex.cli.adapter_shelf import targets_of
+
+    return targets_of(resolved_named(model, loaded), loaded.settings.model.compute)
+
+
+def resolved_named(model: str, loaded: LoadedSettings) -> ResolvedModel:
+    from vortex.cli.download import download_progress
+    from vortex.hub.names import resolve
+
+    with download_progress() as sink:
+        return resolve(model, progress=sink, allow_download=not loaded.settings.runtime.offline)
+
+
+def train(loaded: LoadedSettings, sizes: Sizes, *, again: bool = False) -> Made:
+    """A candidate of what is there to learn. again: also where nothing is new.
+
+    Raises VortexError; RequestError where there is nothing to learn.
+    """
+    from vortex.cli.terminal import notice
+
+    found, runs = material(), open_runs()
+    if found.held:
+        notice(f"{len(found.held)} rows wait for a person: vortex learn status")
+    if not found.lessons:
+        raise RequestError(
+            "there is nothing to learn: correct an answer (/correct in `vortex chat`, or POST /v1/feedback), or "
+            "`vortex learn ingest` a file of lessons"
+        )
+    with opened_pupil(loaded) as pupil:
+        known = _taught(runs, pupil.name)
+        earlier = [row for row in found.lessons if row.digest in known]
+        new = [row for row in found.lessons if row.digest not in known]
+        if not new and not again:
+            raise RequestError("all lessons are in the current weights; correct an answer, or give --again")
+        return make(pupil, loaded, sizes, (new or earlier, earlier if new else []), found.texts)
+
+
+def make(
+    pupil: Pupil,
+    loaded: LoadedSettings,
+    sizes: Sizes,
+    lessons: tuple[list[Row], list[Row]],
+    texts: Iterable[Row] = (),
+    *,
+    runs: Runs | None = None,
+) -> Made:
+    """lessons: new ones, earlier ones."""
+    from vortex.cli.terminal import working
+    from vortex.learn.candidates.making import Making
+
+    with working("learning", lines_every_s=15) as say:
+        plan = plan_of(loaded, pupil.served, sizes, [row.statement for row in texts], say)
+        return Making(runs or open_runs(), pupil, plan, say, Ticker(say)).make(*lessons)
+
+
+def _taught(runs: Runs, model: str) -> frozenset[str]:
+    """Digests of the rows that the current adapter was trained on."""
+    from vortex.learn.candidates.manifest import DATA_FILE
+    from vortex.records.jsonl import read_jsonl
+
+    current = runs.current(model).read()
+    if current is None or not current.run_id:
+        return frozenset()
+    return frozenset(str(line.get("digest")) for line in read_jsonl(runs.promoted / current.run_id / DATA_FILE))
+
+
+def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[str], say: Any) -> Plan:
+    from vortex.learn.candidates.gates import Limits
+    from vortex.learn.candidates.making import Plan
+    from vortex.learn.candidates.ordinary import gate_questions, kept_rows
+    from vortex.machine.measured import memory_available_bytes
+    from vortex.training.low_rank.loop import Recipe
+
+    wanted = loaded.settings.continuous
+    recipe = Recipe(
+        steps=wanted.steps,
+        minutes=wanted.minutes,
+        learning_rate=wanted.learning_rate,
+        kl_weight=wanted.kl_weight,
+        batch=max(1, wanted.batch_tokens // TOKENS_OF_AN_ANSWER),
+        kl_rows=KL_ROWS,
+        skip_under=wanted.stop_at,
+        stop_at=wanted.stop_at,
+        seed=wanted.seed,
+    )
+    count = wanted.kept_prompts if sizes.kept_prompts is None else sizes.kept_prompts
+    cache = data_path("continuous", "kept", loaded.settings.model.name.replace("/", "--"))
+    return Plan(
+        recipe=recipe,
+        limits=Limits(**wanted.gates.model_dump()),
+        questions=gate_questions(served.tokenizer, sizes.windows, limit=sizes.questions),
+        kept=kept_rows(served, count, texts, cache, say) if count else [],
+        rank=wanted.rank,
+        alpha=wanted.alpha,
+        kinds=[name.strip() for name in wanted.layers.split(",") if name.strip()],
+        max_phrasings=wanted.phrasings,
+        free_bytes=memory_available_bytes(),
+    )
+
+
+@contextmanager
+def opened_pupil(loaded: LoadedSettings) -> Iterator[Pupil]:
+    """The model that the settings name, open for answering, and how to open its weights for training."""
+    from vortex.adapters.reading import ModelTargets
+    from vortex.cli.composition import load_options, open_model, resolve_model
+    from vortex.learn.candidates.making import Pupil
+    from vortex.learn.candidates.served import Served
+    from vortex.models.hf.opening import require_transformers
+    from vortex.protocols import TakesAdapters
+
+    require_transformers()
+    opened = open_model(loaded)
+    try:
+        if not isinstance(opened.model, TakesAdapters) or opened.path is None or opened.identity is None:
+            raise MissingCapability(f"{opened.name} takes no adapters as it is served here, so it cannot learn")
+        resolved = resolve_model(loaded)
+        identity = opened.identity
+        yield Pupil(
+            name=opened.name,
+            served=Served(opened.model, opened.tokenizer, opened.chat_format),
+            targets=ModelTargets(opened.name, opened.model.adapter_targets(), identity),
+            identity=identity(),
+            open_network=lambda: _network(resolved, load_options(resolved, loaded)),
+            systems=tuple(dict.fromkeys(("", loaded.settings.chat.system))),
+        )
+    finally:
+        opened.model.close()
+
+
+def _network(resolved: ResolvedModel, options: Any) -> Any:
+    """The model's own weights, dequantised, as transformers has them."""
+    from dataclasses import replace
+
+    from vortex.models.hf.folder import folder_of_gguf
+    from vortex.models.hf.opening import open_transformers
+    from vortex.models.weight_source import fingerprint
+
+    folder = resolved.path
+    if folder.is_file():
+        folder = folder_of_gguf(folder, options.packed_root, fingerprint(folder))
+    network, _ = open_transformers(folder, replace(options, form="auto", budget_bytes=0))
+    return network
+
+
+class Ticker:
+    """A line of progress with an estimate after every step."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def __call__(self, tick: Ticked) -> None:
+        left_s = tick.spent_s / tick.step * (tick.steps - tick.step)
+        self._say(
+            f"step {tick.step} of at most {tick.steps}: loss {tick.loss:.3f}, mean {tick.mean:.3f}, "
+            f"distance {tick.kl:.3f} nats; {left_s / 60:.1f} min left at most"
+        )

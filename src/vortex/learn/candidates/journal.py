@@ -1,0 +1,32 @@
+"""`data/continuous/journal.jsonl`: everything that happened to what this model learns, a line each, for people to read.
+
+Only ever appended. Each line has `time` (UTC, ISO 8601), `event`, and what belongs to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vortex.records.jsonl import append_jsonl, read_jsonl
+
+FILE_NAME = "journal.jsonl"
+
+
+class Journal:
+    def __init__(self, root: Path) -> None:
+        self.file = root / FILE_NAME
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Raises OSError."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        append_jsonl(self.file, {"time": moment, "event": event, **fields})
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        return read_jsonl(self.file)
+
+    def last(self, event: str, run_id: str) -> dict[str, Any] | None:
+        found = [line for line in self.entries() if line.get("event") == event and line.get("run_id") == run_id]
+        return found[-1] if found else None

@@ -1,0 +1,91 @@
+"""A model as it answers people, by the house's own contract: what the gates are measured on is what is served.
+
+Greedy answers for many questions at once, and the distributions over a text, each with an adapter or without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
+from vortex.types import Adapter, ChatMessage, SequenceState, Span, Want
+
+TOGETHER = 8  # sequences of one sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Owns nothing: whoever opened the model closes it."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    chat_format: ChatFormat
+
+    def prompt(self, question: str, system: str = "") -> list[int]:
+        opening = (ChatMessage(role="system", content=system),) if system else ()
+        return self.chat_format.encode((*opening, ChatMessage(role="user", content=question)))
+
+    def answer_ids(self, question: str, statement: str, system: str = "") -> tuple[list[int], int]:
+        """The whole turn as the model would have written it, to its end; and where the answer begins."""
+        prompt = self.prompt(question, system)
+        ends = self.tokenizer.end_ids
+        opening = (ChatMessage(role="system", content=system),) if system else ()
+        spoken = (ChatMessage(role="user", content=question), ChatMessage(role="assistant", content=statement))
+        whole = self.chat_format.encode((*opening, *spoken), add_generation_prompt=False)
+        if whole[: len(prompt)] == prompt and any(token in ends for token in whole[len(prompt) :]):
+            end = next(index for index in range(len(prompt), len(whole)) if whole[index] in ends)
+            return whole[: end + 1], len(prompt)
+        return [*prompt, *self.tokenizer.encode(statement), *sorted(ends)[:1]], len(prompt)
+
+    def answers(self, questions: Sequence[str], adapter: Adapter | None = None, *, max_tokens: int = 40) -> list[str]:
+        """The likeliest token each time, without a system message of ours, cut at `max_tokens`."""
+        found: list[str] = []
+        for start in range(0, len(questions), TOGETHER):
+            prompts = [self.prompt(question) for question in questions[start : start + TOGETHER]]
+            found += [self.tokenizer.decode(ids).strip() for ids in self.write(prompts, adapter, max_tokens)]
+        return found
+
+    def write(self, prompts: Sequence[Sequence[int]], adapter: Adapter | None, max_tokens: int) -> list[list[int]]:
+        """Ids of each answer without its end, all decoded together."""
+        states = [self.model.new_state() for _ in prompts]
+        try:
+            written: list[list[int]] = [[] for _ in prompts]
+            last = [self._read(state, prompt, adapter) for state, prompt in zip(states, prompts, strict=True)]
+            for _ in range(max_tokens):
+                live = [index for index, token in enumerate(last) if token not in self.tokenizer.end_ids]
+                if not live:
+                    break
+                for index in live:
+                    written[index].append(last[index])
+                output = self.model.sweep([Span(states[index], [last[index]], adapter=adapter) for index in live])
+                for index, rows in zip(live, output.logits_rows, strict=True):
+                    states[index].commit(1)
+                    last[index] = int(output.logits[rows][-1].argmax())
+            return written
+        finally:
+            for state in states:
+                state.close()
+
+    def logits(self, ids: Sequence[int], adapter: Adapter | None = None) -> np.ndarray:
+        """After every token, float32 [tokens, vocab]."""
+        state, rows = self.model.new_state(), []
+        try:
+            for start in range(0, len(ids), self.model.prefill_chunk):
+                piece = ids[start : start + self.model.prefill_chunk]
+                rows.append(self.model.sweep([Span(state, piece, Want.ALL_LOGITS, adapter)]).logits)
+                state.commit(len(piece))
+        finally:
+            state.close()
+        return np.concatenate(rows)
+
+    def _read(self, state: SequenceState, prompt: Sequence[int], adapter: Adapter | None) -> int:
+        """The likeliest token behind a prompt."""
+        logits = np.zeros((1, 1), np.float32)
+        for start in range(0, len(prompt), self.model.prefill_chunk):
+            piece = prompt[start : start + self.model.prefill_chunk]
+            logits = self.model.sweep([Span(state, piece, adapter=adapter)]).logits
+            state.commit(len(piece))
+        return int(logits[-1].argmax())

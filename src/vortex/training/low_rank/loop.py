@@ -1,0 +1,245 @@
+"""Consolidation: facts go into low-rank layers while the rest of the model is held where it was.
+
+Each step is the loss of some corrected answers, plus `kl_weight` times the distance to the base on ordinary answers
+and running text: templates bring the paraphrases, the distance saves the model (docs/learning.md has the table). A
+fact whose phrasings are all under `skip_under` rests; the training ends when the mean is under `stop_at`, at the
+steps, or when its minutes are over. Resumable: what a step sees follows from the seed, the step and the kept losses.
+Writes only states (training/state.py). Shapes: B rows, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vortex.errors import ConfigError, TrainingStopped
+from vortex.training.loop import explained_memory
+from vortex.training.low_rank.layers import LowRankParameters
+from vortex.training.state import Progress, newest_state, read_head, restore, save_state
+
+IGNORED = -100  # a label that is not learnt
+CLIP = 1.0
+KL_PLACES = 256  # of a step's kept tokens, drawn anew each time
+CHANGED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # what a model does behind its last layer
+WARM_UP_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question with its corrected answer. answer_from: the first token of the answer. fact: which lesson it is of."""
+
+    ids: Sequence[int]
+    answer_from: int
+    fact: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """steps: most of them. minutes: 0 for no limit. phrasings: of a fact in one pass. kl_rows: kept rows a step."""
+
+    steps: int = 120
+    minutes: float = 0.0
+    learning_rate: float = 1e-3
+    kl_weight: float = 1.0
+    batch: int = 8
+    kl_rows: int = 2
+    phrasings: int = 3
+    skip_under: float = 0.02
+    stop_at: float = 0.02
+    save_every: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Told after every step. loss: of the answers, nats a token; kl: nats a token."""
+
+    step: int
+    steps: int
+    loss: float
+    kl: float
+    mean: float
+    spent_s: float
+
+
+@dataclass(slots=True)
+class Consolidation:
+    """model: of the transformers library, with `parameters` attached. kept: rows the base's words are held on.
+
+    state: folder for states; None: none are kept. recipe_note: what a resumed training must share.
+    """
+
+    model: Any
+    parameters: LowRankParameters
+    examples: Sequence[Example]
+    kept: Sequence[Sequence[int]]
+    recipe: Recipe
+    state: Path | None = None
+    recipe_note: dict[str, Any] = field(default_factory=dict)
+    on_tick: Callable[[Ticked], None] | None = None
+    progress: Progress = field(default_factory=Progress)
+    losses: dict[int, float] = field(default_factory=dict)
+    ended: str = ""
+
+    def run(self) -> Progress:
+        """Raises TrainingStopped, StorageError, ConfigError. `ended` says why it ended."""
+        if not self.examples:
+            raise ConfigError(
+                "there is nothing to learn: correct an answer, or `vortex learn ingest` a file of lessons"
+            )
+        optimizer = torch.optim.AdamW(self.parameters.parameters(), lr=self.recipe.learning_rate, weight_decay=0.0)
+        self._resume(optimizer)
+        began = time.monotonic() - self.progress.spent_s
+        self.model.eval()  # nothing is dropped
+        while not self._is_over():
+            loss, kl = self._step(optimizer)
+            self.progress.step += 1
+            self.progress.spent_s = time.monotonic() - began
+            self.progress.curve.append((self.progress.step, round(loss, 6)))
+            self.progress.held_out.append((self.progress.step, round(kl, 6)))
+            if self.on_tick is not None:
+                mean = self._mean()
+                self.on_tick(Ticked(self.progress.step, self.recipe.steps, loss, kl, mean, self.progress.spent_s))
+            if self.progress.step % self.recipe.save_every == 0:
+                self._save(optimizer)
+        return self.progress
+
+    def _is_over(self) -> bool:
+        recipe, progress = self.recipe, self.progress
+        if progress.step >= recipe.steps:
+            self.ended = f"all {recipe.steps} steps"
+        elif recipe.minutes and progress.spent_s >= 60 * recipe.minutes:
+            self.ended = f"{recipe.minutes:g} minutes"
+        elif len(self.losses) == len(self.examples) and self._mean() < recipe.stop_at:
+            self.ended = f"mean loss under {recipe.stop_at:g}"
+        return bool(self.ended)
+
+    def _mean(self) -> float:
+        return sum(self.losses.values()) / max(1, len(self.losses))
+
+    def _step(self, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
+        recipe, step = self.recipe, self.progress.step
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, (step + 1) / WARM_UP_STEPS)
+        chosen = self._chosen(step)
+        with explained_memory(step, recipe.batch, max(len(self.examples[index].ids) for index in chosen)):
+            optimizer.zero_grad(set_to_none=True)
+            loss = self._answers(chosen)
+            kl = self._distance(step)
+        total = loss + recipe.kl_weight * kl
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.parameters(), CLIP)
+        if not math.isfinite(total) or not math.isfinite(float(norm)):
+            state = newest_state(self.state) if self.state else None
+            kept = f"the state of {state.name} is kept" if state else "nothing was saved yet"
+            raise TrainingStopped(f"the loss at step {step} is no number; {kept}; lower continuous.learning_rate")
+        optimizer.step()
+        return loss, kl
+
+    def _chosen(self, step: int) -> list[int]:
+        """Examples of this step: passes over the facts that do not rest, some phrasings of each, shuffled."""
+        by_fact: dict[int, list[int]] = {}
+        for index, example in enumerate(self.examples):
+            by_fact.setdefault(example.fact, []).append(index)
+        awake = {
+            fact: indices
+            for fact, indices in by_fact.items()
+            if any(self.losses.get(index, math.inf) >= self.recipe.skip_under for index in indices)
+        }
+        chance = np.random.default_rng((self.recipe.seed, step))
+        pool: list[int] = []
+        for indices in (awake or by_fact).values():
+            # what was seen least well first: a phrasing that rests gives its place to one that does not
+            order = sorted(indices, key=lambda index: (-self.losses.get(index, math.inf), chance.random()))
+            pool += order[: self.recipe.phrasings]
+        chance.shuffle(pool)
+        return pool[: self.recipe.batch]
+
+    def _answers(self, chosen: Sequence[int]) -> float:
+        examples = [self.examples[index] for index in chosen]
+        ids_BT, mask_BT = _padded([example.ids for example in examples], self._device)
+        labels_BT = ids_BT.masked_fill(mask_BT == 0, IGNORED)
+        for row, example in enumerate(examples):
+            labels_BT[row, : example.answer_from] = IGNORED
+        wanted_BT = labels_BT[:, 1:] != IGNORED
+        logits_NV = self._logits(ids_BT, mask_BT, F.pad(wanted_BT, (0, 1)))
+        losses_N = F.cross_entropy(logits_NV, labels_BT[:, 1:][wanted_BT], reduction="none")
+        rows_BT = torch.zeros_like(wanted_BT, dtype=losses_N.dtype).masked_scatter(wanted_BT, losses_N)
+        counts_B = wanted_BT.sum(1).clamp(min=1)
+        each_B = rows_BT.sum(1) / counts_B
+        torch.autograd.backward(each_B.mean())
+        for index, value in zip(chosen, each_B.detach().tolist(), strict=True):
+            self.losses[index] = value
+        self.progress.tokens += int(counts_B.sum())
+        return float(each_B.mean().detach())
+
+    def _distance(self, step: int) -> float:
+        """KL(base || adapted) in nats a token over some kept rows."""
+        recipe = self.recipe
+        if not self.kept or not recipe.kl_weight:
+            return 0.0
+        chance = np.random.default_rng((recipe.seed, step, 1))
+        count = min(recipe.kl_rows, len(self.kept))
+        rows = [self.kept[index] for index in chance.choice(len(self.kept), count, replace=False)]
+        ids_BT, mask_BT = _padded(rows, self._device)
+        places = mask_BT.flatten().nonzero()[:, 0].cpu().numpy()
+        drawn = chance.choice(places, min(KL_PLACES, len(places)), replace=False)
+        wanted_BT = torch.zeros(mask_BT.numel(), dtype=torch.bool, device=self._device)
+        wanted_BT[torch.from_numpy(drawn).to(self._device)] = True
+        wanted_BT = wanted_BT.view_as(mask_BT)
+        with torch.no_grad(), self.parameters.off():
+            base_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
+        ours_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
+        kl = (base_NV.exp() * (base_NV - ours_NV)).sum(-1).mean()
+        torch.autograd.backward(recipe.kl_weight * kl)
+        return float(kl.detach())
+
+    def _logits(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, wanted_BT: torch.Tensor) -> torch.Tensor:
+        """float32 logits of the wanted places alone, [N, V]: a vocabulary is wide, and most places teach nothing."""
+        if any(getattr(self.model.config, name, None) for name in CHANGED_LOGITS):
+            whole: torch.Tensor = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+            return whole[wanted_BT].float()
+        hidden_BTD = self.model.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BTD[wanted_BT])
+        return logits.float()
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.parameters.parameters())).device
+
+    def _resume(self, optimizer: torch.optim.Optimizer) -> None:
+        state = newest_state(self.state) if self.state else None
+        if state is None:
+            return
+        progress, recipe = read_head(state)
+        losses = recipe.pop("losses")
+        if recipe != self.recipe_note:
+            raise ConfigError(
+                f"{self.state} holds a training with another recipe or other data; remove it to begin anew"
+            )
+        restore(state, self.parameters, optimizer, self._device)
+        self.progress = progress
+        self.losses = {int(index): float(value) for index, value in losses.items()}
+
+    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.state is not None:
+            note = {**self.recipe_note, "losses": {str(index): value for index, value in self.losses.items()}}
+            save_state(self.state, self.progress, self.parameters, optimizer, note)
+
+
+def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """ids and mask, [B, T] int64, filled up on the right."""
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(list(row))
+        mask[index, : len(row)] = 1
+    return ids.to(device), mask.to(device)

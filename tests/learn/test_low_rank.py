@@ -1,0 +1,131 @@
+"""Low-rank training on tiny random models: what is attached, learnt, resumed, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models.tiny_transformers import tiny_model
+from vortex.adapters.peft_config import PeftConfig
+from vortex.adapters.writing import write_adapter
+from vortex.errors import ConfigError, TrainingStopped, UnsupportedModel
+from vortex.training.low_rank.layers import LowRankParameters, attach
+from vortex.training.low_rank.loop import Consolidation, Example, Recipe
+
+SHAPES = {
+    "model.layers.0.self_attn.q_proj": (128, 64),
+    "model.layers.1.mlp.up_proj": (96, 64),
+    "model.layers.2.mlp.down_proj": (64, 96),
+}
+EXAMPLES = [Example([5, 9, 20, 33, 40, 1], 3, 0), Example([5, 8, 20, 51, 60, 1], 3, 1)]
+KEPT = [list(range(100, 130)), list(range(30, 60))]
+
+
+def tiny() -> tuple[torch.nn.Module, LowRankParameters]:
+    torch.manual_seed(0)
+    model = tiny_model("llama")
+    return model, attach(model, SHAPES, rank=4, alpha=8.0, seed=0)
+
+
+def trained(recipe: Recipe, state: Path | None = None, **changes) -> Consolidation:
+    model, parameters = tiny()
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, recipe, state, {"recipe": "a"}, **changes)
+    loop.run()
+    return loop
+
+
+def test_an_untrained_adapter_changes_nothing_and_only_it_is_trained() -> None:
+    plain = tiny_model("llama")
+    model, parameters = tiny()
+    ids = torch.tensor([[3, 4, 5, 6]])
+    assert torch.equal(plain(ids).logits, model(ids).logits)
+    assert sum(p.requires_grad for p in model.parameters()) == 2 * len(SHAPES)
+    assert set(parameters.pairs()) == set(SHAPES)
+
+
+@pytest.mark.parametrize(
+    "targets", [{"model.layers.9.mlp.up_proj": (96, 64)}, {"model.layers.0.mlp.up_proj": (96, 63)},
+                {"model.norm": (64, 64)}]
+)  # fmt: skip
+def test_a_layer_that_is_not_there_or_no_such_linear_is_refused(targets: dict[str, tuple[int, int]]) -> None:
+    with pytest.raises(UnsupportedModel, match="cannot be trained here"):
+        attach(tiny_model("llama"), targets, rank=2, alpha=2.0, seed=0)
+
+
+def test_facts_are_learnt_and_the_distance_to_the_base_holds_the_rest() -> None:
+    recipe = Recipe(steps=60, learning_rate=2e-2, kl_rows=2, stop_at=0.0)
+    held, free = trained(recipe), trained(Recipe(steps=60, learning_rate=2e-2, kl_weight=0.0, stop_at=0.0))
+    assert held.progress.curve[-1][1] < 0.3 * held.progress.curve[0][1]
+
+    def drift(loop: Consolidation) -> float:
+        ids = torch.tensor([KEPT[0]])
+        with torch.no_grad():
+            own = loop.model(ids).logits.log_softmax(-1)
+            with loop.parameters.off():
+                base = loop.model(ids).logits.log_softmax(-1)
+        return float((base.exp() * (base - own)).sum(-1).mean())
+
+    assert drift(held) < 0.5 * drift(free)
+
+
+def test_it_stops_at_the_mean_loss_and_says_why() -> None:
+    loop = trained(Recipe(steps=400, learning_rate=2e-2, kl_weight=0.0, stop_at=0.5))
+    assert loop.ended == "mean loss under 0.5"
+    assert loop.progress.step < 400
+
+
+def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = trained(Recipe(steps=6, save_every=3))
+
+    def cut(tick) -> None:
+        if tick.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(Recipe(steps=6, save_every=3), tmp_path, on_tick=cut)
+    again = trained(Recipe(steps=6, save_every=3), tmp_path)
+    for name, (a, b) in whole.parameters.pairs().items():
+        np.testing.assert_array_equal(a, again.parameters.pairs()[name][0])
+        np.testing.assert_array_equal(b, again.parameters.pairs()[name][1])
+    model, parameters = tiny()
+    with pytest.raises(ConfigError, match="another recipe"):
+        Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=9), tmp_path, {"recipe": "b"}).run()
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights(tmp_path: Path) -> None:
+    model, parameters = tiny()
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=9, save_every=2), tmp_path)
+
+    def poison(tick) -> None:
+        if tick.step == 3:
+            with torch.no_grad():
+                model.model.norm.weight.fill_(float("nan"))
+
+    loop.on_tick = poison
+    with pytest.raises(TrainingStopped, match=r"step 3 is no number; the state of step-00000002 is kept"):
+        loop.run()
+    assert all(np.isfinite(b).all() for _, b in parameters.pairs().values())
+
+
+def test_nothing_to_learn_is_told() -> None:
+    model, parameters = tiny()
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        Consolidation(model, parameters, [], KEPT, Recipe()).run()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of peft's own call
+def test_peft_reads_what_was_trained(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    everywhere = {f"model.layers.{layer}.mlp.up_proj": (96, 64) for layer in range(3)}  # peft puts one beside each
+    model = tiny_model("llama")
+    parameters = attach(model, everywhere, rank=4, alpha=8.0, seed=0)
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=5, learning_rate=2e-2))
+    loop.run()
+    write_adapter(tmp_path, PeftConfig(rank=4, alpha=8.0, base="tiny"), loop.parameters.pairs(), "sha256:x/auto")
+    theirs = peft.PeftModel.from_pretrained(tiny_model("llama"), tmp_path).eval()
+    ids = torch.tensor([[3, 9, 20, 44]])
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, loop.model(ids).logits, atol=2e-4, rtol=2e-4)
