@@ -11,7 +11,6 @@ import dataclasses
 import difflib
 import functools
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +99,7 @@ def _say_alias(name: str, meant: str) -> None:
 
 
 def _local(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
-    path = Path(os.path.abspath(path))  # links stay: a hub's cache names its files by them, contents by checksums
+    path = path.absolute()  # links stay: a hub's cache names its files by them, contents by checksums
     if path.is_file():
         if not _is_gguf(path):
             raise ModelFileError(f"{name} is not a GGUF file; give a GGUF file or a folder with *.safetensors")

@@ -14,9 +14,10 @@ from pathlib import Path
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
-from vortex.errors import ModelFileError
+from vortex.errors import ModelFileError, RequestError
 from vortex.tokenizer.files import SETTINGS_FILE, TokenizerFiles
 from vortex.tokenizer.huggingface import tokenizer_files_from_folder
+from vortex.tokenizer.rust_panics import panics_as
 from vortex.tokenizer.stream import ByteStreamDecoder, decode_bytes
 from vortex.tokenizer.token_bytes import piece_reader
 
@@ -31,16 +32,14 @@ class HouseTokenizer:
     """
 
     def __init__(self, files: TokenizerFiles) -> None:
-        try:
+        with panics_as(ModelFileError, "the model's tokenizer.json does not load"):
             self._rust = RustTokenizer.from_buffer(files.tokenizer_json)
-        except Exception as error:  # the library raises nothing more specific
-            raise ModelFileError(f"the model's tokenizer.json does not load: {error}") from error
-        self._rust.no_truncation()
-        self._rust.no_padding()
+            self._rust.no_truncation()
+            self._rust.no_padding()
+            self._piece_bytes, self._strip_space = piece_reader(self._rust)
+            self.control_tokens = self._find_control_tokens()
         self._lock = threading.Lock()  # encode_special_tokens is a setting of the whole tokenizer
-        self._piece_bytes, self._strip_space = piece_reader(self._rust)
         self.settings = files.settings
-        self.control_tokens = self._find_control_tokens()
         self._control_ids = frozenset(self.control_tokens.values())
         self._added = {i: token.content for i, token in self._rust.get_added_tokens_decoder().items()}
         self._bytes: dict[int, bytes] = {}
@@ -70,7 +69,7 @@ class HouseTokenizer:
     def encode(self, text: str, *, special: bool = False, add_bos: bool = False) -> list[int]:
         """`add_bos` puts the beginning-of-sequence id first if this model wants one (`settings.add_bos`)."""
         text = text.encode("utf-8", errors="replace").decode()  # lone surrogates have no bytes
-        with self._lock:
+        with self._lock, panics_as(RequestError, "the model's own tokenizer fails on this text; use another model"):
             self._rust.encode_special_tokens = not special
             ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
         bos_id = self.settings.bos_id

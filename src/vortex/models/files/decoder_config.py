@@ -17,6 +17,7 @@ from vortex.records.foreign import ForeignValues
 GEMMA3_GLOBAL_EVERY = 6
 GEMMA3_LOCAL_ROPE_THETA = 10_000.0
 GPT_OSS_LIMIT = 7.0
+ACTIVATIONS = ("silu", "gelu_tanh", "clamped_swiglu")
 SWIGLU_ALPHA = 1.702  # clamped_swiglu: gate * sigmoid(alpha * gate) * (up + 1), both clamped before
 
 
@@ -99,6 +100,8 @@ def check_config(config: DecoderConfig, origin: str) -> DecoderConfig:
         raise ModelFileError(f"{origin} uses {config.experts_per_token} of {config.num_experts} experts per token")
     if config.num_heads % config.num_kv_heads:
         raise ModelFileError(f"{origin} has {config.num_heads} heads over {config.num_kv_heads} key heads")
+    if config.activation not in ACTIVATIONS:
+        raise ModelFileError(f"{origin} has the activation {config.activation!r}; known: {', '.join(ACTIVATIONS)}")
     if config.head_width % 2:
         raise ModelFileError(f"{origin} has heads {config.head_width} wide; rotary halves need an even width")
     if config.rope_divisors and len(config.rope_divisors) != config.head_width // 2:

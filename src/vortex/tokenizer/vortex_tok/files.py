@@ -15,6 +15,7 @@ from typing import Any
 
 from vortex.errors import ModelFileError, ModelNotFound
 from vortex.records.atomic import atomic_write
+from vortex.records.foreign import read_json
 from vortex.tokenizer.vortex_tok.vocabulary import CodeClass, Parse, Vocabulary, ordered_pieces
 
 HEAD_FILE = "vortex-tok.json"
@@ -54,10 +55,7 @@ def read_head(folder: Path) -> dict[str, Any]:
     path = folder / HEAD_FILE
     if not path.is_file():
         raise ModelNotFound(f"no tokenizer in {folder}: it has no {HEAD_FILE} (vortex tokenizer-train makes one)")
-    try:
-        head = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ModelFileError(f"{path} is damaged (not JSON): train or copy the tokenizer again") from error
+    head = read_json(path.read_bytes(), str(path))
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not a Vortex-Tok tokenizer")
     if head.get("version") != VERSION:
@@ -77,7 +75,7 @@ def load_vocabulary(folder: Path = SHIPPED_FOLDER) -> Vocabulary:
         specials = tuple(str(special) for special in head["specials"])
         counts = {CodeClass(kind): int(count) for kind, count in head["codes"].items()}
         fingerprint = bytes.fromhex(head["fingerprint"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{damaged}: {HEAD_FILE} lacks or misspells {error}; train or copy it again") from error
     path = folder / str(name)
     if path.parent != folder or not path.is_file():
