@@ -67,6 +67,8 @@ class TokenizerFiles:
                 chat_templates=_texts(values.nested("chat_templates")),
                 special_tokens=_texts(values.nested("special_tokens")),
             )
+            if unknown := values.unread():
+                raise ModelFileError(f"unknown fields: {', '.join(unknown[:5])}")
             return cls((folder / TOKENIZER_FILE).read_bytes(), settings)
         except (OSError, ModelFileError) as error:
             raise ModelFileError(f"the tokenizer in {folder} cannot be read ({error}); remove that folder") from error

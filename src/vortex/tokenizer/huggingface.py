@@ -102,7 +102,7 @@ def _token_text(value: object) -> str | None:
     """A token in a configuration is its text, or an object with its text under "content"."""
     if isinstance(value, dict):
         value = value.get("content")
-    return value if isinstance(value, str) else None
+    return value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else None  # lone surrogates
 
 
 def _many(value: object, size: int) -> list[int]:

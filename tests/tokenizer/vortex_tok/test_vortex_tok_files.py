@@ -92,7 +92,7 @@ def test_damaged_and_missing_files_are_refused(folder: Path, tmp_path: Path) -> 
     with pytest.raises(ModelFileError, match="checksum"):
         load_vocabulary(tmp_path)
     (tmp_path / HEAD_FILE).write_bytes(b"\xff{")
-    with pytest.raises(ModelFileError, match="not JSON"):
+    with pytest.raises(ModelFileError, match="not valid JSON"):
         load_vocabulary(tmp_path)
 
 

@@ -24,6 +24,7 @@ MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT, LARGEST_ALIGNMENT = 32, 1 << 20
 MAX_COUNT = 1 << 28  # of a dimension, of a text: anything above is a corrupt header, not a model
 MAX_ENTRIES = 1 << 24  # tokens, tensors, keys
+LONGEST_NAME = 512  # of a key or a tensor; ggml's own limit is 64
 MAX_NESTING = 4  # arrays of arrays
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -56,8 +57,8 @@ class _Cursor:
             raise struct.error(f"a count of {value}")
         return value
 
-    def string(self) -> str:
-        length = self.count()
+    def string(self, most: int = MAX_COUNT) -> str:
+        length = self.count(most)
         if self.at + length > len(self.buffer):
             raise struct.error("a string runs past the end")
         text = self.buffer[self.at : self.at + length]
@@ -105,7 +106,7 @@ class GgufFile:
             num_tensors, num_keys = cursor.count(MAX_ENTRIES), cursor.count(MAX_ENTRIES)
             self.metadata: dict[str, Any] = {}
             for _ in range(num_keys):
-                key = cursor.string()
+                key = cursor.string(LONGEST_NAME)
                 if key in self.metadata:
                     raise struct.error(f"the key {key!r} twice")
                 self.metadata[key] = cursor.value(cursor.unpack("I"))
@@ -125,7 +126,7 @@ class GgufFile:
     def _read_directory(self, cursor: _Cursor, num_tensors: int) -> dict[str, GgufTensor]:
         rows = []
         for _ in range(num_tensors):
-            name, num_dimensions = cursor.string(), int(cursor.unpack("I"))
+            name, num_dimensions = cursor.string(LONGEST_NAME), int(cursor.unpack("I"))
             if not 1 <= num_dimensions <= 4:
                 raise struct.error(f"tensor {name!r} of {num_dimensions} dimensions")
             shape = tuple(cursor.count() for _ in range(num_dimensions))[::-1]
