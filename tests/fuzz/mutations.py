@@ -101,17 +101,17 @@ def _string(value: str) -> bytes:
 def _value(kind: int, value: Any) -> bytes:
     if kind == STRING:
         return _string(value)
+    if isinstance(value, bytes):  # spelled out already
+        return value
     if kind == ARRAY:
         element, values = value
         return struct.pack("<IQ", element, len(values)) + b"".join(_value(element, each) for each in values)
     return struct.pack("<" + CODES[kind], value)
 
 
-def nested_arrays(depth: int) -> tuple[int, list[Any]]:
-    value: tuple[int, list[Any]] = (U32, [1])
-    for _ in range(depth):
-        value = (ARRAY, [value])
-    return value
+def nested_arrays(depth: int) -> bytes:
+    """An array's bytes: arrays of one array each, a number inside."""
+    return struct.pack("<IQ", ARRAY, 1) * depth + struct.pack("<IQI", U32, 1, 1)
 
 
 def _evil_field(rng: random.Random, key: str, kind: int, value: Any) -> tuple[str, int, Any]:
@@ -127,8 +127,8 @@ def _evil_field(rng: random.Random, key: str, kind: int, value: Any) -> tuple[st
     if roll < 0.8:
         return key, ARRAY, rng.choice([(U32, [1, 2]), (STRING, ["a"]), (U32, []), (F32, [float("nan")])])
     if roll < 0.84:
-        return key, ARRAY, nested_arrays(rng.choice([1, 3, 5, 60]))
-    if kind == ARRAY and value[1]:
+        return key, ARRAY, nested_arrays(rng.choice([1, 3, 5, 500]))
+    if kind == ARRAY and isinstance(value, tuple) and value[1]:
         element, values = value
         at = rng.randrange(len(values))
         other = rng.choice(["", "a" * 60_000, values[0]]) if element == STRING else rng.choice([0, 1, 3])

@@ -198,7 +198,8 @@ def c3(rng: random.Random, folder: Path) -> None:
 
 
 CORE = CoreConfig(vocab_size=300, width=32, num_layers=2, num_heads=2, key_dim=16, value_dim=16, mlp_width=64,
-                  local_window=8, lava_period=2, lava_key_dim=16, lava_value_dim=16, lava_slots=32, mtp_k=1)  # fmt: skip
+                  local_window=8, lava_period=2, lava_key_dim=16, lava_value_dim=16, lava_slots=32,
+                  mtp_k=1)  # fmt: skip
 
 
 def core(rng: random.Random, folder: Path) -> None:
@@ -223,12 +224,10 @@ def core(rng: random.Random, folder: Path) -> None:
 
 def vortex_tok(rng: random.Random, folder: Path) -> None:
     """Either the head is spoiled, or the trie and what the head says of it."""
-    pieces = ordered_pieces(
-        {bytes([value]) for value in range(256)} | {b"ab", b"abb", b"the", b" the quick brown fox "}
-    )
-    save_vocabulary(
-        Vocabulary(pieces, tuple(1 + i for i in range(len(pieces))), Parse.UNIGRAM), folder, {"corpus": "x"}
-    )
+    more = {b"ab", b"abb", b"the", b" the quick brown fox "}
+    pieces = ordered_pieces({bytes([value]) for value in range(256)} | more)
+    vocabulary = Vocabulary(pieces, tuple(range(1, len(pieces) + 1)), Parse.UNIGRAM)
+    save_vocabulary(vocabulary, folder, {"corpus": "x"})
     head = json.loads((folder / HEAD_FILE).read_text())
     if rng.random() < 0.5:
         trie = folder / head["trie"]["file"]

@@ -38,8 +38,10 @@ def test_good_values_come_back_in_their_type() -> None:
     assert (found.wholes("w"), found.reals("r"), found.whole("absent", 7)) == ([1, 2], [1.0, 0.5], 7)
 
 
-@pytest.mark.parametrize(("reader", "value"), [("text", 1), ("flag", 1), ("texts", "ab"), ("wholes", [1, "2"]),
-                                               ("reals", [math.nan]), ("items_of", {"a": 1}), ("nested", [1])])  # fmt: skip
+OTHER_TYPES = [("text", 1), ("flag", 1), ("texts", "ab"), ("wholes", [1, "2"]), ("reals", [math.nan])]
+
+
+@pytest.mark.parametrize(("reader", "value"), [*OTHER_TYPES, ("items_of", {"a": 1}), ("nested", [1])])
 def test_other_types_are_named(reader: str, value: Any) -> None:
     arguments = [False] if reader == "flag" else []
     with pytest.raises(ModelFileError, match=r"f\.json says k"):
@@ -77,5 +79,5 @@ class _Shape:
 def test_fields_of_a_dataclass_by_their_types() -> None:
     assert _Shape(**values(rows=2, on=True).fields_of(_Shape)) == _Shape(2, on=True)
     for wrong in ({"rows": "2"}, {}, {"rows": 1, "scale": math.inf}, {"rows": 1, "other": 2}, {"rows": 1, "name": 3}):
-        with pytest.raises(ModelFileError, match="f.json"):
+        with pytest.raises(ModelFileError, match=r"f\.json"):
             values(**wrong).fields_of(_Shape)

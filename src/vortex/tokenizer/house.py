@@ -63,6 +63,11 @@ class HouseTokenizer:
         return int(self._rust.get_vocab_size(with_added_tokens=True))
 
     @property
+    def num_text_tokens(self) -> int:
+        """Ids that ordinary text can become: all but added tokens."""
+        return int(self._rust.get_vocab_size(with_added_tokens=False))
+
+    @property
     def end_ids(self) -> frozenset[int]:
         return frozenset(self.settings.end_ids)
 

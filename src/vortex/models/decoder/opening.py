@@ -51,10 +51,20 @@ def open_decoder(source: Path, options: LoadOptions) -> Opened[Decoder]:
         config = DecoderConfig.from_json(folder.metadata.get("config", {}), str(folder.path))
         compute = (_native_compute if _runs_natively(options) else _torch_compute)(config, folder, options)
         tokenizer = load_tokenizer(folder.path)
+    _check_vocabulary(source, tokenizer, config)
     model = Decoder(_limited(config, options.context_limit), compute)
     return Opened(
         name=source.stem, path=source, model=model, tokenizer=tokenizer, chat_format=TemplateChatFormat(tokenizer)
     )
+
+
+def _check_vocabulary(source: Path, tokenizer: HouseTokenizer, config: DecoderConfig) -> None:
+    """Every token that text becomes has a row; added ones that no text brings by itself may go beyond."""
+    if tokenizer.num_text_tokens > config.vocab_size:
+        raise ModelFileError(
+            f"{source}: its tokenizer has {tokenizer.num_text_tokens} tokens and the model {config.vocab_size}; "
+            "they are not of one model, download both again"
+        )
 
 
 def open_checkpoint(source: Path) -> Checkpoint:
