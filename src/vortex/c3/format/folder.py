@@ -166,18 +166,19 @@ class C3Folder:
         self.path = path
         try:
             index = read_json_object(path / INDEX)
-            if index.raw("version") != VERSION:
-                said = shown(index.raw("version"))
-                raise ModelFileError(f"{path} is version {said}, this program reads {VERSION}; delete it")
-            self.metadata: dict[str, Any] = dict(index.nested("metadata").values_by_key)
-            rows = [_entry(ForeignValues(row, f"{path}: a tensor")) for row in index.items_of("tensors")]
-            self._entries = MappingProxyType({entry.name: entry for entry in rows})
+            version = index.raw("version")
+            self.metadata: dict[str, Any] = dict(index.nested("metadata").values_by_key) if version == VERSION else {}
+            rows = index.items_of("tensors") if version == VERSION else []
+            entries = [_entry(ForeignValues(row, f"{path}: a tensor")) for row in rows]
+            self._entries = MappingProxyType({entry.name: entry for entry in entries})
             with (path / WEIGHTS).open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ModelFileError) as error:
             raise ModelFileError(
                 f"{path} is not a whole .c3 folder ({error}); delete it to have it packed anew"
             ) from error
+        if version != VERSION:
+            raise ModelFileError(f"{path} is version {shown(version)}, this program reads {VERSION}; delete it")
         tiles = (tile for entry in self.entries.values() for tile in entry.tiles)
         end = max((tile.offset + aligned(tile.stored_bytes) for tile in tiles), default=0)
         if end > len(self._map):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vortex.errors import ModelFileError, UnsupportedModel
-from vortex.records.foreign import ForeignValues
+from vortex.records.foreign import ForeignValues, shown
 
 BETA_FAST, BETA_SLOW = 32.0, 1.0  # turns: faster dimensions keep their frequency, slower ones are divided by the factor
 
@@ -30,7 +30,7 @@ def divisors_of(rope: Mapping[str, Any], head_width: int, theta: float, origin: 
         return _llama3_divisors(values, head_width, theta, origin)
     if kind == "yarn":
         return _yarn_divisors(values, head_width, theta)
-    raise UnsupportedModel(f"{origin}: rope scaling {kind!r} is not supported; known: linear, llama3, yarn")
+    raise UnsupportedModel(f"{origin}: rope scaling {shown(kind)} is not supported; known: linear, llama3, yarn")
 
 
 def _kind(values: ForeignValues) -> str:
