@@ -107,11 +107,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--cases", type=int, default=10**9, help="of each format, at most")
     parser.add_argument("--minutes", type=float, default=1.0, help="for all formats together, at most")
+    parser.add_argument("--unlimited-memory", action="store_true", help="for a core under sanitizers, which map much")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # of numbers that overflow, which is what is tried
     signal.signal(signal.SIGALRM, _alarm)
-    limit = address_space_bytes() + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if not options.unlimited_memory:
+        limit = address_space_bytes() + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     seconds, failures = 60 * options.minutes / len(options.formats), 0
     for name in options.formats:
         figures = fuzz(name, options.seed, options.first, options.cases, seconds)

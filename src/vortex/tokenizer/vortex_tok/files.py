@@ -73,6 +73,7 @@ def load_vocabulary(folder: Path = SHIPPED_FOLDER) -> Vocabulary:
     try:
         name, checksum, parse = head["trie"]["file"], head["trie"]["sha256"], Parse(head["parse"])
         specials = tuple(str(special) for special in head["specials"])
+        "".join(specials).encode()  # a lone surrogate is no text
         counts = {CodeClass(kind): int(count) for kind, count in head["codes"].items()}
         fingerprint = bytes.fromhex(head["fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
