@@ -26,7 +26,7 @@ SAME_LEVEL = {
     ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
     ("hub", "machine"), ("backends", "machine"),
-    ("config", "records"), ("models", "vblocks"),
+    ("config", "records"), ("sandbox", "records"), ("models", "vblocks"),
 }  # fmt: skip
 TORCH_ROOMS = {"models", "vblocks", "learn", "training", "machine", "c3", "bench"}
 MAX_FILE_LINES = 500

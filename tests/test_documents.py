@@ -39,7 +39,7 @@ def test_how_a_part_works_fits_a_page() -> None:
         f"{page.relative_to(ROOT)} has {len(page.read_text().splitlines())} lines"
         for page in PAGES
         if page.parent.name not in WRITTEN_OTHERWISE
-        and page.name not in {"cli.md", "evidence_log.md"}
+        and page.name not in {"cli.md", "configuration.md", "evidence_log.md"}
         and len(page.read_text().splitlines()) > MAX_PAGE_LINES
     ]
     assert not long

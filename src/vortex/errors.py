@@ -10,10 +10,13 @@
     ├── RequestError           a request that cannot be served as it was asked
     │   ├── ContextOverflow    prompt and answer do not fit the context
     │   └── UnknownModel       the request names a model that is not served
+    ├── WebRefused             a page that may not or cannot be fetched; the reason is in the line
     ├── Overloaded             the queue is full; try again later
     ├── BackendError           an engine behind a wire failed or answered nonsense
     ├── TrainingStopped        a training that cannot go on: NaN, or out of memory; names the step
+    ├── AgentStopped           an agent's task that cannot be begun or finished; says why and what would help
     └── MissingCapability      this machine or installation lacks something (GPU, extra, compiler)
+        └── SandboxRefused     the walls that a command needs cannot be had here, so it did not run
 
 Internal invariants are asserts with a message, never these.
 """
@@ -70,6 +73,10 @@ class UnknownModel(RequestError):
         super().__init__(message, param="model", code="model_not_found")
 
 
+class WebRefused(VortexError):
+    exit_code = 5
+
+
 class Overloaded(VortexError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -88,5 +95,13 @@ class MissingCapability(VortexError):
     exit_code = 6
 
 
+class SandboxRefused(MissingCapability):
+    exit_code = 125
+
+
 class TrainingStopped(VortexError):
     exit_code = 7
+
+
+class AgentStopped(VortexError):
+    exit_code = 1

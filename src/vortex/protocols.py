@@ -1,7 +1,8 @@
 """The contracts in the middle of the house. They speak numpy and plain values; nothing here knows torch.
 
 `LanguageModel`: one sweep over the weights serves any mix of spans. `ChatBackend`: requests in, events out;
-the only way the server, the agent and learning see a model. `Tokenizer`: text to ids and back, and nothing lost.
+the only way the server, the agent and learning see a model; `GivenTextReader` beside it, where the model is in this
+process: what it thinks of a text that it is given. `Tokenizer`: text to ids and back, and nothing lost.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from vortex.types import (
     ChatRequest,
     Embeddings,
     Exactness,
+    GivenText,
     ModelCard,
+    Rival,
+    RivalSearch,
     SequenceState,
     Span,
     SweepCost,
@@ -123,3 +127,18 @@ class ChatBackend(Protocol):
     async def status(self) -> BackendStatus: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class GivenTextReader(Protocol):
+    """A model that reads a text as if it were its own answer, and says where it would have written another."""
+
+    async def rivals(self, given: GivenText, search: RivalSearch) -> Sequence[Rival]:
+        """The text is swept once; where another token costs least the model goes on from it, greedily, to the end of
+        the line, all branches in the same sweeps. Least cost first; ties by place. Raises RequestError and its kin."""
+        ...
+
+    async def log_probabilities(self, given: GivenText, others: Sequence[str]) -> Sequence[float]:
+        """Of the given text, then of each other in its place: natural logarithms, summed over its tokens. What texts
+        begin with in common is swept once."""
+        ...

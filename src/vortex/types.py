@@ -140,13 +140,14 @@ class ToolSpec:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON schema
+    strict: bool = False  # a schema that cannot be enforced whole is refused, not weakened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """One request to a model: a conversation, or (for plain completion) a prompt as text or token ids.
 
-    Exactly one of `messages` and `prompt` is given. `max_tokens` None means: up to the context's end
+    Exactly one of `messages` and `prompt` is given. `max_tokens` None or -1 means: up to the context's end
     or the profile's limit, whichever is smaller.
     """
 
@@ -154,6 +155,7 @@ class ChatRequest:
     model: str | None = None
     messages: tuple[ChatMessage, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    echo: bool = False  # the answer begins with the prompt, and with its log-probabilities where they are asked for
     suffix: str | None = None  # what follows the gap that the answer fills; `prompt` is then text
     sampling: SamplingOptions = SamplingOptions()
     max_tokens: int | None = None
@@ -166,10 +168,49 @@ class ChatRequest:
     tool_choice: str = "auto"  # auto | none | required | the name of a tool
     parallel_tool_calls: bool = True
     json_schema: Mapping[str, Any] | None = None  # {} accepts any JSON object
+    strict_schema: bool = True  # one that cannot be enforced whole is refused; else what can be is, and the rest said
     template_options: Mapping[str, Any] = field(default_factory=dict)  # enable_thinking, reasoning_effort, …
 
 
 # --- what comes back -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenText:
+    """A text that a model is led to take for its own answer: a conversation, how the answer begins, and the text.
+
+    Without messages `opening` is plain text before it. A beginning is needed: a conversation, or an opening.
+    """
+
+    text: str
+    messages: tuple[ChatMessage, ...] = ()
+    opening: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RivalSearch:
+    """Where a model is asked for other ways to go on within a given text.
+
+    lines: of the text, counted from 1; None: all. skip: a rival whose text holds one of these is no branch.
+    """
+
+    most: int = 16  # branches
+    rivals_per_token: int = 2
+    max_tokens: int = 28  # of one branch
+    lines: frozenset[int] | None = None
+    skip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another way to go on: behind the first `at` characters of the given text, `text` up to the end of its line.
+
+    log_odds: log-probability of its first token, less that of the token which stands there (natural logarithms).
+    """
+
+    at: int
+    text: str
+    log_odds: float
 
 
 class FinishReason(StrEnum):
@@ -183,7 +224,7 @@ class FinishReason(StrEnum):
 class TokenLogprob:
     token_id: int
     token_bytes: bytes
-    logprob: float  # natural logarithm, of the model's own distribution at temperature 1
+    logprob: float  # natural logarithm, of the model's own distribution at temperature 1; NaN: nothing stands before it
     top: tuple[TokenLogprob, ...] = ()
 
 
@@ -206,11 +247,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """First event of every answer."""
+    """First event of every answer. `notes`: what of the request is not done as it was asked, for people."""
 
     request_id: str
     model: str
     seed: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

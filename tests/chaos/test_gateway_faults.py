@@ -331,7 +331,10 @@ async def test_a_rebound_host_is_refused(host: str) -> None:
         answer = await running.post("/v1/chat/completions", {"messages": []}, {"host": host})
         assert answer.status in {400, 421}
         assert (await running.get("/v1/models", {"origin": "https://evil.example"})).status == 403
-        assert (await running.get("/v1/models", {"origin": "http://localhost:3000"})).status == 200
+        assert (await running.get("/v1/models", {"origin": "http://localhost:3000"})).status == 403
+        assert (await running.get("/v1/models", {"sec-fetch-site": "cross-site"})).status == 403
+        own = {"host": "localhost:8000", "origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}
+        assert (await running.get("/v1/models", own)).status == 200
         assert fake.observed.counts["requests"] == 0
 
 

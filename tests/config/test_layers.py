@@ -100,12 +100,18 @@ def test_names_the_seeds_fix_are_read(house: House) -> None:
 
 @pytest.mark.parametrize("key", sorted(loosening_keys()))
 def test_the_working_folder_cannot_loosen_security(house: House, key: str) -> None:
-    section, name = key.split(".")
-    house.working_file.write_text(f"{section}: {{{name}: '1'}}\nprofiles: {{p: {{{section}: {{{name}: '1'}}}}}}\n")
+    nested = "[{name: x, command: [x]}]" if key == "tools.mcp" else "'1'"
+    default: object = Settings().model_dump()
+    for name in key.split("."):
+        assert isinstance(default, dict)
+        default = default[name]
+    for name in reversed(key.split(".")):
+        nested = f"{{{name}: {nested}}}"
+    house.working_file.write_text(f"{nested[1:-1]}\nprofiles: {{p: {nested}}}\n")
     loaded = house.load(profile="p")
-    assert loaded.value(key) == Settings().model_dump()[section][name]
+    assert loaded.value(key) == default
     assert [entry.key for entry in loaded.ignored] == [key, key]
-    house.user_file.write_text(f"{section}: {{{name}: '1'}}\n")
+    house.user_file.write_text(f"{nested[1:-1]}\n")
     assert loaded.value(key) != house.load(profile="p").value(key), "the user's own file may"
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.gateway.running import both
 from vortex.config.addresses import ADDRESSES, environment_and_file
+from vortex.config.trust import trust
 from vortex.config.variables import read_env_file, write_env_file
 from vortex.errors import ConfigError
 from vortex.gateway.serve import Redact
@@ -95,7 +96,39 @@ def test_a_file_of_the_working_folder_cannot_open_the_gateway(tmp_path: Path, mo
     path.write_text("LKN_HOST=0.0.0.0\nLKN_API_KEY=x\n")
     monkeypatch.delenv("LKN_HOST", raising=False)
     with pytest.raises(ConfigError, match="use --host"):
-        environment_and_file(path)
+        environment_and_file(env_file=path)
+
+
+STRANGERS = """\
+ENGINE_BASE_URL=http://engine.evil.example:30000
+LKN_ALLOWED_ORIGINS=https://evil.example
+LKN_LEDGER_PATH=/tmp/elsewhere.jsonl
+LKN_LEDGER_TEXT=on
+LKN_PORT=8123
+"""
+
+
+def test_a_strangers_file_redirects_nothing_until_the_user_trusts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text(STRANGERS)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("LKN_ENV_FILE", raising=False)
+    _, file = environment_and_file(VARIABLES, path)
+    assert file == {"LKN_PORT": "8123"}
+    assert "ENGINE_BASE_URL, LKN_LEDGER_PATH, LKN_LEDGER_TEXT, LKN_ALLOWED_ORIGINS" in caplog.text
+    assert "vortex config trust" in caplog.text
+    trust(path)
+    assert len(environment_and_file(VARIABLES, path)[1]) == 5
+    path.write_text(STRANGERS.replace("elsewhere", "another"))
+    assert environment_and_file(VARIABLES, path)[1] == {"LKN_PORT": "8123"}, "a changed file is another file"
+
+
+def test_what_harms_nobody_is_read_from_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("ENGINE_BASE_URL=http://127.0.0.1:30001\nLKN_LEDGER_PATH=logs/other.jsonl\nLKN_LEDGER_TEXT=off\n")
+    assert len(environment_and_file(VARIABLES, path)[1]) == 3
 
 
 def test_a_settings_object_made_plainly_has_the_defaults_of_the_variables() -> None:

@@ -103,7 +103,7 @@ def test_a_model_is_fetched_once_checked_listed_and_deleted(
     (listed,) = list_models()
     assert (listed.name, listed.size_bytes, listed.made_bytes, listed.path) == ("tiny", len(WHOLE), 5, model.path)
 
-    assert remove_model("tiny") > len(WHOLE)
+    assert remove_model("tiny").freed_bytes > len(WHOLE)
     assert list_models() == []
     assert not model.made_folder.exists()
     with pytest.raises(ModelNotFound, match="vortex pull tiny"):
@@ -242,7 +242,8 @@ def test_files_and_folders_of_ones_own(home: Path, tmp_path: Path, monkeypatch: 
     assert model.made_folder == resolve(str(file)).made_folder
     model.made_folder.mkdir(parents=True)
     (model.made_folder / "x").write_bytes(b"123")
-    assert remove_model("own.gguf") == 3
+    removed = remove_model("own.gguf")
+    assert (removed.freed_bytes, removed.kept) == (3, Path("own.gguf"))
     assert file.exists()
     other = tmp_path / "other.gguf"
     other.write_bytes(b"GGML")
@@ -312,3 +313,17 @@ def test_a_gguf_is_known_by_its_first_bytes_and_named_by_the_path_given(home: Pa
     assert resolve(str(link)).made_folder == home / "made" / resolve(str(link)).made_folder.name
     with pytest.raises(ModelNotFound, match="there is no file or folder"):
         resolve("owner/Nice.GGUF")
+
+
+def test_a_packed_copy_is_listed_with_its_source_and_removed_by_its_name(home: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.gguf"
+    own.write_bytes(b"GGUF")
+    model = resolve(str(own))
+    model.made_folder.mkdir(parents=True)
+    (model.made_folder / "weights").write_bytes(b"123")
+    ModelCache().note_source(model)
+    (copy,) = list_models()
+    assert (copy.size_bytes, copy.origin) == (0, f"packed copy of {own}")
+    removed = remove_model(copy.name)
+    assert removed.kept is not None
+    assert (own.exists(), model.made_folder.exists(), list_models()) == (True, False, [])

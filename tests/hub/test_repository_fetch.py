@@ -36,7 +36,7 @@ for line in sys.stdin:
         elif action == "list":
             print(json.dumps([model.name for model in list_models()]), flush=True)
         else:
-            print(remove_model(name), flush=True)
+            print(remove_model(name).freed_bytes, flush=True)
     except VortexError as error:
         print(type(error).__name__, error, flush=True)
 """

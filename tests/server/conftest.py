@@ -11,6 +11,7 @@ import pytest
 from fastapi import APIRouter
 
 from vortex.backends.fake import FakeBackend
+from vortex.knowledge.grounding.desk import Desk
 from vortex.protocols import ChatBackend
 from vortex.server.app import create_app
 from vortex.server.options import ServerOptions
@@ -24,12 +25,13 @@ def running(
     options: ServerOptions | None = None,
     checkups: Checkups | None = None,
     routers: Sequence[APIRouter] = (),
+    desk: Desk | None = None,
 ) -> Iterator[str]:
     """The address of a server that takes requests. routers: beside its own."""
     options = options or ServerOptions()
     listener = bind("127.0.0.1", 0)
     ready = threading.Event()
-    app = create_app(backend or FakeBackend(), options, checkups)
+    app = create_app(backend or FakeBackend(), options, checkups, desk)
     for router in routers:
         app.include_router(router)
     server = server_for(app, options, ready.set)

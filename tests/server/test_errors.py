@@ -55,7 +55,7 @@ def json_schema(schema: Any) -> dict[str, Any]:
         ({"top_p": 0}, "top_p"),
         ({"n": 0}, "n"),
         ({"n": 10_000}, "n"),
-        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"max_tokens": 10**30}, "max_tokens"),
         ({"stop": ""}, "stop"),
         ({"seed": 2**70}, "seed"),

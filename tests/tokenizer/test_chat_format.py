@@ -73,18 +73,18 @@ def test_tools_calls_and_options_are_fenced_too(
 
 def test_a_template_that_knows_tools_gets_openais_shape(default_files: TokenizerFiles) -> None:
     source = "{{ tools | tojson }}|{% for m in messages %}{{ m | tojson }}{% endfor %}|{{ enable_thinking }}"
-    call = ToolCall(id="c1", name="add", arguments='{"a": 1}')
+    call = ToolCall(id="abcDEF123", name="add", arguments='{"a": 1}')
     broken = replace(call, arguments="{oops")
     messages = [
         ChatMessage(role="assistant", tool_calls=(call, broken)),
-        ChatMessage(role="tool", content="2", tool_call_id="c1", name="add"),
+        ChatMessage(role="tool", content="2", tool_call_id="abcDEF123", name="add"),
     ]
     text = format_of(default_files, source).render(messages, [ToolSpec(name="add")], enable_thinking=False)
     tool = '{"type": "function", "function": {"name": "add", "description": "", "parameters": {}}}'
-    call_text = '{"id": "c1", "type": "function", "function": {"name": "add", "arguments": ARGUMENTS}}'
+    call_text = '{"id": "abcDEF123", "type": "function", "function": {"name": "add", "arguments": ARGUMENTS}}'
     calls = ", ".join(call_text.replace("ARGUMENTS", arguments) for arguments in ('{"a": 1}', '"{oops"'))
     assistant = f'{{"role": "assistant", "content": "", "tool_calls": [{calls}]}}'
-    answer = '{"role": "tool", "content": "2", "name": "add", "tool_call_id": "c1"}'
+    answer = '{"role": "tool", "content": "2", "name": "add", "tool_call_id": "abcDEF123"}'
     assert text == f"[{tool}]|{assistant}{answer}|False"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.targets import PIECES, TOKENIZER
-from vortex.errors import ModelFileError, RequestError, VortexError
+from vortex.errors import ModelFileError, VortexError
 from vortex.tokenizer.files import TokenizerFiles, TokenizerSettings
 from vortex.tokenizer.gguf import tokenizer_files_from_gguf
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
@@ -36,9 +36,9 @@ def test_a_pattern_without_end_is_refused_at_opening(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_panic_on_one_text_is_that_requests_error() -> None:
+def test_a_panic_on_one_text_is_one_line() -> None:
     tokenizer = HouseTokenizer(TokenizerFiles(json.dumps(document(ENDLESS)).encode(), TokenizerSettings()))
-    with pytest.raises(RequestError, match="the model's own tokenizer fails on this text"):
+    with pytest.raises(ModelFileError, match="the model's tokenizer cannot read this text"):
         tokenizer.encode("a" * 60 + "!")
     assert tokenizer.decode(tokenizer.encode("ab")) == "ab"
 

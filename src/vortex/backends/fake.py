@@ -11,7 +11,7 @@ import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -133,10 +133,11 @@ class FakeBackend:
         fault = next(self._faults, None)
         self._refuse(request, fault)
         self.requests.append(request)
+        request, notes = self._fitted(request)
         self._active += 1
         finished = False
         try:
-            async for event in self._events(request, fault):
+            async for event in self._events(request, fault, notes):
                 finished = isinstance(event, Completed)
                 self.completed += finished
                 yield event
@@ -156,18 +157,28 @@ class FakeBackend:
         if self._active >= self._max_active or (fault and fault.kind is FaultKind.OVERLOADED):
             raise Overloaded("the fake is full; try again in a second", retry_after_s=1.0)
         prompt_tokens = len(pieces(prompt_text(request)))
-        wanted_tokens = prompt_tokens + max(1, request.max_tokens or 0, request.min_tokens)
+        wanted_tokens = prompt_tokens + max(1, request.min_tokens)
         if wanted_tokens > self._context_length:
             raise ContextOverflow(
                 f"prompt ({prompt_tokens} tokens) and answer need {wanted_tokens} tokens and the context holds "
                 f"{self._context_length}; shorten the prompt or lower max_tokens"
             )
 
-    async def _events(self, request: ChatRequest, fault: Fault | None) -> AsyncIterator[ChatEvent]:
+    def _fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
+        """An answer's limit lowered to what the prompt leaves, as an engine does."""
+        room = self._context_length - len(pieces(prompt_text(request)))
+        if request.max_tokens is None or request.max_tokens <= room:
+            return request, ()
+        note = f"max_tokens {request.max_tokens} was lowered to {room}: the context holds {self._context_length}"
+        return replace(request, max_tokens=room), (note,)
+
+    async def _events(
+        self, request: ChatRequest, fault: Fault | None, notes: tuple[str, ...]
+    ) -> AsyncIterator[ChatEvent]:
         prompt = pieces(prompt_text(request))
         seed = request.sampling.seed
         seed = zlib.crc32(prompt_text(request).encode()) if seed is None else seed
-        yield Started(request_id=request.request_id, model=self.name, seed=seed)
+        yield Started(request_id=request.request_id, model=self.name, seed=seed, notes=notes)
         completion_tokens = 0
         await asyncio.sleep(self._pace.first_ms / 1000)
         for choice in range(request.num_choices):
@@ -202,6 +213,9 @@ class FakeBackend:
 
     def _answer(self, request: ChatRequest, choice: int, seed: int) -> Answer:
         if request.tools and request.tool_choice not in ("auto", "none"):
+            scripted = self._script(request) if self._script is not default_script else ""
+            if isinstance(scripted, Answer):
+                return scripted
             wanted = [tool for tool in request.tools if request.tool_choice in ("required", tool.name)]
             arguments = json.dumps(sample(dict(wanted[0].parameters)) or {})
             call_id = f"call_{zlib.crc32(f'{request.request_id}/{choice}'.encode()):08x}"

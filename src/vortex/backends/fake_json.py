@@ -9,23 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vortex.errors import RequestError
+
 DEPTH_LIMIT = 32
+MOST = 10_000  # members or characters
 
 
-def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
-    """An instance of `schema`; references are looked up in `root`, by default the schema itself."""
-    root = schema if root is None else root
+def sample(schema: Any) -> Any:
+    """An instance of `schema`. RequestError for one that is beyond this module."""
+    try:
+        return _sample(schema, schema, 0)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise RequestError("the fake cannot read this schema; write it plainer", code="invalid_schema") from error
+
+
+def _sample(schema: Any, root: Any, depth: int) -> Any:
+    """References are looked up in `root`."""
     if not isinstance(schema, Mapping) or depth > DEPTH_LIMIT:
         return None
     if "$ref" in schema:
-        return sample(_resolve(schema["$ref"], root), root, depth + 1)
+        return _sample(_resolve(schema["$ref"], root), root, depth + 1)
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
     for keyword in ("anyOf", "oneOf", "allOf"):
         if schema.get(keyword):
-            return sample(schema[keyword][0], root, depth + 1)
+            return _sample(schema[keyword][0], root, depth + 1)
     kind = schema.get("type", "object" if "properties" in schema else "null")
     return _of_type(kind[0] if isinstance(kind, list) else kind, schema, root, depth)
 
@@ -33,11 +43,11 @@ def sample(schema: Any, root: Any = None, depth: int = 0) -> Any:
 def _of_type(kind: str, schema: Mapping[str, Any], root: Any, depth: int) -> Any:
     if kind == "object":
         properties = schema.get("properties", {})
-        return {name: sample(properties.get(name, {}), root, depth + 1) for name in schema.get("required", properties)}
+        return {name: _sample(properties.get(name, {}), root, depth + 1) for name in schema.get("required", properties)}
     if kind == "array":
-        return [sample(schema.get("items", {}), root, depth + 1) for _ in range(schema.get("minItems", 0))]
+        return [_sample(schema.get("items", {}), root, depth + 1) for _ in range(min(schema.get("minItems", 0), MOST))]
     if kind == "string":
-        return "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
+        return "text".ljust(min(schema.get("minLength", 0), MOST), "x")[: schema.get("maxLength")]
     if kind in {"integer", "number"}:
         return schema.get("minimum", min(1, schema.get("maximum", 1)))
     return True if kind == "boolean" else None

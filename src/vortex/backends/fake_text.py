@@ -28,7 +28,7 @@ def limited(tokens: list[str], request: ChatRequest) -> tuple[list[str], FinishR
         tokens = tokens + tokens
     text = "".join(tokens)
     ends = [text.find(stop) for stop in request.stop if stop in text]
-    limit = len(tokens) if request.max_tokens is None else request.max_tokens
+    limit = len(tokens) if request.max_tokens is None or request.max_tokens < 0 else request.max_tokens
     if ends and len(kept := pieces(text[: min(ends)])) <= limit:
         return kept, FinishReason.STOP
     return tokens[:limit], FinishReason.LENGTH if limit < len(tokens) or request.ignore_eos else FinishReason.STOP

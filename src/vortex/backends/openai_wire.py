@@ -107,10 +107,20 @@ class ChunkReader:
         self._usage: Usage | None = None
         self._timings = Timings()
 
-    def read(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
+    def read(self, chunk: object) -> Iterator[ChatEvent]:
+        """BackendError for an engine's error, and for what has no shape of an answer."""
+        if not isinstance(chunk, Mapping):
+            raise BackendError("the engine sent an event that is no object")
+        try:
+            yield from self._events(chunk)
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+            reason = f"the engine sent an event of another shape than OpenAI's ({type(error).__name__})"
+            raise BackendError(reason) from error
+
+    def _events(self, chunk: Mapping[str, Any]) -> Iterator[ChatEvent]:
         if "error" in chunk:
             error = chunk["error"] or {}
-            raise BackendError(f"the engine failed in the middle of its answer: {error.get('message', error)}")
+            raise BackendError(f"the engine failed in the middle of its answer: {_message(error)}")
         if not self._started:
             self._started = True
             seed = chunk.get("seed", self._request.sampling.seed or 0)
@@ -131,8 +141,12 @@ class ChunkReader:
 
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[ChatEvent]:
         index = choice.get("index", 0)
+        if not isinstance(index, int) or not 0 <= index < self._request.num_choices:
+            raise BackendError(f"the engine sent a choice {index!r} that was not asked for")
         delta = choice.get("delta") or {}
         text = delta.get("content") or choice.get("text") or ""
+        if not isinstance(text, str):
+            raise BackendError("the engine sent a text that is none")
         logprobs = tuple(_logprobs(choice.get("logprobs") or {}))
         if text or logprobs:
             self._delta_tokens += 1
@@ -144,7 +158,7 @@ class ChunkReader:
                 index=call.get("index", 0),
                 id=call.get("id"),
                 name=function.get("name"),
-                arguments=function.get("arguments") or "",
+                arguments=str(function.get("arguments") or ""),
             )
         if reason := choice.get("finish_reason"):
             self._open_choices.discard(index)
@@ -155,6 +169,10 @@ class ChunkReader:
             raise BackendError("the engine closed its stream before the answer was finished")
         usage = self._usage or Usage(prompt_tokens=0, completion_tokens=self._delta_tokens)
         return Completed(usage=usage, timings=self._timings)
+
+
+def _message(error: object) -> object:
+    return error.get("message", error) if isinstance(error, Mapping) else error
 
 
 def _logprobs(field: Mapping[str, Any]) -> Iterator[TokenLogprob]:

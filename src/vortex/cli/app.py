@@ -14,7 +14,11 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import c3, chat, config, gateway, models, serve, stack
+from vortex.cli import c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
+from vortex.cli.agent import demo as agent_demo
+from vortex.cli.agent import editor as agent_editor
+from vortex.cli.agent import patches as agent_patches
+from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, tokenizer, train_core
@@ -60,6 +64,8 @@ for group in (
     gateway,
     stack,
     models,
+    knowledge,
+    memory,
     doctor,
     c3,
     bench,
@@ -68,6 +74,12 @@ for group in (
     bootstrap,
     evaluate,
     config,
+    sandbox,
+    agent_demo,
+    agent_run,
+    agent_patches,
+    agent_editor,
+    mcp,
 ):
     group.register(app)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +39,7 @@ class Chat:
     temperature: Annotated[float | None, typer.Option(help="0: always the likeliest word; 1: as the model is.")] = None
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None
     system: Annotated[str | None, typer.Option(help="Instruction put before the conversation.")] = None
+    with_: Annotated[Path | None, typer.Option("--with", metavar="PATH", help="Documents to look things up in.")] = None
     as_json: JsonOption = False
     set_: SetOption = None
 
@@ -53,6 +55,8 @@ def chat(options: Chat) -> None:
 
       git diff | vortex chat "What does this change do?"        the input goes below the question
 
+      vortex chat --with docs "How is it installed?"    answers with sources
+
       vortex chat --model big.gguf --budget 2.2GB       a model larger than the memory you give it
     """
     from vortex.errors import RequestError
@@ -66,7 +70,13 @@ def chat(options: Chat) -> None:
             raise RequestError("--json answers one question: give it as an argument or on stdin")
         from vortex.cli.conversation import converse
 
-        converse(loaded, seed=options.seed, stream=options.stream, max_tokens=options.max_new_tokens)
+        converse(
+            loaded,
+            seed=options.seed,
+            stream=options.stream,
+            max_tokens=options.max_new_tokens,
+            documents=options.with_,
+        )
         return
     if not prompt.strip():
         raise RequestError('the question is empty; try: vortex chat "What is the capital of France?"')
@@ -92,18 +102,21 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
     import asyncio
 
     from vortex.cli.composition import open_backend, with_manners
+    from vortex.cli.grounded_turn import open_knowing, show_citations
     from vortex.cli.terminal import notice, print_json, write_answer
     from vortex.cli.turn import Turn, request_for, run_turn
     from vortex.types import ChatMessage
 
+    knowing = open_knowing(loaded.settings, options.with_)
+    grounded = knowing.ground([ChatMessage(role="user", content=prompt)])
+    knowing.close()
     loaded, _ = with_manners(loaded)
     backend = open_backend(loaded)
     live = options.stream and not options.as_json
     turn = Turn()
 
     async def ask() -> None:
-        messages = [ChatMessage(role="user", content=prompt)]
-        request = request_for(messages, loaded.settings, options.seed, options.max_new_tokens)
+        request = request_for(grounded.messages, loaded.settings, options.seed, options.max_new_tokens)
         try:
             await run_turn(backend, request, turn, write_answer if live else lambda _: None)
         finally:
@@ -113,9 +126,11 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
         asyncio.run(ask())
     finally:  # also when stopped: the line of the answer is ended before anything else is written
         if options.as_json:
-            print_json(turn.as_json())
+            citations = [citation.to_json() for citation in grounded.citations(turn.text)]
+            print_json({**turn.as_json(), **({"citations": citations} if options.with_ else {})})
         elif turn.text:
             write_answer(("" if live else turn.text) + "\n")
+    show_citations(grounded, turn.text)
     notice(turn.summary())
 
 

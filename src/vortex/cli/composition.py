@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vortex.engine.intake import RestrictionFactory
     from vortex.hub.cache import ResolvedModel
     from vortex.models.cores import CoreOptions
-    from vortex.models.opened import LoadOptions, Opened
+    from vortex.models.opened import LoadOptions, Opened, PackProgress
 
 
 def settings_for(
@@ -127,8 +127,10 @@ def open_model(loaded: LoadedSettings) -> Opened[LanguageModel]:
         from vortex.models.opening import open_hash
 
         return open_hash()
+    from vortex.cli.packing_progress import PackingProgress
     from vortex.cli.terminal import working
     from vortex.errors import MissingCapability
+    from vortex.hub.cache import ModelCache
 
     settings = loaded.settings.model
     if settings.fallback is None and (reason := missing_extra(loaded)):
@@ -137,8 +139,11 @@ def open_model(loaded: LoadedSettings) -> Opened[LanguageModel]:
     fell_back = resolved.name == settings.fallback and loaded.is_profiles_own("model.backend")
     by_transformers = settings.backend == "hf" and not fell_back  # a profile's fallback runs as it does everywhere
     how = " by transformers (a GGUF file is unpacked once)" if by_transformers else ""
-    with working(f"loading {resolved.name}{how}"):
-        return _load(resolved, loaded, by_transformers=by_transformers)
+    with working(f"loading {resolved.name}{how}", lines_every_s=5.0) as say:
+        packing = PackingProgress(resolved.name, resolved.made_folder, say)
+        opened = _load(resolved, loaded, packing, by_transformers=by_transformers)
+    ModelCache().note_source(resolved)
+    return opened
 
 
 def open_backend(loaded: LoadedSettings, system: str = "") -> ChatBackend:
@@ -266,13 +271,17 @@ def load_options(resolved: ResolvedModel, loaded: LoadedSettings, *, compress: b
     )
 
 
-def _load(resolved: ResolvedModel, loaded: LoadedSettings, *, by_transformers: bool) -> Opened[LanguageModel]:
+def _load(
+    resolved: ResolvedModel, loaded: LoadedSettings, progress: PackProgress, *, by_transformers: bool
+) -> Opened[LanguageModel]:
+    from dataclasses import replace
+
     from vortex.cli.terminal import warn
     from vortex.kernels import dispatch
     from vortex.models.opening import open_resolved
     from vortex.vblocks.checkpoint import is_core
 
-    options, core = load_options(resolved, loaded), None
+    options, core = replace(load_options(resolved, loaded), progress=progress), None
     if not by_transformers and is_core(resolved.path):
         core = core_options(loaded.settings)
     elif not by_transformers and options.device != "cuda" and not dispatch.usable():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("profiles")(profiles)
     group.command("path")(path)
+    group.command("trust")(trust)
     app.add_typer(group, name="config", rich_help_panel="Look around")
 
 
@@ -74,3 +76,19 @@ def path(as_json: JsonOption = False) -> None:
         return
     for file in files:
         typer.echo(f"{file}{'' if file.is_file() else '  (not there)'}")
+
+
+def trust(
+    file: Annotated[Path, typer.Argument(help="The file, as it is now.")] = Path("config/.env"),
+) -> None:
+    """Let a variables file of a folder redirect the engine, allow hosts and move the ledger: it is yours.
+
+    What it says holds until it changes; a changed file is asked about anew.
+    """
+    from vortex.config.trust import trust as remember
+    from vortex.errors import ConfigError
+
+    if not file.is_file():
+        raise ConfigError(f"there is no {file}")
+    remember(file)
+    typer.echo(f"{file.resolve()} is trusted as it is now")

@@ -11,8 +11,10 @@ import dataclasses
 import shutil
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vortex.cli.composition import open_backend, with_manners
+from vortex.cli.grounded_turn import Knowing, open_knowing, remember, show_citations
 from vortex.cli.slash_commands import obey
 from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is
 from vortex.cli.turn import Turn, request_for, run_turn
@@ -20,6 +22,7 @@ from vortex.cli.typed_lines import TypedLines, silent_keys
 from vortex.cli.word_wrap import WordWrap
 from vortex.config.loading import LoadedSettings
 from vortex.errors import ContextOverflow, VortexError
+from vortex.knowledge.memory.requests import asked_to_remember
 from vortex.protocols import ChatBackend
 from vortex.types import ChatMessage
 
@@ -36,12 +39,15 @@ class Conversation:
     stream: bool = True
     seed: int | None = None
     max_tokens: int | None = None
+    knowing: Knowing | None = None
     messages: list[ChatMessage] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Ask, show the answer, remember both. A stopped answer is remembered as far as it came."""
         question = ChatMessage(role="user", content=text)
-        request = request_for([*self.messages, question], self.loaded.settings, self.seed, self.max_tokens)
+        knowing = self.knowing or Knowing(self.loaded.settings)
+        grounded = knowing.ground([*self.messages, question])
+        request = request_for(grounded.messages, self.loaded.settings, self.seed, self.max_tokens)
         turn = Turn()
         stopped = False
         shown = WordWrap(write_as_is, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
@@ -70,6 +76,7 @@ class Conversation:
         write_answer("\n")
         if turn.text:
             self.messages += [question, ChatMessage(role="assistant", content=turn.text)]
+            show_citations(grounded, turn.text)
         notice("stopped" if stopped else turn.summary())
 
     def change_model(self, name: str) -> None:
@@ -82,17 +89,26 @@ class Conversation:
         self.backend, self.loaded = backend, loaded
 
 
-def converse(loaded: LoadedSettings, *, seed: int | None, stream: bool, max_tokens: int | None) -> None:
-    """Talk until the user leaves."""
+def converse(
+    loaded: LoadedSettings,
+    *,
+    seed: int | None,
+    stream: bool,
+    max_tokens: int | None,
+    documents: Path | None = None,
+) -> None:
+    """Talk until the user leaves. documents: looked up for every question."""
     loaded, _ = with_manners(loaded)
+    knowing = open_knowing(loaded.settings, documents)
     backend = open_backend(loaded)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
     typed = TypedLines()
     with asyncio.Runner() as runner:
-        conversation = Conversation(backend, loaded, runner, stream, seed, max_tokens)
+        conversation = Conversation(backend, loaded, runner, stream, seed, max_tokens, knowing)
         try:
             _loop(conversation, typed)
         finally:
+            knowing.close()
             runner.run(conversation.backend.close())
 
 
@@ -120,6 +136,8 @@ def _round(conversation: Conversation, typed: TypedLines) -> bool:
         return False
     if line.startswith("/"):
         return obey(conversation, line)
-    if line.strip():
+    if fact := asked_to_remember(line):
+        remember(fact, conversation.loaded.settings)
+    elif line.strip():
         conversation.say(line.strip())
     return True

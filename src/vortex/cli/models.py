@@ -96,11 +96,13 @@ def remove(
     from vortex.cli.terminal import print_json
     from vortex.hub.names import remove_model
 
-    freed_bytes = remove_model(name)
+    removed = remove_model(name)
     if as_json:
-        print_json({"name": name, "freed_bytes": freed_bytes})
+        print_json({"name": name, "freed_bytes": removed.freed_bytes, "file_kept": removed.kept is not None})
+    elif removed.kept is not None:
+        typer.echo(f"removed the packed copy: {_megabytes(removed.freed_bytes)} freed; the model file itself is kept")
     else:
-        typer.echo(f"removed {name}: {_megabytes(freed_bytes)} freed")
+        typer.echo(f"removed {name}: {_megabytes(removed.freed_bytes)} freed")
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -84,6 +84,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
 
     from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.embedder import with_embedder
+    from vortex.cli.knowing import open_desk
     from vortex.cli.terminal import notice
     from vortex.cli.turn import sampling_of
     from vortex.server.app import create_app
@@ -101,7 +102,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
-    app = create_app(backend, options, _checkups(loaded))
+    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings))
     address = f"[{options.host}]" if ":" in options.host else options.host
 
     def announce() -> None:
@@ -146,12 +147,13 @@ def _checkups(loaded: LoadedSettings) -> Checkups:
 def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
     from vortex.cli.turn import sampling_of
     from vortex.config.data_folder import data_path
-    from vortex.server.options import ServerOptions
+    from vortex.server.options import Limits, ServerOptions
 
     return ServerOptions(
         host=settings.server.host,
         port=settings.server.port,
         api_key=key.value,
         sampling=sampling_of(settings, None),
+        limits=Limits(choices=settings.runtime.max_active),
         episodes_dir=data_path("episodes") if episodes else None,
     )

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from vortex.cli.grounded_turn import remember
 from vortex.cli.terminal import notice, warn
 from vortex.config.entries import nearest
 from vortex.config.loading import LoadedSettings
 from vortex.errors import StorageError, VortexError
+from vortex.knowledge.memory.requests import asked_to_remember
 from vortex.records.atomic import atomic_write
 from vortex.types import ChatMessage
 
@@ -114,6 +116,10 @@ def _load(conversation: Conversation, path: str) -> None:
     notice(f"{len(conversation.messages)} messages from {path}")
 
 
+def _remember(conversation: Conversation, text: str) -> None:
+    remember(asked_to_remember(f"/remember {text}") or text, conversation.loaded.settings)
+
+
 def read_messages(path: Path) -> list[ChatMessage]:
     """A conversation that /save wrote. Raises StorageError with the reason for anything else."""
     try:
@@ -141,5 +147,6 @@ COMMANDS: dict[str, SlashCommand] = {
     "/model": SlashCommand("/model NAME", "let another model answer", _model),
     "/save": SlashCommand("/save FILE", "write the conversation to a file", _save),
     "/load": SlashCommand("/load FILE", "go on with a saved conversation", _load),
+    "/remember": SlashCommand("/remember FACT", "write a fact down (also: remember that …)", _remember),
     "/clear": SlashCommand("/clear", "forget the conversation", _clear),
 }

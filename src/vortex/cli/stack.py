@@ -51,6 +51,7 @@ def up(
 
     Settings: config/.env and the environment. A part that runs already is left as it is.
     """
+    _ask_for_trust()
     stack, _ = _stack({"ENGINE_KIND": engine, "ENGINE_MODEL": model})
     stack.up(_wanted(only, no_ui=no_ui))
 
@@ -119,6 +120,23 @@ def logs(
                 typer.echo(text, nl=False)
             else:
                 time.sleep(FOLLOW_EVERY_S)
+
+
+def _ask_for_trust() -> None:
+    """Once for each content of config/.env that says what only its owner may: whose file it is. Asks on a terminal."""
+    import sys
+
+    from vortex.config.addresses import ADDRESSES, env_file_path
+    from vortex.config.trust import is_trusted, trust
+    from vortex.config.variables import read_env_file, withheld
+    from vortex.gateway.settings import VARIABLES
+
+    path = env_file_path()
+    names = withheld((*ADDRESSES, *VARIABLES), read_env_file(path))
+    if names and not is_trusted(path) and sys.stdin.isatty():
+        question = f"{path.resolve()} sets {', '.join(names)}. Is that file yours? (asked once for this content)"
+        if typer.confirm(question, default=False, err=True):
+            trust(path)
 
 
 def _wanted(only: list[Part] | None, *, no_ui: bool) -> list[str]:

@@ -5,12 +5,16 @@ The gateway and the scripts that bring the stack up must agree on these, so they
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vortex.config.trust import is_trusted
 from vortex.config.variables import (
+    LOOPBACK,
+    Variable,
     choice,
     number,
     read_env_file,
@@ -20,11 +24,11 @@ from vortex.config.variables import (
     urls,
     variables_of,
     whole,
+    withheld,
 )
 from vortex.errors import ConfigError
 
 ENV_FILE = Path("config/.env")
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 ENGINE_KINDS = ("vortex", "sglang", "vllm", "llama-server", "external")
 
 
@@ -52,15 +56,36 @@ class Addresses:
 
 
 ADDRESSES = variables_of(Addresses)
+_log = logging.getLogger("vortex.config.addresses")
 
 
-def environment_and_file(env_file: Path | None = None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def not_read(path: Path, names: Sequence[str]) -> str:
+    return (
+        f"{', '.join(names)} in {path} {'is' if len(names) == 1 else 'are'} not read: the file may be a stranger's; "
+        f"if it is yours: vortex config trust {path}"
+    )
+
+
+def env_file_path() -> Path:
+    """`config/.env` of the working folder, or the file that LKN_ENV_FILE names."""
+    return Path(os.environ.get("LKN_ENV_FILE", ENV_FILE))
+
+
+def environment_and_file(
+    further: Iterable[Variable] = (), env_file: Path | None = None
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """The two sources of variables. Raises ConfigError where the file would open the gateway to the network.
 
-    The working folder may hold somebody else's repository: its file may not choose an address beyond this machine.
+    The working folder may hold somebody else's repository: its file may not choose an address beyond this machine, and
+    what only the user's own places may set is left out, with a word, unless the user trusts the file (trust.py) or
+    named it. further: variables beyond the addresses.
     """
-    path = env_file or Path(os.environ.get("LKN_ENV_FILE", ENV_FILE))
+    path = env_file or env_file_path()
     file = read_env_file(path)
+    is_named = "LKN_ENV_FILE" in os.environ
+    if (left_out := withheld((*ADDRESSES, *further), file)) and not is_named and not is_trusted(path):
+        _log.warning("note: %s", not_read(path, left_out))
+        file = {name: value for name, value in file.items() if name not in left_out}
     host = file.get("LKN_HOST", "127.0.0.1")
     if host not in LOOPBACK and "LKN_HOST" not in os.environ:
         raise ConfigError(f"LKN_HOST={host} in {path} is not allowed there: set it in the environment or use --host")

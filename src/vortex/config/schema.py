@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class LoosensSecurity:
@@ -143,6 +143,24 @@ class ServerSettings(Section):
     )
 
 
+class RagSettings(Section):
+    """What was looked up, beside the question (`vortex knowledge`, docs/knowledge.md)."""
+
+    enabled: bool = Field(default=False, description="`vortex serve` looks every question up and quotes what it finds.")
+    top_k: int = Field(default=4, ge=1, le=50, description="Most passages that an answer is given.")
+    max_chars: int = Field(default=4000, ge=100, le=200_000, description="Most characters of them together.")
+    similarity: float = Field(
+        default=0.40, ge=-1, le=1, description="Nearness of meaning (cosine) from which a passage counts."
+    )
+    coverage: float = Field(
+        default=0.65, ge=0, le=1, description="Or this share of the question's telling words, and half that nearness."
+    )
+    embedder: str = Field(
+        default="all-minilm-l6-v2", description="Model that finds by meaning; none: words alone. Fetched when needed."
+    )
+    max_file_mb: int = Field(default=50, ge=1, le=2000, description="Larger files are left out.")
+
+
 class VortexTokSettings(Section):
     """Vocabularies that `vortex tokenizer-train` makes."""
 
@@ -210,6 +228,79 @@ class DepthGatingSettings(Section):
     )
 
 
+def _split(value: object) -> object:
+    """One text with commas, as the command line and the environment give it, is a list."""
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+class WebSettings(Section):
+    """The web, for the agent's tools and for learning. Nothing is fetched unless it is switched on here."""
+
+    enabled: Annotated[bool, LoosensSecurity()] = Field(default=False, description="Tools may open web pages.")
+    allow_domains: Annotated[tuple[str, ...], BeforeValidator(_split), LoosensSecurity()] = Field(
+        default=(), description="Domains that may be reached, their sub-domains included; no other is."
+    )
+    max_bytes: Annotated[int, LoosensSecurity()] = Field(
+        default=2_000_000, ge=1, description="Largest answer that is read."
+    )
+    timeout_s: float = Field(default=20.0, gt=0, le=300, description="Longest time for a page, redirects included.")
+    requests_per_minute: Annotated[int, LoosensSecurity()] = Field(
+        default=20, ge=1, le=600, description="Most requests to one domain."
+    )
+    cache_hours: float = Field(default=24.0, ge=0, description="How long a fetched page is good; 0: no cache.")
+
+
+class McpServerSettings(Section):
+    """One MCP server whose tools the agent may use."""
+
+    name: str = Field(description="Short name; its tools are called NAME_TOOL.")
+    command: tuple[str, ...] = Field(default=(), description="Program to start (stdio), inside the sandbox.")
+    url: str = Field(default="", description="Or the address of a running server (streamable HTTP).")
+    read: tuple[str, ...] = Field(default=(), description="Paths that the program may also read.")
+    permission: Literal["allow", "ask", "block"] = Field(default="ask", description="For tools not named below.")
+    tools: dict[str, Literal["allow", "ask", "block"]] = Field(default={}, description="Permission by tool.")
+
+
+class ToolsSettings(Section):
+    """What the agent's tools may do beyond the working folder."""
+
+    web: WebSettings = WebSettings()
+    mcp: Annotated[tuple[McpServerSettings, ...], LoosensSecurity()] = Field(
+        default=(), description="MCP servers: name, command or url, permission."
+    )
+
+
+class SanitizeSettings(Section):
+    """What of a web page may reach a model or a data set."""
+
+    max_chars: int = Field(default=2000, ge=1, description="Longest text kept of a page.")
+    max_instruction_density: float = Field(
+        default=0.04,
+        ge=0,
+        le=1,
+        description="Share of words that give orders to a model above which a page is refused.",
+    )
+    max_repeat_lines: int = Field(default=2, ge=1, description="How often one line may occur.")
+
+
+class IngestWebSettings(Section):
+    cooldown_minutes: float = Field(default=60.0, ge=0, description="Least time between two readings of one page.")
+    sanitize: SanitizeSettings = SanitizeSettings()
+
+
+class IngestSettings(Section):
+    web: IngestWebSettings = IngestWebSettings()
+
+
+class ContinuousSettings(Section):
+    """Learning that goes on beside use."""
+
+    ingest_web: Annotated[bool, LoosensSecurity()] = Field(
+        default=False, description="Pages of allowed domains may become rows; never an automatic promotion."
+    )
+    ingest: IngestSettings = IngestSettings()
+
+
 class Settings(Section):
     """All settings of one run. Immutable."""
 
@@ -221,11 +312,14 @@ class Settings(Section):
     kv: KvSettings = KvSettings()
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()
+    rag: RagSettings = RagSettings()
     vortex_tok: VortexTokSettings = VortexTokSettings()
     train_core: TrainCoreSettings = TrainCoreSettings()
     core: CoreSettings = CoreSettings()
     vortex_model: VortexModelSettings = VortexModelSettings()
     depth_gating: DepthGatingSettings = DepthGatingSettings()
+    tools: ToolsSettings = ToolsSettings()
+    continuous: ContinuousSettings = ContinuousSettings()
 
 
 SECRET_KEYS = frozenset({"server.api_token"})

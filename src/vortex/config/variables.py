@@ -13,7 +13,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from vortex.errors import ConfigError
 from vortex.records.atomic import atomic_write
 
 Kind = Literal["integer", "number", "switch", "choice", "text", "urls", "secret"]
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 SWITCH = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
 
 
@@ -36,6 +37,7 @@ class Variable:
     minimum: float = -math.inf
     maximum: float = math.inf
     choices: tuple[str, ...] = ()
+    own_only: bool = False  # redirects, loosens or writes elsewhere: not from a file of the working folder
 
     @property
     def allowed(self) -> str:
@@ -81,8 +83,8 @@ def number(name: str, default: float, bounds: tuple[float, float], meaning: str)
     return _field(float(default), Variable(name, "", f"{default:.10g}", meaning, "number", *bounds))
 
 
-def switch(name: str, default: bool, meaning: str) -> Any:
-    return _field(default, Variable(name, "", "on" if default else "off", meaning, "switch"))
+def switch(name: str, default: bool, meaning: str, *, own_only: bool = False) -> Any:
+    return _field(default, Variable(name, "", "on" if default else "off", meaning, "switch", own_only=own_only))
 
 
 def choice(name: str, choices: tuple[str, ...], meaning: str) -> Any:
@@ -90,8 +92,8 @@ def choice(name: str, choices: tuple[str, ...], meaning: str) -> Any:
     return _field(choices[0], Variable(name, "", choices[0], meaning, "choice", choices=choices))
 
 
-def text(name: str, default: str, meaning: str) -> Any:
-    return _field(default, Variable(name, "", default, meaning))
+def text(name: str, default: str, meaning: str, *, own_only: bool = False) -> Any:
+    return _field(default, Variable(name, "", default, meaning, own_only=own_only))
 
 
 def secret(name: str, meaning: str) -> Any:
@@ -99,7 +101,7 @@ def secret(name: str, meaning: str) -> Any:
 
 
 def urls(name: str, default: tuple[str, ...], meaning: str) -> Any:
-    return _field(default, Variable(name, "", ",".join(default), meaning, "urls"))
+    return _field(default, Variable(name, "", ",".join(default), meaning, "urls", own_only=True))
 
 
 def _field(default: object, variable: Variable) -> Any:
@@ -174,6 +176,20 @@ def read_variables(
     if problems:
         raise ConfigError("; ".join(problems))
     return values
+
+
+def withheld(variables: Iterable[Variable], env_file: Mapping[str, str]) -> list[str]:
+    """Names in a working folder's file that only the user's own places may set, where they would change something."""
+
+    def is_harmless(variable: Variable, given: str) -> bool:
+        if given in {"", variable.default}:
+            return True
+        if variable.kind == "urls":  # an engine on this machine is no stranger's
+            return all((urlsplit(part.strip()).hostname or "") in LOOPBACK for part in given.split(","))
+        path = PurePath(given)
+        return variable.name.endswith("_PATH") and not path.is_absolute() and ".." not in path.parts
+
+    return [one.name for one in variables if one.own_only and not is_harmless(one, env_file.get(one.name, "").strip())]
 
 
 def _suspects(environment: Mapping[str, str], env_file: Mapping[str, str]) -> list[str]:

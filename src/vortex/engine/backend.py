@@ -13,6 +13,7 @@ import numpy as np
 
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
+from vortex.engine.given_text import GivenTexts
 from vortex.engine.intake import AnswerRules, Intake, check_texts, wants_structure
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
@@ -24,7 +25,10 @@ from vortex.types import (
     ChatRequest,
     ChoiceFinished,
     Embeddings,
+    GivenText,
     ModelCard,
+    Rival,
+    RivalSearch,
     Started,
     TextDelta,
 )
@@ -72,6 +76,13 @@ class LocalBackend:
             context_length=context_length,
             rules=rules,
         )
+        self._given = GivenTexts(
+            tokenizer,
+            chat_format,
+            vocab_size=vocab_size,
+            context_length=context_length,
+            chunk=model.prefill_chunk,
+        )
         self._engine = Engine(model, options, vocab_size)
 
     async def models(self) -> Sequence[ModelCard]:
@@ -82,13 +93,16 @@ class LocalBackend:
         kin, and Overloaded; after it BackendError where the model fails."""
         self._check_model(request.model)
         size_chars = sum(len(message.content) for message in request.messages) + len(request.prompt or "")
-        is_slow = size_chars > _LONG_TEXT_CHARS or wants_structure(request)  # a schema has to be compiled
+        # a template is foreign code, and a schema has to be compiled: neither runs on the loop
+        is_slow = size_chars > _LONG_TEXT_CHARS or request.prompt is None or wants_structure(request)
         prepared = await self._prepared(is_slow, self._intake.prepare, request)
         box: Mailbox[ChatEvent] = Mailbox()
         reader = self._read_answer(request) if self._read_answer else None
         self._engine.submit(self._intake.generation(prepared, box))
         try:
-            yield Started(request_id=request.request_id, model=self._card.name, seed=prepared.seed)
+            yield Started(
+                request_id=request.request_id, model=self._card.name, seed=prepared.seed, notes=prepared.notes
+            )
             async for event in box:
                 if reader is not None and isinstance(event, TextDelta | ChoiceFinished):
                     for read in reader.read(event):
@@ -110,6 +124,21 @@ class LocalBackend:
             vectors += await asyncio.gather(*(self._vector(prompt) for prompt in group))
         return Embeddings(vectors=np.stack(vectors), prompt_tokens=sum(map(len, prompts)))
 
+    async def rivals(self, given: GivenText, search: RivalSearch) -> Sequence[Rival]:
+        """As `GivenTextReader` says."""
+        reading = await self._prepared(True, self._given.read, given)
+        asked = self._engine.visit(lambda model: self._given.rivals(model, reading, search))
+        found: list[Rival] = await asyncio.wrap_future(asked)
+        return found
+
+    async def log_probabilities(self, given: GivenText, others: Sequence[str]) -> Sequence[float]:
+        """As `GivenTextReader` says."""
+        reading = await self._prepared(True, self._given.read, given)
+        readings = await self._prepared(True, lambda texts: [self._given.read(given, text) for text in texts], others)
+        asked = self._engine.visit(lambda model: self._given.log_probabilities(model, reading, readings))
+        sums: list[float] = await asyncio.wrap_future(asked)
+        return sums
+
     async def status(self) -> BackendStatus:
         return self._engine.status()
 
@@ -128,7 +157,7 @@ class LocalBackend:
             self._slow_in_flight -= 1
 
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        prompts = [self._intake.prompt_ids(ChatRequest(request_id="embedding", prompt=text)) for text in texts]
+        prompts = [self._intake.text_ids(text) for text in texts]
         self._intake.check_fits(max(map(len, prompts)), "input")
         return prompts
 

@@ -15,6 +15,8 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from vortex.decode.drafting.block_decoding import BlockDecoding
 from vortex.engine.boarding import Boarding
@@ -25,6 +27,7 @@ from vortex.engine.options import EngineOptions
 from vortex.engine.prefix_cache import PrefixCache
 from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.engine.scheduler import Scheduler, Ticket
+from vortex.engine.visits import Asked, Visits
 from vortex.errors import BackendError, Overloaded, VortexError
 from vortex.protocols import Counting, LanguageModel
 from vortex.types import BackendStatus, Exactness, SweepOutput
@@ -54,6 +57,7 @@ class Engine:
         )
         self._boarding = _boarding(model, options, self._vocab_size)
         self._post = Post()
+        self._visits = Visits()
         self._counters = dict.fromkeys(_COUNTERS, 0.0)
         self._changed = threading.Condition()  # guards the scheduler and the two flags
         self._refusing = self._stopping = False
@@ -72,6 +76,15 @@ class Engine:
                 raise
             self._counters["requests"] += 1
             self._changed.notify_all()
+
+    def visit(self, asked: Asked) -> Future[Any]:
+        """Sweep a question of its own between the answers' sweeps. Raises BackendError on an engine that closes."""
+        with self._changed:
+            if self._refusing:
+                raise BackendError("the engine is closing and takes no more questions", status=503)
+            answer = self._visits.submit(asked)
+            self._changed.notify_all()
+            return answer
 
     def status(self) -> BackendStatus:
         """`counters`: totals since the start, and what the prefix cache holds now."""
@@ -117,7 +130,7 @@ class Engine:
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._scheduler.tickets())
+            self._changed.wait_for(lambda: self._stopping or self._scheduler.tickets() or self._visits)
             return not self._stopping
 
     def _step(self) -> None:
@@ -134,6 +147,7 @@ class Engine:
                     self._boarding.settle(riders, landed, output, sweep_s)
                 self._emit(riders)
         self._post.deliver()
+        self._visits.advance(self._model)
 
     def _schedule(self) -> list[Rider]:
         with self._changed:
@@ -246,6 +260,7 @@ class Engine:
             self._counters["cancelled"] += 1
             self._leave(ticket)
         self._post.deliver()
+        self._visits.end(BackendError("the engine closed before the text was read", status=503))
         self._prefixes.clear()
         self._model.close()
 

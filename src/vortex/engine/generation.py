@@ -9,6 +9,7 @@ import numpy as np
 
 from vortex.decode.drafting.counts import DraftCounts
 from vortex.engine.choice import Choice, Landed
+from vortex.engine.echo import Echo
 from vortex.engine.mailbox import Mailbox
 from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, SequenceState, Timings, Usage, Want
 
@@ -16,12 +17,14 @@ from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, Seq
 class Generation:
     """A `Job`. All choices continue snapshots of one swept prompt, so each is the answer it would be alone."""
 
-    shares_prefix = True
-
-    def __init__(self, prompt_ids: Sequence[int], choices: Sequence[Choice], box: Mailbox[ChatEvent]) -> None:
+    def __init__(
+        self, prompt_ids: Sequence[int], choices: Sequence[Choice], box: Mailbox[ChatEvent], echo: Echo | None = None
+    ) -> None:
         self.prompt_ids = prompt_ids
         self.choices = choices
         self.box = box
+        self._echo = echo
+        self._echoed = 0  # choices that were given the prompt back
         self._state: SequenceState | None = None
         self._cached_tokens = 0
         self._prompt_sweeps = 0
@@ -29,6 +32,11 @@ class Generation:
         self._holding = len(choices)  # slots not yet given back
         self._submitted_at = time.perf_counter()
         self._admitted_at = self._answering_at = self._submitted_at
+
+    @property
+    def shares_prefix(self) -> bool:
+        """A prompt that is scored is swept whole."""
+        return self._echo is None or not self._echo.wants_logits
 
     @property
     def slots(self) -> int:
@@ -49,13 +57,24 @@ class Generation:
         self._admitted_at = self._answering_at = time.perf_counter()
 
     def want(self, *, is_last: bool) -> Want:
+        if not self.shares_prefix:
+            return Want.ALL_LOGITS
         return Want.LAST_LOGITS if is_last else Want.NOTHING
 
     def receive_prompt(self, logits: np.ndarray, hidden: np.ndarray | None, *, is_last: bool) -> Sequence[Landed]:
         self._prompt_sweeps += 1
+        if self._echo is not None:
+            self._echo.score(logits)
         if not is_last:
             return ()
+        logits = logits[-1:]
         self._answering_at = time.perf_counter()
+        if self._echo is not None and self._echo.is_all:
+            for choice in self.choices:
+                choice.finish(FinishReason.LENGTH)
+            self.prompt_state.close()
+            self._state = None
+            return ()
         landed = [choice.begin(self.prompt_state.snapshot(), logits) for choice in self.choices[1:]]
         state, self._state = self.prompt_state, None
         return [self.choices[0].begin(state, logits), *landed]
@@ -73,6 +92,9 @@ class Generation:
     def take_events(self) -> list[ChatEvent]:
         events: list[ChatEvent] = []
         for index, choice in enumerate(self.choices):
+            if self._echo is not None and index >= self._echoed and (choice.num_tokens or choice.finish_reason):
+                events.append(self._echo.delta(index))
+                self._echoed += 1
             delta = choice.text.take()
             if delta is not None:
                 events.append(delta)

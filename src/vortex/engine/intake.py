@@ -9,12 +9,13 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vortex.decode.constraint import TokenConstraint
 from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
 from vortex.engine.choice import Choice, Ending
+from vortex.engine.echo import Echo
 from vortex.engine.generation import Generation
 from vortex.engine.infill import infill_ids
 from vortex.engine.mailbox import Mailbox
@@ -32,6 +33,14 @@ RestrictionFactory = Callable[[Sequence[int]], TokenConstraint | None]
 
 MAX_TOP_LOGPROBS = 20
 DRAWN_SEED_BITS = 53  # exact in JSON numbers everywhere
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A constraint that says what of the request it does not enforce."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
 
 class AnswerReader(Protocol):
@@ -68,6 +77,11 @@ class Prepared:
     max_tokens: int
     seed: int
     constraint: TokenConstraint | None
+    notes: tuple[str, ...] = ()  # what is not done as it was asked
+
+
+def _notes_of(constraint: object) -> tuple[str, ...]:
+    return constraint.notes if isinstance(constraint, Noting) else ()
 
 
 def wants_structure(request: ChatRequest) -> bool:
@@ -101,7 +115,7 @@ class Intake:
         check_sampling(request.sampling, self._vocab_size)
         self._check_shape(request)
         prompt_ids = self.prompt_ids(request)
-        max_tokens = self._fit(len(prompt_ids), request)
+        max_tokens, notes = self._fit(len(prompt_ids), request)
         if request.min_tokens > max_tokens:
             raise RequestError(
                 f"min_tokens {request.min_tokens} is more than the {max_tokens} tokens the answer may have",
@@ -110,16 +124,30 @@ class Intake:
         constraint = (
             self._rules.constrain(request, max_tokens) if self._rules.constrain and wants_structure(request) else None
         )
+        notes += _notes_of(constraint)
         if constraint is None and self._rules.restrict is not None:
             constraint = self._rules.restrict(prompt_ids)
         seed = request.sampling.seed
         drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
-        return Prepared(request, prompt_ids, max_tokens, drawn, constraint)
+        return Prepared(request, prompt_ids, max_tokens, drawn, constraint, notes)
 
     def generation(self, prepared: Prepared, box: Mailbox[ChatEvent]) -> Generation:
         """The job, its events to go to `box`."""
         choices = [self._choice(prepared, index) for index in range(prepared.request.num_choices)]
-        return Generation(prepared.prompt_ids, choices, box)
+        return Generation(prepared.prompt_ids, choices, box, self._echo(prepared))
+
+    def _echo(self, prepared: Prepared) -> Echo | None:
+        request = prepared.request
+        if not request.echo:
+            return None
+        text = request.prompt if isinstance(request.prompt, str) else None
+        return Echo(
+            text=self._tokenizer.decode(prepared.prompt_ids, special=True) if text is None else text,
+            prompt_ids=prepared.prompt_ids,
+            tokenizer=self._tokenizer,
+            top_logprobs=request.top_logprobs,
+            is_all=request.max_tokens == 0,
+        )
 
     def prompt_ids(self, request: ChatRequest) -> list[int]:
         """The prompt as the model reads it: the conversation in its format, or text after a beginning token, or ids."""
@@ -129,13 +157,28 @@ class Intake:
         elif request.suffix is not None:
             ids = self._infill(request.prompt, request.suffix)
         elif isinstance(request.prompt, str):
-            ids = self._tokenizer.encode(request.prompt, add_bos=True)
+            ids = self._plain(request.prompt)
         else:
             ids = list(request.prompt)
         if not ids:
             raise RequestError("the prompt is empty; send at least one token", param="prompt")
         if min(ids) < 0 or max(ids) >= self._vocab_size:
             raise RequestError(f"the prompt holds a token id outside 0..{self._vocab_size - 1}", param="prompt")
+        return ids
+
+    def text_ids(self, text: str) -> list[int]:
+        """A text that is no prompt (one to be embedded): control tokens written in it are text."""
+        ids = self._tokenizer.encode(text, add_bos=True)
+        if not ids:
+            raise RequestError("the text is empty; send at least one character", param="input")
+        return ids
+
+    def _plain(self, prompt: str) -> list[int]:
+        """A prompt as editors and evaluations write it: its control tokens are meant, and a beginning token that it
+        spells is not put before it once more."""
+        ids = self._tokenizer.encode(prompt, special=True, add_bos=True)
+        if len(ids) > 1 and ids[0] == ids[1] and self._tokenizer.encode(prompt, special=True)[:1] == ids[:1]:
+            return ids[1:]
         return ids
 
     def _infill(self, prompt: str | tuple[int, ...], suffix: str) -> list[int]:
@@ -154,21 +197,21 @@ class Intake:
                 f"the prompt has {prompt_tokens} tokens and the context holds {limit}; shorten the prompt", param=param
             )
 
-    def _fit(self, prompt_tokens: int, request: ChatRequest) -> int:
-        """How many tokens the answer may have."""
+    def _fit(self, prompt_tokens: int, request: ChatRequest) -> tuple[int, tuple[str, ...]]:
+        """How many tokens the answer may have, and what to say where that is not what was asked."""
         self.check_fits(prompt_tokens, "messages" if request.prompt is None else "prompt")
-        limit = self._context_length
+        limit, asked = self._context_length, request.max_tokens
         room = self._options.default_max_tokens if limit is None else limit - prompt_tokens
-        if request.max_tokens is None:
-            return min(room, self._options.default_max_tokens)
-        if limit is not None and request.max_tokens > room:
-            raise ContextOverflow(
-                f"the prompt has {prompt_tokens} tokens and max_tokens is {request.max_tokens}, together "
-                f"{prompt_tokens + request.max_tokens}, but the context holds {limit}; lower max_tokens or shorten "
-                "the prompt",
-                param="max_tokens",
+        if asked is None or asked < 0:
+            return min(room, self._options.default_max_tokens), ()
+        if not asked:
+            return 1, () if request.echo else ("max_tokens 0 was read as 1: an answer has at least one token",)
+        if limit is not None and asked > room:
+            return room, (
+                f"max_tokens {asked} was lowered to {room}: the prompt has {prompt_tokens} tokens and the context "
+                f"holds {limit}",
             )
-        return request.max_tokens
+        return asked, ()
 
     def _check_shape(self, request: ChatRequest) -> None:
         if (request.prompt is None) == (not request.messages):
@@ -178,7 +221,7 @@ class Intake:
                 f"n is {request.num_choices}; this engine answers 1 to {self._options.max_slots} choices at once",
                 param="n",
             )
-        _need(request.max_tokens is None or request.max_tokens >= 1, "max_tokens", "at least 1")
+        _need(request.max_tokens is None or request.max_tokens >= -1, "max_tokens", "at least 1, or -1: no limit")
         _need(request.min_tokens >= 0, "min_tokens", "at least 0")
         _need(
             request.top_logprobs is None or 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS,

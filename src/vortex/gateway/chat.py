@@ -29,6 +29,7 @@ from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
 
+CORS_PREFIX = b"access-control-"  # who may read an answer is this gateway's to say, not the engine's
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 HOP_HEADERS = frozenset(
     (
@@ -201,7 +202,7 @@ class ChatService:
         self._settle(job, exchange, "" if status < 500 else f"the engine answered {status}")
         if exchange.loading:
             job.booking.outcome = "loading"
-        headers = [header for header in response.headers if header[0] not in HOP_HEADERS]
+        headers = [(name, value) for name, value in response.headers if _is_passed_on(name)]
         if status == 503 and not response.header(b"retry-after"):
             headers.append((b"retry-after", b"5"))
         if job.reply.started:
@@ -256,7 +257,7 @@ class ChatService:
         head_s = min(self._times.first_token_timeout_s, left) if job.facts.stream else left
         self._books.sent(job.booking)
         content_type = JSON[1] if job.parsed is not None else request.headers.get(b"content-type", JSON[1])
-        call = Call(request.method.encode(), request.target, content_type, body, head_s, job.comfort)
+        call = Call(request.method.encode(), request.target, content_type, body, head_s, job.total_at, job.comfort)
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
         return exchange
@@ -282,6 +283,11 @@ def _checked(body: bytes, booking: Booking) -> int:
         raise UpstreamFailure("protocol", f"broken JSON: {error}") from None
     if not isinstance(value, dict):
         return 200
-    if isinstance(usage := value.get("usage"), dict):
-        booking.tokens = int(usage.get("completion_tokens") or 0)
+    usage = value.get("usage")
+    counted = usage.get("completion_tokens") if isinstance(usage, dict) else 0
+    booking.tokens = counted if isinstance(counted, int) else 0
     return 502 if value.get("error") and not value.get("choices") else 200
+
+
+def _is_passed_on(name: bytes) -> bool:
+    return name not in HOP_HEADERS and not name.startswith(CORS_PREFIX)

@@ -37,6 +37,7 @@ class Call:
     content_type: bytes
     body: bytes
     head_timeout_s: float
+    total_at: float  # of the event loop's clock: the end of all attempts together
     comfort: Comfort
 
 
@@ -81,7 +82,7 @@ class Dispatcher:
         failure: UpstreamFailure | None = None
         for attempt in range(self._retries + 1):
             upstream = self._upstreams.choose(avoid=tried)
-            if upstream is None:
+            if upstream is None or (attempt and asyncio.get_running_loop().time() >= call.total_at):
                 break
             self._metrics.retries += attempt > 0
             try:
@@ -135,7 +136,7 @@ class Dispatcher:
 
     async def _head(self, response: Response, call: Call) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + call.head_timeout_s
+        deadline = min(loop.time() + call.head_timeout_s, call.total_at)
         while not await response.head(min(deadline, call.comfort.due_at)):
             if loop.time() >= deadline:
                 raise UpstreamFailure("stalled", f"the engine said nothing for {call.head_timeout_s:g} s")

@@ -22,6 +22,7 @@ from vortex.errors import ConfigError
 from vortex.gateway.controller import ControllerState, Measurement
 from vortex.gateway.decision import Decision, Evidence
 from vortex.gateway.settings import ControllerSettings, DecisionSettings, LedgerSettings
+from vortex.records.private import open_private, private_folder
 
 log = logging.getLogger("vortex.gateway")
 VERSION = 1
@@ -53,7 +54,7 @@ class Ledger:
         if not self._settings.ledger:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             self._key = _kept_key(self._path.with_suffix(".key"))
             self._size_bytes = _cut_torn_line(self._path)
         except OSError as error:
@@ -120,7 +121,7 @@ class Ledger:
             self._path.replace(self._path.with_suffix(".1.jsonl"))
             self._size_bytes = 0
             data = self._policy + b"\n" + data
-        with self._path.open("ab") as file:
+        with open_private(self._path) as file:
             file.write(data)
         self._size_bytes += len(data)
 

@@ -18,7 +18,7 @@ from vortex.errors import ConfigError, VortexError
 from vortex.gateway.app import Gateway
 from vortex.gateway.http.front import BACKLOG, Front
 from vortex.gateway.http.wire import Limits
-from vortex.gateway.settings import GatewaySettings, read_settings
+from vortex.gateway.settings import VARIABLES, GatewaySettings, read_settings
 
 SHUTDOWN_S = 5
 GC_THRESHOLDS = (20_000, 20, 50)
@@ -125,5 +125,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def settings_from(host: str | None, port: int | None, engine_url: str | None) -> GatewaySettings:
-    environment, env_file = environment_and_file()
+    environment, env_file = environment_and_file(VARIABLES)
     return read_settings(environment, env_file, LKN_HOST=host, LKN_PORT=port, ENGINE_BASE_URL=engine_url)

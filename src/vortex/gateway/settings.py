@@ -58,7 +58,7 @@ class ActionSettings:
     inject: str = choice(
         "LKN_INJECT", ("tail", "system"), "Where the instruction goes; tail keeps the engine's prefix cache"
     )
-    instruction: str = text("LKN_INSTRUCTION", VERIFICATION, "The verification instruction")
+    instruction: str = text("LKN_INSTRUCTION", VERIFICATION, "The verification instruction", own_only=True)
     analytic_budget_tokens: int = whole(
         "LKN_ANALYTIC_BUDGET_TOKENS",
         1024,
@@ -118,8 +118,8 @@ class ControllerSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSettings:
     ledger: bool = switch("LKN_LEDGER", True, "A JSON line per request")
-    ledger_path: str = text("LKN_LEDGER_PATH", "logs/gateway.jsonl", "Where the lines go")
-    ledger_text: bool = switch("LKN_LEDGER_TEXT", False, "Also keep the prompt's text (private!)")
+    ledger_path: str = text("LKN_LEDGER_PATH", "logs/gateway.jsonl", "Where the lines go", own_only=True)
+    ledger_text: bool = switch("LKN_LEDGER_TEXT", False, "Also keep the prompt's text (private!)", own_only=True)
     ledger_max_bytes: int = whole(
         "LKN_LEDGER_MAX_BYTES",
         64 << 20,
@@ -130,8 +130,8 @@ class LedgerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    allowed_hosts: str = text("LKN_ALLOWED_HOSTS", "", "Further Host names, with commas")
-    allowed_origins: str = text("LKN_ALLOWED_ORIGINS", "", "Further web origins, with commas")
+    allowed_hosts: str = text("LKN_ALLOWED_HOSTS", "", "Further Host names, with commas", own_only=True)
+    allowed_origins: str = text("LKN_ALLOWED_ORIGINS", "", "Further web origins, with commas", own_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,13 @@ class Progress:
     blind: bool = False  # text came without log-probabilities
 
     def see(self, value: dict[str, Any]) -> None:
+        """Raises UpstreamFailure for an event that is no chat event."""
+        try:
+            self._see(value)
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            raise UpstreamFailure("protocol", f"an event of an unexpected form: {error}") from None
+
+    def _see(self, value: dict[str, Any]) -> None:
         if error := value.get("error"):
             self.error = error if isinstance(error, dict) else {"message": str(error)}
         for choice in value.get("choices") or ():
@@ -119,15 +126,15 @@ class EventReader:
                 break
             try:
                 value = parse(data)
+                if self._careful or NOT_OVER.search(raw) is None or b'"error"' in raw:
+                    self.progress.see(value)
+                else:
+                    self.progress.tokens += b'"role"' not in raw
             except UpstreamFailure as error:
                 self._failure = error
                 if not found:
                     raise
                 break
-            if self._careful or NOT_OVER.search(raw) is None or b'"error"' in raw:
-                self.progress.see(value)
-            else:
-                self.progress.tokens += b'"role"' not in raw
             found.append((raw, value))
         return found
 
@@ -189,10 +196,13 @@ class EventReader:
         plain = None if self._splitter.rest else plain_events(chunk)
         if plain is None:
             return False
+        try:
+            if plain.final is not None:
+                self.progress.see(plain.final)
+        except UpstreamFailure:
+            return False  # the slow way tells it
         self.progress.tokens += plain.tokens
         self.progress.done = plain.done
-        if plain.final is not None:
-            self.progress.see(plain.final)
         return True
 
     @property

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,7 @@ from vortex.hub.progress import folder_bytes
 from vortex.records.atomic import atomic_write
 
 RECORD_FILE = "model.json"
+SOURCE_FILE = "source.json"  # beside what was made of a model file that lies elsewhere: which one
 
 
 class ModelKind(StrEnum):
@@ -48,7 +50,7 @@ class ResolvedModel:
     made_folder: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class LocalModel:
     """A model in the cache. `size_bytes` counts its files, `made_bytes` what was made of them."""
 
@@ -153,6 +155,23 @@ class ModelCache:
             )
         return models
 
+    def note_source(self, model: ResolvedModel) -> None:
+        """Beside what was made of a model file outside the cache: its path, so that a list can say it."""
+        note = model.made_folder / SOURCE_FILE
+        if model.made_folder.parent == self.home / "made" and model.made_folder.is_dir() and not note.exists():
+            with atomic_write(note) as file:
+                file.write(json.dumps({"path": str(model.path)}, ensure_ascii=False).encode())
+
+    def list_made(self) -> Sequence[LocalModel]:
+        """Packed copies of model files that lie elsewhere, by name. size_bytes 0: the file itself is not ours."""
+        found = []
+        for folder in sorted((self.home / "made").glob("*/")):
+            made_bytes = folder_bytes(folder)
+            if made_bytes:
+                origin = f"packed copy of {_source_of(folder)}"
+                found.append(LocalModel(folder.name, 0, made_bytes, None, origin, folder))
+        return found
+
     def remove(self, folder: Path) -> int:
         """Delete a folder of this cache, record first; returns the bytes it held."""
         assert folder.parent.parent == self.home, f"{folder} is not a folder of this cache"
@@ -160,3 +179,10 @@ class ModelCache:
         (folder / RECORD_FILE).unlink(missing_ok=True)
         shutil.rmtree(folder)
         return freed_bytes
+
+
+def _source_of(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / SOURCE_FILE).read_bytes())["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a file whose path was not noted"

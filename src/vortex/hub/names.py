@@ -60,15 +60,24 @@ def resolve(
 
 
 def list_models() -> list[LocalModel]:
-    """Models that were fetched to this machine, by name."""
-    return ModelCache().list()
+    """Models that were fetched to this machine, by name; then packed copies of files that lie elsewhere."""
+    cache = ModelCache()
+    return [*cache.list(), *cache.list_made()]
 
 
-def remove_model(name: str) -> int:
-    """Delete a fetched model with everything made of it; returns the bytes freed in the cache.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Removed:
+    """kept: the model file outside the cache that was left alone, None where the model itself is gone."""
 
-    For the path of a model file outside the cache, deletes what was made of it and leaves the file alone.
-    Raises ModelNotFound where there is nothing to delete.
+    freed_bytes: int
+    kept: Path | None = None
+
+
+def remove_model(name: str) -> Removed:
+    """Delete a fetched model with everything made of it.
+
+    For the path of a model file outside the cache, or the listed name of its packed copy, deletes what was made of it
+    and leaves the file alone. Raises ModelNotFound where there is nothing to delete.
     """
     name = _canonical(name)
     cache = ModelCache()
@@ -81,9 +90,12 @@ def remove_model(name: str) -> int:
             if model is not None and elsewhere:
                 freed_bytes += sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file())
                 remove_repository(model.path)
-        return freed_bytes
+        return Removed(freed_bytes)
+    copy = cache.home / "made" / name
+    if copy.is_dir() and copy.parent == cache.home / "made" and Path(name).name == name:
+        return Removed(cache.remove(copy), kept=copy)
     if path.exists() and cache.made_folder(path).is_dir():
-        return cache.remove(cache.made_folder(path))
+        return Removed(cache.remove(cache.made_folder(path)), kept=path)
     raise ModelNotFound(f"{name} is not among the models on this machine; see them with: vortex models")
 
 

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from vortex.records.lock import lock_descriptor
+from vortex.records.private import open_private, private_folder
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any], *, durable: bool = True) -> None:
-    """Append one record; with `durable`, it is on disk when this returns. Missing parent folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Append one record; with `durable`, it is on disk when this returns. Missing parent folders are made.
+
+    File and folders are for their owner alone.
+    """
+    private_folder(path.parent)
     line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    with path.open("ab+") as file:
+    with open_private(path, readable=True) as file:
         lock_descriptor(file.fileno())
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)

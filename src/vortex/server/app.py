@@ -1,6 +1,7 @@
 """The application: routes, their errors, and the middleware around them, from the outside in.
 
-request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → last net → routes
+plain paths → request id → counting → CORS (only with allowed origins) → host, origin, key → body limit → last net
+→ routes
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.responses import Response
 
 from vortex import __version__
 from vortex.errors import VortexError
+from vortex.knowledge.grounding.desk import Desk
 from vortex.protocols import ChatBackend
 from vortex.records.episodes import EpisodeStore
 from vortex.server import errors, openapi
@@ -27,15 +29,19 @@ from vortex.server.catch_all import CatchAll
 from vortex.server.episode_log import EpisodeLog
 from vortex.server.metrics import CountRequests
 from vortex.server.options import ServerOptions
+from vortex.server.plain_paths import PlainPaths
 from vortex.server.request_id import RequestId
 from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
 from vortex.server.routes.doctor import doctor_router
 from vortex.server.serving import Checkups, Serving
 
 
-def create_app(backend: ChatBackend, options: ServerOptions, checkups: Checkups | None = None) -> FastAPI:
-    """An app that closes the backend when it shuts down. Nothing is written or opened before it starts up."""
-    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups())
+def create_app(
+    backend: ChatBackend, options: ServerOptions, checkups: Checkups | None = None, desk: Desk | None = None
+) -> FastAPI:
+    """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts
+    up. `desk`: looks questions up; None: nobody does."""
+    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk)
     app = FastAPI(
         title="Vortex",
         version=__version__,
@@ -69,13 +75,15 @@ async def _lifespan(serving: Serving) -> AsyncIterator[None]:
         yield
     finally:
         await serving.backend.close()
+        if serving.desk is not None:
+            serving.desk.close()
         if serving.episodes is not None:
             serving.episodes.close()
 
 
 def _middleware(serving: Serving) -> list[Middleware]:
     options = serving.options
-    stack = [Middleware(RequestId), Middleware(CountRequests, metrics=serving.metrics)]
+    stack = [Middleware(PlainPaths), Middleware(RequestId), Middleware(CountRequests, metrics=serving.metrics)]
     if options.allowed_origins:
         origins = list(options.allowed_origins)
         stack.append(Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]))

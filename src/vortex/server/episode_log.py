@@ -1,6 +1,7 @@
 """Writes episodes down away from the hot path: a queue, and one thread that appends.
 
-Promises: `close` returns when everything that was added is on disk. A disk that refuses is logged; answers go on.
+Promises: `close` returns when everything that was added is on disk. A disk that refuses is told in one
+line, once; answers go on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from vortex.records.episodes import Episode, EpisodeStore, Feedback, TrainingEvent
@@ -23,11 +25,14 @@ class EpisodeLog:
     def __init__(self, store: EpisodeStore) -> None:
         self._store = store
         self._queue: queue.SimpleQueue[Episode | threading.Event | None] = queue.SimpleQueue()
+        self._is_refused = False  # the last one could not be written
         self._thread = threading.Thread(target=self._write, name="episodes", daemon=True)
         self._thread.start()
 
-    def add(self, request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered) -> None:
-        self._queue.put(_episode(request, messages, gathered))
+    def add(
+        self, request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered, sources: Sequence[str] = ()
+    ) -> None:
+        self._queue.put(_episode(request, messages, gathered, sources))
 
     async def give_feedback(self, feedback: Feedback) -> tuple[bool, TrainingEvent | None]:
         """Whether the episode is known, and the training event that the feedback made, if it made one."""
@@ -51,11 +56,17 @@ class EpisodeLog:
                 continue
             try:
                 self._store.add(item)
-            except OSError:
-                log.exception("the episode %s could not be written", item.request_id)
+                self._is_refused = False
+            except OSError as error:
+                if not self._is_refused:  # once: a disk that refuses one refuses all
+                    reason = error.strerror or type(error).__name__
+                    log.warning("chats are not written down (%s); choose a folder with VORTEX_DATA", reason)
+                self._is_refused = True
 
 
-def _episode(request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered) -> Episode:
+def _episode(
+    request: ChatRequest, messages: list[dict[str, Any]], gathered: Gathered, sources: Sequence[str]
+) -> Episode:
     choice, usage, timings = gathered.choices[0], gathered.usage, gathered.timings
     tokens = {}
     if usage is not None:
@@ -76,4 +87,5 @@ def _episode(request: ChatRequest, messages: list[dict[str, Any]], gathered: Gat
         usage=tokens,
         timings={name: round(value, 3) for name, value in times.items()},
         error=gathered.error,
+        sources=list(sources),
     )

@@ -1,7 +1,8 @@
 """Running an app until a signal: a socket bound first (so port 0 has an answer), then a graceful drain.
 
-On SIGTERM or Ctrl-C no connection is taken any more, answers under way get `drain_s` seconds, then the app shuts
-down: episodes reach the disk and the process ends with code 0. A second Ctrl-C does not wait.
+On SIGTERM, SIGHUP (the terminal is gone) or Ctrl-C no connection is taken any more, answers under way get `drain_s`
+seconds, then the app shuts down: episodes reach the disk and the process ends with code 0. A second Ctrl-C does not
+wait.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 
 from vortex.errors import ConfigError
 from vortex.server.options import ServerOptions
+from vortex.server.patience import PatientProtocol
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections: the side that reuses must not be the one surprised
@@ -33,8 +35,16 @@ def bind(host: str, port: int) -> socket.socket:
 def run(app: FastAPI, listener: socket.socket, options: ServerOptions, announce: Callable[[], None]) -> None:
     """Serve until a signal. `announce` is called when requests are being taken."""
     before = {number: signal.signal(number, _already_handled) for number in (signal.SIGINT, signal.SIGTERM)}
+    server = server_for(app, options, announce)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup: let it be
+        before[hangup] = signal.signal(hangup, drain)
     try:
-        server_for(app, options, announce).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -47,6 +57,7 @@ def server_for(app: FastAPI, options: ServerOptions, announce: Callable[[], None
         log_level="warning",
         access_log=False,
         server_header=False,
+        http=PatientProtocol,
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(options.drain_s)),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 
 from vortex import __version__
-from vortex.errors import Overloaded
+from vortex.errors import Overloaded, RequestError
+from vortex.knowledge.grounding.desk import Desk
 from vortex.protocols import ChatBackend
 from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.episode_log import EpisodeLog
@@ -35,14 +36,23 @@ class Serving:
     backend: ChatBackend
     options: ServerOptions
     checkups: Checkups = Checkups()
+    desk: Desk | None = None
     episodes: EpisodeLog | None = None
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     active: int = 0
 
     async def begin(
-        self, request: Request, asked: ChatRequest, *, messages: list[dict[str, Any]] | None = None
+        self,
+        request: Request,
+        asked: ChatRequest,
+        *,
+        messages: list[dict[str, Any]] | None = None,
+        sources: Sequence[str] = (),
+        limit_name: str = "max_tokens",
     ) -> LiveAnswer:
         """An answer whose first event has come. With `messages` it is written down as an episode when it ends.
+        `sources`: what was quoted to it, for the episode. `limit_name`: how this endpoint spells `max_tokens`, for
+        refusals.
 
         Raises what the backend raises, Overloaded at the limit of concurrent requests, ClientGone.
         """
@@ -54,13 +64,20 @@ class Serving:
         def on_end(gathered: Gathered) -> None:
             self.metrics.answer_ended(gathered)
             if self.episodes is not None and messages is not None:
-                self.episodes.add(asked, messages, gathered)
+                self.episodes.add(asked, messages, gathered, sources)
 
         answer = LiveAnswer(self.backend.chat(asked), asked.num_choices, on_end, born_s)
         self.active += 1
         self.metrics.active.inc()
         answer.on_close(self._release)
-        await unless_gone(request, answer.begin())
+        try:
+            await unless_gone(request, answer.begin())
+        except RequestError as error:
+            if error.param != "max_tokens" or limit_name == "max_tokens":
+                raise
+            raise RequestError(
+                str(error).replace("max_tokens", limit_name), param=limit_name, code=error.code
+            ) from None
         return answer
 
     def _release(self) -> None:

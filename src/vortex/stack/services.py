@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from vortex.config.addresses import LOOPBACK, Addresses
+from vortex.config.addresses import Addresses
+from vortex.config.variables import LOOPBACK
 from vortex.errors import ConfigError, MissingCapability
 from vortex.machine.python_program import python_module, safe_environment
 

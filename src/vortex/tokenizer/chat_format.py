@@ -13,12 +13,14 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vortex.errors import RequestError
 from vortex.tokenizer.house import HouseTokenizer
 from vortex.tokenizer.template import ChatTemplate
 from vortex.tokenizer.tool_prompt import spell_out_tools, uses_tools
+from vortex.tokenizer.turns import folded, loses_system, with_plain_ids
 from vortex.types import ChatMessage, ToolCall, ToolSpec
 
 CHATML = (
@@ -64,11 +66,59 @@ class TemplateChatFormat:
         return "".join(text for text, _ in self._fence.pieces(self._render(messages, tools, options)))
 
     def _render(self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: Mapping[str, object]) -> str:
+        """A conversation that ends with words of the assistant is continued there, unless `options` ask for a new turn
+        (`add_generation_prompt`)."""
         if not messages:
             raise RequestError("a conversation needs at least one message", param="messages")
+        given = dict(options)
+        asked = given.pop("continue_final_message", None)
+        last = messages[-1]
+        is_begun = last.role == "assistant" and bool(last.content) and not last.tool_calls
+        if asked is False or not is_begun or (asked is None and "add_generation_prompt" in given):
+            return self._in_turns(messages, tools, given)
+        mark = self._fence.mark
+        begun = [*messages[:-1], replace(last, content=last.content + mark)]
+        text, found, _ = self._in_turns(begun, tools, {**given, "add_generation_prompt": False}).rpartition(mark)
+        if not found:
+            reason = "the model's chat template does not write the last message, so it cannot be continued"
+            raise RequestError(reason, param="continue_final_message")
+        return text
+
+    def _in_turns(
+        self, messages: Sequence[ChatMessage], tools: Sequence[ToolSpec], options: Mapping[str, object]
+    ) -> str:
+        """Rendered as it is; where the template refuses that, or loses what the system says, in plain turns."""
         template = self._choose(tools)
         if uses_tools(messages, tools) and not template.knows_tools:
             messages, tools = spell_out_tools(messages, tools), ()
+        messages = with_plain_ids(messages)
+        refusal: RequestError | None = None
+        rendered = ""
+        try:
+            rendered = self._written(template, messages, tools, options)
+            if not loses_system(messages, rendered):
+                return rendered
+        except RequestError as error:
+            if error.code == "template_too_costly":
+                raise
+            refusal = error
+        plain = folded(messages)
+        try:
+            if plain != messages:
+                return self._written(template, plain, tools, options)
+        except RequestError as error:
+            refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        return rendered
+
+    def _written(
+        self,
+        template: ChatTemplate,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[ToolSpec],
+        options: Mapping[str, object],
+    ) -> str:
         special = {"bos_token": "", "eos_token": "", **self._tokenizer.settings.special_tokens}
         if not self.has_template and not self._tokenizer.settings.add_bos:
             special["bos_token"] = ""
@@ -93,6 +143,7 @@ class Fence:
     def __init__(self, control_tokens: Mapping[str, int]) -> None:
         nonce = secrets.token_hex(8)
         self._open, self._close = f"fo{nonce}", f"fc{nonce}"
+        self.mark = f"fm{nonce}"  # a place in a conversation that is looked for after rendering
         self._fenced = re.compile(f"{self._open}((?:(?!f[oc]{nonce}).)*){self._close}", re.DOTALL)
         self._stray = re.compile(f"f[oc]{nonce}")
         self._tokens = control_tokens

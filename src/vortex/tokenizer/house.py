@@ -14,10 +14,9 @@ from pathlib import Path
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
-from vortex.errors import ModelFileError, RequestError
 from vortex.tokenizer.files import SETTINGS_FILE, TokenizerFiles
 from vortex.tokenizer.huggingface import tokenizer_files_from_folder
-from vortex.tokenizer.rust_panics import panics_as
+from vortex.tokenizer.panics import panics_told, reads
 from vortex.tokenizer.stream import ByteStreamDecoder, decode_bytes
 from vortex.tokenizer.token_bytes import piece_reader
 
@@ -32,7 +31,7 @@ class HouseTokenizer:
     """
 
     def __init__(self, files: TokenizerFiles) -> None:
-        with panics_as(ModelFileError, "the model's tokenizer.json does not load"):
+        with reads("the model's tokenizer.json"):
             self._rust = RustTokenizer.from_buffer(files.tokenizer_json)
             self._rust.no_truncation()
             self._rust.no_padding()
@@ -74,9 +73,10 @@ class HouseTokenizer:
     def encode(self, text: str, *, special: bool = False, add_bos: bool = False) -> list[int]:
         """`add_bos` puts the beginning-of-sequence id first if this model wants one (`settings.add_bos`)."""
         text = text.encode("utf-8", errors="replace").decode()  # lone surrogates have no bytes
-        with self._lock, panics_as(RequestError, "the model's own tokenizer fails on this text; use another model"):
+        with self._lock:
             self._rust.encode_special_tokens = not special
-            ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
+            with panics_told("the model's tokenizer cannot read this text"):
+                ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
         bos_id = self.settings.bos_id
         if add_bos and self.settings.add_bos and bos_id is not None and ids[:1] != [bos_id]:
             ids.insert(0, bos_id)

@@ -17,7 +17,7 @@ from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.records.foreign import ForeignValues, read_json_object
 from vortex.tokenizer.end_tokens import end_token_ids
 from vortex.tokenizer.files import TOKENIZER_FILE, TokenizerFiles, TokenizerSettings
-from vortex.tokenizer.rust_panics import panics_as
+from vortex.tokenizer.panics import panics_told, reads
 
 PROBES = tuple(each * 64 + "!\n" for each in ("a", "1", " ", "a ", "-"))  # endless backtracking shows on repetitions
 _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -33,9 +33,9 @@ def tokenizer_files_from_folder(folder: Path) -> TokenizerFiles:
         )
     read_json_object(path)  # nested without end, or no object: said before a parser recurses
     data = path.read_bytes()
-    with panics_as(ModelFileError, f"{path} does not load; download it again"):
+    with reads(str(path)):
         vocabulary = RustTokenizer.from_buffer(data)
-    with panics_as(ModelFileError, f"{path} has a pattern that does not come to an end; use another model"):
+    with panics_told(f"{path} has a pattern that does not come to an end"):
         for text in PROBES:
             vocabulary.encode(text, add_special_tokens=False)
     return TokenizerFiles(data, _settings(folder, vocabulary))

@@ -15,7 +15,10 @@ from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import kernels as bench_kernels
+from vortex.cli.bench import knowledge as bench_knowledge
 from vortex.cli.bench import paging as bench_paging
+from vortex.cli.bench import repair as bench_repair
+from vortex.cli.bench import sandbox as bench_sandbox
 from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
@@ -46,9 +49,12 @@ def register(app: typer.Typer) -> None:
     bench_generate.register(group)
     bench_paging.register(group)
     bench_core.register(group)
+    bench_knowledge.register(group)
+    bench_sandbox.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
     group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))

@@ -6,6 +6,7 @@ Each finding is one line: what was looked at, what was found, and, where somethi
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -63,6 +64,7 @@ def look_around(loaded: LoadedSettings) -> Iterator[Finding]:
     yield kernels()
     yield torch_and_gpu()
     yield models_here()
+    yield walls()
     yield from profile(loaded)
 
 
@@ -99,6 +101,10 @@ def disk() -> Finding:
     home = cache_home()
     free = disk_free_bytes(home)
     detail = f"{_gigabytes(free)} free for models in {home}"
+    nearest = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        fix = "set VORTEX_HOME to a folder of your own, or let its owner give you write access"
+        return Finding("disk", Status.MISSING, f"{nearest} cannot be written by you", fix)
     if free < MIN_FREE_DISK_BYTES:
         return Finding("disk", Status.NOTE, detail, "set VORTEX_HOME to a folder on a disk with more space")
     return Finding("disk", Status.OK, detail)
@@ -142,6 +148,23 @@ def models_here() -> Finding:
     if not found:
         return Finding("models", Status.NOTE, "none here yet", "vortex pull smollm2-135m (any first chat does it too)")
     return Finding("models", Status.OK, ", ".join(f"{model.name} ({model.size_bytes / 1e6:.0f} MB)" for model in found))
+
+
+def walls() -> Finding:
+    """The best tier of the sandbox that holds here, and what it cannot give."""
+    from vortex.sandbox import TIERS, probe
+
+    reasons = []
+    for tier in TIERS:
+        probed = probe(tier)
+        if probed.available:
+            detail = f"{tier} ({', '.join(probed.notes)})"
+            if probed.lacks:
+                return Finding("sandbox", Status.NOTE, detail, f"it cannot give: {'; '.join(probed.lacks)}")
+            return Finding("sandbox", Status.OK, detail)
+        reasons.append(f"{tier}: {probed.why_not}")
+    fix = "allow user namespaces, or install bubblewrap, or use Linux 6.2 or later; until then the agent runs nothing"
+    return Finding("sandbox", Status.NOTE, "; ".join(reasons), fix)
 
 
 def profile(loaded: LoadedSettings) -> Iterator[Finding]:

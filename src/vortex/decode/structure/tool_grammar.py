@@ -12,15 +12,15 @@ call opens, and from there on a grammar holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vortex.decode.structure.grammar import GrammarConstraint
-from vortex.decode.structure.json_grammar import growth_tokens, lark_json
+from vortex.decode.structure.json_grammar import lark_json
 from vortex.decode.structure.vocabulary import GrammarVocabulary
-from vortex.errors import RequestError
-from vortex.types import ToolSpec
 
 OPENING = "<tool_call>"
 CLOSING = "</tool_call>"
@@ -28,58 +28,45 @@ MAX_PARALLEL_CALLS = 8
 NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
-def calls_grammar(tools: Sequence[ToolSpec], *, parallel: bool, opened: bool) -> str:
-    """Lark text for one call or several; `opened`: the first one's opening tag has been written already."""
+@dataclass(frozen=True, slots=True)
+class ToolForm:
+    """A tool's name and the schema that its arguments are held to."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+def calls_rules(tools: Sequence[ToolForm], *, parallel: bool) -> str:
+    """Lark rules: `calls` for one call or several, `opened` for the same behind the first opening tag."""
     again = f"more{{0,{MAX_PARALLEL_CALLS - 1}}}" if parallel else ""
     rules = [
-        f"start: {'' if opened else 'open '}call {again}",
+        f"calls: open call {again}",
+        f"opened: call {again}",
         'more: "\\n"? open call',
         f'open: "{OPENING}"',
         f'call: "\\n"? body "\\n"? "{CLOSING}"',
         f"body: {' | '.join(f'body_{index}' for index in range(len(tools)))}",
     ]
     for index, tool in enumerate(tools):
-        schema = dict(tool.parameters) or NO_PARAMETERS
         head = json.dumps(f'{{"name": {json.dumps(tool.name)}, "arguments": ')
-        rules += [f'body_{index}: {head} arguments_{index} "}}"', f"arguments_{index}: {lark_json(schema)}"]
+        rules += [f'body_{index}: {head} arguments_{index} "}}"', f"arguments_{index}: {lark_json(tool.schema)}"]
     return "\n".join(rules) + "\n"
-
-
-def calls_constraint(
-    tools: Sequence[ToolSpec],
-    vocabulary: GrammarVocabulary,
-    *,
-    parallel: bool,
-    max_tokens: int,
-    written: bytes | None = None,
-) -> GrammarConstraint:
-    """`written`: an opening tag is there already, and these bytes behind it. RequestError as GrammarConstraint's."""
-    try:
-        matcher = vocabulary.matcher(calls_grammar(tools, parallel=parallel, opened=written is not None))
-        if written and not matcher.consume_tokens(vocabulary.ready().tokenize_bytes(written)):
-            raise RequestError(f"a call cannot begin with {written!r}")
-        growth = growth_tokens([dict(tool.parameters) for tool in tools])
-        return GrammarConstraint(matcher, vocabulary, max_tokens=max_tokens, growth_tokens=growth)
-    except RequestError as error:
-        raise RequestError(str(error), param=error.param or "tools", code=error.code) from None
 
 
 class FreeUntilCall:
     """A TokenConstraint for answers that may hold calls: everything goes until a call opens.
 
-    A call that could no longer be finished within the limit is not begun: the answer ends before it.
+    calls: what holds behind an opening tag, compiled before the answer began. A call that could no longer be finished
+    within the limit is not begun: the answer ends before it.
     """
 
-    def __init__(
-        self, tools: Sequence[ToolSpec], vocabulary: GrammarVocabulary, *, parallel: bool, max_tokens: int
-    ) -> None:
-        self._tools = tuple(tools)
+    def __init__(self, calls: GrammarConstraint, vocabulary: GrammarVocabulary, *, max_tokens: int) -> None:
+        self.notes = calls.notes
+        self._opened = calls
         self._vocabulary = vocabulary
-        self._parallel = parallel
         self._left_tokens = max_tokens
         self._tail = b""  # the last bytes, in which an opening tag may begin
         self._calls: GrammarConstraint | None = None
-        vocabulary.matcher(calls_grammar(tools, parallel=parallel, opened=True))  # what cannot be read is refused now
 
     def mask(self) -> np.ndarray | None:
         return self._calls.mask() if self._calls is not None else None
@@ -116,11 +103,5 @@ class FreeUntilCall:
     def _calls_after(self, token_id: int) -> GrammarConstraint | None:
         """What holds after the token that completes an opening tag; None where no call can follow."""
         text = self._tail[1 - len(OPENING) :] + self._vocabulary.token_bytes(token_id)
-        behind = text.split(OPENING.encode(), 1)[1]
-        left_tokens = self._left_tokens - 1
-        try:
-            return calls_constraint(
-                self._tools, self._vocabulary, parallel=self._parallel, max_tokens=left_tokens, written=behind
-            )
-        except RequestError:
-            return None
+        calls = self._opened.limited_to(self._left_tokens - 1)
+        return calls if calls.begin_with(text.split(OPENING.encode(), 1)[1]) else None

@@ -15,6 +15,7 @@ from vortex.decode.structure.tool_grammar import CLOSING, OPENING
 from vortex.types import ChatEvent, ChatRequest, ChoiceFinished, FinishReason, TextDelta, ToolCallDelta
 
 HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"\s*,\s*"arguments"\s*:\s*(?=\{)')
+ID_LENGTH = 9
 MAX_HEAD_CHARS = 256  # beyond them what followed the tag was no call
 
 
@@ -85,8 +86,9 @@ class _Choice:
     def _in_head(self, events: list[ChatEvent]) -> bool:
         head = HEAD.match(self._held)
         if head is not None and head[1] in self._names:
-            call_id = hashlib.sha256(f"{self._request_id}/{self._index}/{self.num_calls}".encode()).hexdigest()[:24]
-            events.append(ToolCallDelta(choice=self._index, index=self.num_calls, id=f"call_{call_id}", name=head[1]))
+            digest = hashlib.sha256(f"{self._request_id}/{self._index}/{self.num_calls}".encode()).hexdigest()
+            call_id = digest[:ID_LENGTH]  # letters and digits that every chat template takes back
+            events.append(ToolCallDelta(choice=self._index, index=self.num_calls, id=call_id, name=head[1]))
             self.num_calls += 1
             self._held, self._state, self._scanner = self._held[head.end() :], self._in_arguments, _ObjectEnd()
             return True

@@ -15,20 +15,22 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from vortex.errors import RequestError
 from vortex.protocols import Tokenizer
 
-CLOSING_BYTES = frozenset(b'"}]')
-LETTERS = frozenset(bytes([letter]) for letter in b"abghzAGZ_")
-SCALARS = (b"0", b"1", b"null", b"true", b"false")
+MAX_SPELLED_BYTES = 24  # of a token that a way out is spelled with
 LIMITS = LLParserLimits(verbose_errors=False)  # messages go to clients: no dumps of parser states
 
 
 class GrammarVocabulary:
-    """`closing_order` is there once `ready` has returned."""
+    """Matchers of grammars, over the model's tokens and over single bytes."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self._library: LLTokenizer | None = None
-        self.closing_order = ClosingOrder([], set())
+        self._bytes = LLTokenizer("byte")
+        self._ids: dict[bytes, int] = {}
+        self._longest: dict[bytes, int] = {}  # of the tokens that begin with these two bytes
+        self._digits = np.zeros(0, dtype=np.uint32)
+        self.end_ids = tokenizer.end_ids
 
     def ready(self) -> LLTokenizer:
         """The library's tokenizer. The first call takes about a second for 50,000 tokens; others wait for it."""
@@ -39,11 +41,28 @@ class GrammarVocabulary:
 
     def matcher(self, grammar: str) -> LLMatcher:
         """A matcher at the start of `grammar`. RequestError with the library's reason for one it cannot read."""
-        matcher = LLMatcher(self.ready(), grammar, log_level=0, limits=LIMITS)
-        if matcher.is_error():
-            reason = " ".join(matcher.get_error().split())[:300]
-            raise RequestError(f"the schema cannot be used as a grammar: {reason}", code="invalid_schema")
-        return matcher
+        return _matcher(self.ready(), grammar)
+
+    def bytes_matcher(self, grammar: str) -> LLMatcher:
+        """The same over single bytes: copied and moved in a microsecond, whatever the model's vocabulary."""
+        return _matcher(self._bytes, grammar)
+
+    def spell(self, data: bytes) -> list[int]:
+        """Bytes as tokens: at every place the longest that fits. Not the tokenizer's own choice, and always exact."""
+        self.ready()
+        spelled, at = [], 0
+        while at < len(data):
+            longest = min(self._longest.get(data[at : at + 2], 1), len(data) - at)
+            length = next((n for n in range(longest, 0, -1) if data[at : at + n] in self._ids), 0)
+            assert length, f"no token is spelled {data[at : at + 1]!r}"
+            spelled.append(self._ids[data[at : at + length]])
+            at += length
+        return spelled
+
+    def digit_words(self, size_words: int) -> np.ndarray:
+        """[size_words] uint32: tokens that begin with a digit, one bit each, lowest id in the lowest bit."""
+        self.ready()
+        return np.pad(self._digits, (0, max(0, size_words - len(self._digits))))[:size_words]
 
     def token_bytes(self, token_id: int) -> bytes:
         return self._tokenizer.token_bytes(token_id)
@@ -55,7 +74,14 @@ class GrammarVocabulary:
     def _build(self) -> LLTokenizer:
         tokens = [self._tokenizer.token_bytes(token_id) for token_id in range(self._tokenizer.vocab_size)]
         special = [i for i, token in enumerate(tokens) if token and not self._tokenizer.decode([i])]
-        self.closing_order = ClosingOrder(tokens, set(special))
+        hidden = set(special)
+        self._ids = {tokens[i]: i for i in reversed(range(len(tokens))) if tokens[i] and i not in hidden}
+        for token in self._ids:
+            if 1 < len(token) <= MAX_SPELLED_BYTES:
+                self._longest[token[:2]] = max(self._longest.get(token[:2], 1), len(token))
+        begins = np.array([token[:1].isdigit() for token in tokens], dtype=np.uint8)
+        packed = np.packbits(np.pad(begins, (0, -len(begins) % 32)), bitorder="little")
+        self._digits = packed.view(np.uint32)
         end_ids = sorted(self._tokenizer.end_ids)
         return LLTokenizer(TokenizerWrapper(_Vocabulary(self._tokenizer, tokens, special)), eos_token=end_ids)
 
@@ -74,31 +100,8 @@ class _Vocabulary:
         return self._tokenizer.encode(text.decode() if isinstance(text, bytes) else text)
 
 
-class ClosingOrder:
-    """Which tokens end a JSON text soonest. Inside a string brackets are text and a quote closes; outside, a bracket
-    closes and a quote opens. `letters` tells the two apart: no value begins with one of them."""
-
-    def __init__(self, tokens: Sequence[bytes], special: set[int]) -> None:
-        plain = [i for i, token in enumerate(tokens) if token and i not in special]
-        first = {tokens[i]: i for i in reversed(plain)}
-        closers = sorted((i for i in plain if set(tokens[i]) <= CLOSING_BYTES), key=lambda i: (-len(tokens[i]), i))
-        quotes = [i for i in closers if tokens[i].startswith(b'"')]
-        brackets = [i for i in closers if not tokens[i].startswith(b'"')]
-        scalars = [first[scalar] for scalar in SCALARS if scalar in first]
-        singles = sorted((i for i in plain if len(tokens[i]) == 1), key=lambda i: tokens[i])
-        self._inside = _ids([*quotes, *singles])
-        self._outside = _ids([*brackets, *scalars, *quotes, *singles])
-        self._letters = _ids([i for i in singles if tokens[i] in LETTERS])
-
-    def sort(self, allowed: np.ndarray) -> np.ndarray:
-        """The allowed tokens among those that are known to end a text soon, or else all; the soonest first.
-
-        allowed: [vocab] bool. Returns ids [n] int64.
-        """
-        order = self._inside if allowed[self._letters].any() else self._outside
-        ways = order[allowed[order]]
-        return ways if len(ways) else np.flatnonzero(allowed)
-
-
-def _ids(ids: Sequence[int]) -> np.ndarray:
-    return np.array(list(dict.fromkeys(ids)), dtype=np.int64)
+def _matcher(library: LLTokenizer, grammar: str) -> LLMatcher:
+    matcher = LLMatcher(library, grammar, log_level=0, limits=LIMITS)
+    if matcher.is_error():
+        raise RequestError("the schema cannot be used as a grammar", code="invalid_schema")
+    return matcher

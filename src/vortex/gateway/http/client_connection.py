@@ -18,6 +18,8 @@ import httptools
 from vortex.gateway.http.wire import Application, Limits, Refusal, Reply, Request
 
 HEAD_LIMIT_BYTES = 64 * 1024
+PIPELINE_LIMIT = 8192  # requests that one client may send ahead
+ONCE = frozenset({b"host", b"authorization", b"origin", b"content-length"})
 LINGER_S = 2.0  # a refused client may still be sending: its answer must not be lost to a reset
 
 
@@ -54,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
         self._size_bytes = 0  # of the head until it is complete, then of the body
+        self._trailer_bytes = 0
         self._request: Request | None = None
         self._refusal: Refusal | None = None
         self._told = False  # of the refusal
@@ -81,7 +84,7 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._give_up(Refusal(400, "this is not an HTTP/1.1 request", "invalid_http"))
         else:
-            if self._request is None and self._size_bytes > HEAD_LIMIT_BYTES:
+            if max(self._trailer_bytes, 0 if self._request else self._size_bytes) > HEAD_LIMIT_BYTES:
                 self._give_up(Refusal(431, f"a head of more than {HEAD_LIMIT_BYTES} bytes", "too_large"))
 
     def eof_received(self) -> bool:
@@ -103,6 +106,8 @@ class ClientConnection(asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self._waiting:
+            self._loop.call_soon(self._go_on)
 
     # --- what httptools calls ---
 
@@ -110,8 +115,11 @@ class ClientConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._request is not None:  # a trailer: nobody reads it, and it is not kept
+            self._trailer_bytes += len(name) + len(value)
+            return
         name = name.lower()
-        if name == b"host" and name in self._headers:
+        if name in ONCE and name in self._headers:
             value = b""  # two are none: whoever looks at the other one must not be led astray
         self._headers[name] = value
 
@@ -153,9 +161,11 @@ class ClientConnection(asyncio.Protocol):
         if told:
             if self._closing:
                 self._transport.close()
-        elif self.busy:
+        elif self.busy or self._drained is not None:
             self._waiting.append((request, refusal))
-            self._transport.pause_reading()  # one answer after the other
+            self._transport.pause_reading()  # one answer after the other, and none to a client that does not read
+            if len(self._waiting) > PIPELINE_LIMIT:
+                self._transport.abort()
         else:
             self._answer(request, refusal)
 
@@ -218,7 +228,7 @@ class ClientConnection(asyncio.Protocol):
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self._waiting and not self.busy:
+        if self._waiting and not self.busy and self._drained is None:
             self._answer(*self._waiting.popleft())
             if not self._waiting:
                 self._transport.resume_reading()

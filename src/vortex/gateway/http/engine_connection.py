@@ -15,6 +15,8 @@ import httptools
 Header = tuple[bytes, bytes]
 Sink = Callable[[bytes], bool]  # takes bytes of a body; False: no more of them now
 PAUSE_BYTES = 256 * 1024
+HEAD_LIMIT_BYTES = 64 * 1024
+SWITCHING = 101
 
 
 class Connection(asyncio.Protocol):
@@ -36,6 +38,7 @@ class Connection(asyncio.Protocol):
     def _clear(self) -> None:
         self.parser: Any = httptools.HttpResponseParser(self)
         self.headers: list[Header] = []
+        self._head_bytes = 0
         self.has_head = False
         self.complete = False
         self.keep_alive = False
@@ -57,8 +60,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self.broken = f"protocol: {error}"
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.broken = self.broken or f"protocol: {error}"
             self.transport.abort()
         if self.sink is not None and self.pieces:
             if self.sink(self.take()) and not self.complete and not self.broken:
@@ -88,10 +91,19 @@ class Connection(asyncio.Protocol):
     # --- what httptools calls ---
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > HEAD_LIMIT_BYTES:
+            self.broken = f"protocol: headers of more than {HEAD_LIMIT_BYTES} bytes"
+            self.headers.clear()
+            self.transport.abort()
+        elif not self.has_head:  # trailers are counted and not kept
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self.parser.get_status_code() >= 200:
+        if self.parser.get_status_code() == SWITCHING:
+            self.broken = "protocol: the engine wants to speak another protocol (101)"
+            self.transport.abort()
+        elif self.parser.get_status_code() >= 200:
             self.has_head = True
             self.keep_alive = self.parser.should_keep_alive()
 

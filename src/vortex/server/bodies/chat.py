@@ -3,35 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from vortex.errors import RequestError
+from vortex.server.bodies.extension import Extension
 from vortex.server.bodies.messages import Message, conversation
+from vortex.server.bodies.reading import FewKeys, Items
 from vortex.server.bodies.sampling import MAX_TOKENS, SamplingBody
-from vortex.server.bodies.structured import NamedTool, ResponseFormat, Tool, checked_tool_choice, schema_of, tool_specs
-from vortex.server.options import ServerOptions
+from vortex.server.bodies.structured import (
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    checked_schema,
+    checked_tool_choice,
+    schema_of,
+    tool_specs,
+)
+from vortex.server.options import Limits, ServerOptions
 from vortex.types import ChatRequest
+
+OTHER_GRAMMARS = (
+    "grammar",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "structured_outputs",
+    "schema",
+    "format",
+)
+OWN_NAMES = {"self", "messages", "tools", "documents"}  # of what a template is given
 
 
 class ChatBody(SamplingBody):
-    messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    messages: Annotated[Items[Message], Field(min_length=1)]
+    max_completion_tokens: int | None = Field(default=None, ge=-1, le=MAX_TOKENS)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = None
+    guided_json: dict[str, Any] | None = None  # vLLM's spelling of a schema
+    json_schema: dict[str, Any] | None = None  # llama.cpp's
+    tools: Items[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None  # several calls in one answer only where asked for: small models overdo it
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    chat_template_kwargs: Annotated[dict[str, Any], FewKeys] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
+    vortex: Extension | None = None
 
     refused: ClassVar[Mapping[str, str]] = {
         "functions": "send 'tools'",
         "function_call": "send 'tool_choice'",
         "audio": "answers are text",
         "web_search_options": "the server does not search the web",
+        **dict.fromkeys(OTHER_GRAMMARS, "answers follow JSON schemas; send 'response_format'"),
     }
 
     def to_request(self, request_id: str, options: ServerOptions) -> ChatRequest:
@@ -43,15 +70,13 @@ class ChatBody(SamplingBody):
             raise RequestError("'top_logprobs' needs 'logprobs': true", param="top_logprobs")
         tools = tool_specs([tool.function for tool in self.tools or ()], limits)
         named = self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else self.tool_choice
-        template_options = dict(self.chat_template_kwargs or {})
-        if self.reasoning_effort is not None:
-            template_options["reasoning_effort"] = self.reasoning_effort
+        schema, is_strict = self._schema(limits)
         return ChatRequest(
             request_id=request_id,
             model=self.model,
             messages=conversation(self.messages),
             sampling=self.sampling(options.sampling),
-            max_tokens=self.max_completion_tokens or self.max_tokens,
+            max_tokens=self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens,
             min_tokens=self.min_tokens or 0,
             ignore_eos=bool(self.ignore_eos),
             stop=self.stop_strings(),
@@ -60,6 +85,27 @@ class ChatBody(SamplingBody):
             tools=tools,
             tool_choice=checked_tool_choice(named, tools),
             parallel_tool_calls=bool(self.parallel_tool_calls),
-            json_schema=schema_of(self.response_format, limits),
-            template_options=template_options,
+            json_schema=schema,
+            strict_schema=is_strict,
+            template_options=self._template_options(),
         )
+
+    def _schema(self, limits: Limits) -> tuple[dict[str, Any] | None, bool]:
+        schema, is_strict = schema_of(self.response_format, limits)
+        for name in ("guided_json", "json_schema"):
+            other: dict[str, Any] | None = getattr(self, name)
+            if other is not None and schema is None:
+                schema = checked_schema(other, limits, name)
+        return schema, is_strict
+
+    def _template_options(self) -> dict[str, Any]:
+        options = dict(self.chat_template_kwargs or {})
+        if taken := OWN_NAMES.intersection(options):
+            reason = f"'chat_template_kwargs' names {min(taken)!r}, which the request itself gives; leave it out"
+            raise RequestError(reason, param="chat_template_kwargs")
+        own = {"reasoning_effort": self.reasoning_effort, "add_generation_prompt": self.add_generation_prompt}
+        own["continue_final_message"] = self.continue_final_message
+        if self.continue_final_message and self.messages[-1].role != "assistant":
+            reason = "'continue_final_message' needs a last message of the assistant"
+            raise RequestError(reason, param="continue_final_message")
+        return options | {name: value for name, value in own.items() if value is not None}

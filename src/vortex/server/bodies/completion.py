@@ -8,27 +8,33 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from vortex.errors import RequestError
+from vortex.server.bodies.reading import Items
 from vortex.server.bodies.sampling import MAX_TOKENS, SamplingBody
 from vortex.server.options import ServerOptions
 from vortex.types import ChatRequest
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's, for this endpoint alone
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKENS)]], Field(min_length=1)]
+TokenIds = Annotated[Items[Annotated[int, Field(ge=0, le=MAX_TOKENS)]], Field(min_length=1)]
 
 
 class CompletionBody(SamplingBody):
-    prompt: str | TokenIds | Annotated[list[str], Field(min_length=1)] | Annotated[list[TokenIds], Field(min_length=1)]
+    prompt: (
+        str | TokenIds | Annotated[Items[str], Field(min_length=1)] | Annotated[Items[TokenIds], Field(min_length=1)]
+    )
     logprobs: int | None = Field(default=None, ge=0, le=20)
     best_of: int | None = None
     echo: bool | None = None
     suffix: str | None = None
 
-    refused: ClassVar[Mapping[str, str]] = {}
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("grammar", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "json_schema", "response_format"),
+        "a plain completion is not constrained; send it to /v1/chat/completions with 'response_format'",
+    )
 
     def to_requests(self, request_id: str, options: ServerOptions) -> list[ChatRequest]:
         """One request per prompt. RequestError for what cannot be served."""
-        if self.echo:
-            raise RequestError("'echo' is not supported: put the prompt before the answer", param="echo")
+        if self.echo and self.suffix:
+            raise RequestError("'echo' and 'suffix' do not go together", param="echo")
         if self.best_of not in (None, self.n or 1):
             raise RequestError("'best_of' must equal 'n': choices are not ranked", param="best_of")
         prompts = self._prompts()
@@ -45,7 +51,8 @@ class CompletionBody(SamplingBody):
                 prompt=prompt,
                 suffix=self.suffix or None,
                 sampling=self.sampling(options.sampling),
-                max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
+                max_tokens=DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens,
+                echo=bool(self.echo),
                 min_tokens=self.min_tokens or 0,
                 ignore_eos=bool(self.ignore_eos),
                 stop=self.stop_strings(),

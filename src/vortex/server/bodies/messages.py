@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from vortex.errors import RequestError
-from vortex.server.bodies.reading import Part
+from vortex.server.bodies.reading import Items, Part
 from vortex.types import ChatMessage, ToolCall
 
 
@@ -28,9 +28,9 @@ class MessageToolCall(Part):
 
 class Message(Part):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
+    content: str | Items[ContentPart] | None = None
     name: str | None = None
-    tool_calls: list[MessageToolCall] | None = None
+    tool_calls: Items[MessageToolCall] | None = None
     tool_call_id: str | None = None
 
 

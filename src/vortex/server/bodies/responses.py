@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from vortex.errors import RequestError
+from vortex.server.bodies.extension import Extension
 from vortex.server.bodies.messages import CalledFunction, ContentPart, Message, MessageToolCall, conversation
-from vortex.server.bodies.reading import Body, Part
+from vortex.server.bodies.reading import Body, Items, Part
 from vortex.server.bodies.sampling import MAX_TOKENS
 from vortex.server.bodies.structured import (  # fmt: skip
     Function,
@@ -28,11 +29,11 @@ class InputItem(Part):
 
     type: Literal["message", "function_call", "function_call_output", "reasoning", "item_reference"] = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: str | list[ContentPart] | None = None
+    content: str | Items[ContentPart] | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
-    output: str | list[ContentPart] | None = None
+    output: str | Items[ContentPart] | None = None
 
 
 class FunctionTool(Function):
@@ -60,18 +61,19 @@ class Reasoning(Part):
 
 
 class ResponsesBody(Body):
-    input: str | Annotated[list[InputItem], Field(min_length=1)]
+    input: str | Annotated[Items[InputItem], Field(min_length=1)]
     model: str | None = None
     instructions: str | None = None
-    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_output_tokens: int | None = Field(default=None, ge=-1, le=MAX_TOKENS)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     stream: bool | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Items[FunctionTool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
+    vortex: Extension | None = None
 
     refused: ClassVar[Mapping[str, str]] = {
         "previous_response_id": "nothing is kept between requests; send the whole conversation as 'input'",
@@ -83,6 +85,11 @@ class ResponsesBody(Body):
     def to_request(self, request_id: str, options: ServerOptions) -> ChatRequest:
         tools = tool_specs(list(self.tools or ()), options.limits)
         choice = self.tool_choice.name if isinstance(self.tool_choice, NamedTool) else self.tool_choice
+        schema, is_strict = schema_of(self._format(), options.limits)
+        for tool, spec in zip(self.tools or (), tools, strict=True):
+            tool.parameters = dict(spec.parameters)  # the answer shows them again, with numbers that JSON can hold
+        if self.text and self.text.format and schema is not None and self.text.format.schema_ is not None:
+            self.text.format.schema_ = schema
         effort = self.reasoning.effort if self.reasoning else None
         given = {"temperature": self.temperature, "top_p": self.top_p}
         return ChatRequest(
@@ -94,7 +101,8 @@ class ResponsesBody(Body):
             tools=tools,
             tool_choice=checked_tool_choice(choice, tools),
             parallel_tool_calls=bool(self.parallel_tool_calls),
-            json_schema=schema_of(self._format(), options.limits),
+            json_schema=schema,
+            strict_schema=is_strict,
             template_options={"reasoning_effort": effort} if effort else {},
         )
 
@@ -127,7 +135,7 @@ class ResponsesBody(Body):
             return None
         schema = None
         if wanted.type == "json_schema":
-            schema = JsonSchema.model_validate({"name": wanted.name or "answer", "schema": wanted.schema_})
+            schema = JsonSchema.model_construct(name="answer", schema_=wanted.schema_, strict=wanted.strict)
         return ResponseFormat(type=wanted.type, json_schema=schema)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from vortex.errors import RequestError
-from vortex.server.bodies.reading import Body, Part
+from vortex.server.bodies.reading import Body, FewKeys, Items, Part
 from vortex.types import SamplingOptions
 
 Bias = Annotated[float, Field(ge=-100, le=100)]
@@ -39,13 +39,13 @@ class SamplingBody(Body):
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    logit_bias: dict[str, Bias] | None = Field(default=None, max_length=1024)
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=1024), FewKeys] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     n: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_tokens: int | None = Field(default=None, ge=-1, le=MAX_TOKENS)  # -1: no limit, as llama.cpp has it
     min_tokens: int | None = Field(default=None, ge=0, le=MAX_TOKENS)
     ignore_eos: bool | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=16)] | None = None
+    stop: StopString | Annotated[Items[StopString], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

@@ -6,22 +6,38 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vortex.server.bodies.reading import Body
+from vortex.errors import RequestError
+from vortex.server.bodies.reading import Body, Items
 
 MAX_TEXT_CHARS = 2_000_000
 
 
 class EmbeddingBody(Body):
-    """Token ids are not taken as input: texts are."""
+    """Token ids are not taken as input: they would be another tokenizer's."""
 
-    input: str | Annotated[list[str], Field(min_length=1)]
+    input: (
+        str
+        | Annotated[Items[str], Field(min_length=1)]
+        | Annotated[Items[int], Field(min_length=1)]
+        | Items[Items[int]]
+    )
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(default=None, ge=1)
 
-    @property
     def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
+        """RequestError for token ids."""
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        if not texts:
+            raise RequestError("'input' is empty; send at least one text", param="input")
+        if not all(isinstance(text, str) for text in texts):
+            raise RequestError(
+                "'input' holds token ids, which belong to a client's tokenizer and not to this model; send text "
+                "(LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))",
+                param="input",
+                code="unsupported_input",
+            )
+        return [text for text in texts if isinstance(text, str)]
 
 
 class FeedbackBody(Body):

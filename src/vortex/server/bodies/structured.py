@@ -23,8 +23,11 @@ class JsonSchema(Part):
 
 
 class ResponseFormat(Part):
+    """`schema` beside the type is how llama.cpp and others spell it."""
+
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
 
 
 class Function(Part):
@@ -48,25 +51,42 @@ class NamedTool(Part):
     function: NamedFunction
 
 
-def schema_of(response_format: ResponseFormat | None, limits: Limits) -> dict[str, Any] | None:
-    """The schema an answer must fit; {} for any JSON object; None for text."""
+def schema_of(response_format: ResponseFormat | None, limits: Limits) -> tuple[dict[str, Any] | None, bool]:
+    """The schema an answer must fit ({} for any JSON object, None for text), and whether it is strict."""
     if response_format is None or response_format.type == "text":
-        return None
+        return None, False
+    wrapped = response_format.json_schema
+    if wrapped is not None and response_format.type == "json_schema":
+        schema = checked_schema(wrapped.schema_ or {}, limits, "response_format.json_schema.schema")
+        return schema, bool(wrapped.strict)
+    if response_format.schema_ is not None:
+        return checked_schema(response_format.schema_, limits, "response_format.schema"), False
     if response_format.type == "json_object":
-        return {}
-    if response_format.json_schema is None:
-        raise RequestError("'json_schema' is missing", param="response_format.json_schema")
-    schema = response_format.json_schema.schema_ or {}
-    check_schema(schema, limits, "response_format.json_schema.schema")
+        return {}, False
+    raise RequestError("'json_schema' is missing", param="response_format.json_schema")
+
+
+def checked_schema(schema: dict[str, Any], limits: Limits, param: str) -> dict[str, Any]:
+    """RequestError where a schema is larger or deeper than the limits. Whole numbers beyond 64 bits become floats."""
+    if _depth(schema) > limits.schema_depth:
+        raise RequestError(f"the schema is nested deeper than {limits.schema_depth} levels", param=param)
+    schema = _with_plain_numbers(schema, param)
+    if len(orjson.dumps(schema)) > limits.schema_bytes:
+        raise RequestError(f"the schema is larger than {limits.schema_bytes} bytes", param=param)
     return schema
 
 
-def check_schema(schema: dict[str, Any], limits: Limits, param: str) -> None:
-    """RequestError where a schema is larger or deeper than the limits."""
-    if _depth(schema) > limits.schema_depth:
-        raise RequestError(f"the schema is nested deeper than {limits.schema_depth} levels", param=param)
-    if len(orjson.dumps(schema)) > limits.schema_bytes:
-        raise RequestError(f"the schema is larger than {limits.schema_bytes} bytes", param=param)
+def _with_plain_numbers(value: Any, param: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_plain_numbers(item, param) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_numbers(item, param) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        try:
+            return float(value)
+        except OverflowError:
+            raise RequestError("the schema holds a number that nobody can count to", param=param) from None
+    return value
 
 
 def _depth(value: Any) -> int:
@@ -84,10 +104,14 @@ def tool_specs(functions: list[Function], limits: Limits) -> tuple[ToolSpec, ...
     names = [function.name for function in functions]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise RequestError(f"the tool {twice!r} is given twice", param="tools")
-    for index, function in enumerate(functions):
-        check_schema(function.parameters or {}, limits, f"tools[{index}].function.parameters")
     return tuple(
-        ToolSpec(name=f.name, description=f.description or "", parameters=f.parameters or {}) for f in functions
+        ToolSpec(
+            name=function.name,
+            description=function.description or "",
+            parameters=checked_schema(function.parameters or {}, limits, f"tools[{index}].function.parameters"),
+            strict=bool(function.strict),
+        )
+        for index, function in enumerate(functions)
     )
 
 

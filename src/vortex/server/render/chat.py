@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -27,6 +27,7 @@ def whole(request_id: str, fingerprint: str, gathered: Gathered, *, logprobs: bo
         "system_fingerprint": fingerprint,
         "seed": gathered.started.seed,
         "timings": common.timings(gathered.timings, gathered.usage),
+        **common.notes(gathered.started),
     }
 
 
@@ -60,18 +61,29 @@ class ChatChunks:
             "seed": started.seed,
         }
         self._with_usage = with_usage
+        self._notes = common.notes(started)
+        self.closing: Callable[[], dict[str, Any]] = dict  # fields that ride with the end of the first choice
         head = orjson.dumps(self._head)[:-1]  # written once: the rest of a chunk is a few bytes
         self._begin = b"data: " + head + b',"choices":['
         self._end = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
 
     async def frames(self, events: AsyncGenerator[ChatEvent, None], num_choices: int) -> AsyncGenerator[bytes, None]:
         for index in range(num_choices):
-            yield self._frame(index, {"role": "assistant", "content": ""})
+            yield self._opening(index)
         async with aclosing(events):
             async for event in events:
                 if data := self._event(event):
                     yield data
         yield DONE
+
+    def _opening(self, index: int) -> bytes:
+        delta = {"role": "assistant", "content": ""}
+        if index or not self._notes:
+            return self._frame(index, delta)
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+        return frame(
+            {**self._head, "choices": [choice], **({"usage": None} if self._with_usage else {}), **self._notes}
+        )
 
     def _event(self, event: ChatEvent) -> bytes | None:
         if isinstance(event, TextDelta):
@@ -79,11 +91,21 @@ class ChatChunks:
         if isinstance(event, ToolCallDelta):
             return self._frame(event.choice, {"tool_calls": [_call(event)]})
         if isinstance(event, ChoiceFinished):
-            return self._frame(event.choice, {}, reason=common.finish_reason(event.reason), note=event.note)
+            return self._last_of(event)
         if isinstance(event, Completed) and self._with_usage:
             last = {"choices": [], "usage": common.usage(event.usage)}
             return frame({**self._head, **last, "timings": common.timings(event.timings, event.usage)})
         return None
+
+    def _last_of(self, event: ChoiceFinished) -> bytes:
+        reason = common.finish_reason(event.reason)
+        further = self.closing() if event.choice == 0 else {}
+        if not further:
+            return self._frame(event.choice, {}, reason=reason, note=event.note)
+        choice = {"index": event.choice, "delta": {}, "logprobs": None, "finish_reason": reason}
+        choice |= common.note(event.note)
+        usage = {"usage": None} if self._with_usage else {}
+        return frame({**self._head, "choices": [choice], **usage, **further})
 
     def _frame(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from vortex.types import FinishReason, Timings, TokenLogprob, Usage
+from vortex.types import FinishReason, Started, Timings, TokenLogprob, Usage
 
 LEAST_LOGPROB = -9999.0  # JSON has no infinity; OpenAI writes this
 
@@ -41,6 +43,11 @@ def finish_reason(reason: FinishReason | None) -> str | None:
     return None if reason is None else "stop" if reason is FinishReason.CANCELLED else reason.value
 
 
+def notes(started: Started) -> dict[str, list[str]]:
+    """What was not done as it was asked; nothing where all was."""
+    return {"notes": list(started.notes)} if started.notes else {}
+
+
 def chat_logprobs(tokens: Iterable[TokenLogprob]) -> dict[str, Any]:
     content = [{**_token(token), "top_logprobs": [_token(rival) for rival in token.top]} for token in tokens]
     return {"content": content, "refusal": None}
@@ -50,11 +57,14 @@ def completion_logprobs(tokens: Iterable[TokenLogprob], offset_chars: int) -> di
     """Parallel lists; `offset_chars` is where the first token's text begins."""
     tokens = tuple(tokens)
     texts = [token_text(token) for token in tokens]
-    offsets = [offset_chars + sum(map(len, texts[:index])) for index in range(len(texts))]
+    offsets = list(itertools.accumulate(map(len, texts[:-1]), initial=offset_chars)) if texts else []
     return {
         "tokens": texts,
         "token_logprobs": [_finite(token.logprob) for token in tokens],
-        "top_logprobs": [{token_text(rival): _finite(rival.logprob) for rival in token.top} for token in tokens],
+        "top_logprobs": [
+            None if math.isnan(token.logprob) else {token_text(rival): _finite(rival.logprob) for rival in token.top}
+            for token in tokens
+        ],
         "text_offset": offsets,
     }
 
@@ -72,5 +82,6 @@ def _token(token: TokenLogprob) -> dict[str, Any]:
     }
 
 
-def _finite(logprob: float) -> float:
-    return max(logprob, LEAST_LOGPROB)
+def _finite(logprob: float) -> float | None:
+    """None: nothing stands before the token."""
+    return None if math.isnan(logprob) else max(logprob, LEAST_LOGPROB)

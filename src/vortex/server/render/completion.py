@@ -48,6 +48,7 @@ def whole(request_id: str, fingerprint: str, answers: list[Gathered], *, logprob
         ],
         "usage": common.usage(usage),
         "timings": common.timings(answers[0].timings, usage) if len(answers) == 1 else {},
+        **common.notes(answers[0].started),
     }
 
 
@@ -56,6 +57,7 @@ async def frames(
 ) -> AsyncGenerator[bytes, None]:
     """Several prompts stream one after the other, in order."""
     usages: list[Usage] = []
+    notes = common.notes(answers[0].started)  # in the first chunk alone
     shared = head(request_id, fingerprint, answers[0].gathered)
     first_choice = 0
     for answer in answers:
@@ -66,7 +68,8 @@ async def frames(
                     usages.append(event.usage)
                 if isinstance(event, TextDelta | ChoiceFinished):
                     choice = _choice(event, first_choice, offsets_chars)
-                    yield frame({**shared, "choices": [choice]} | ({"usage": None} if with_usage else {}))
+                    yield frame({**shared, "choices": [choice], **notes} | ({"usage": None} if with_usage else {}))
+                    notes = {}
         first_choice += len(answer.gathered.choices)
     if with_usage:
         yield frame({**shared, "choices": [], "usage": common.usage(total(usages))})

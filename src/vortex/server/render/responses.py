@@ -6,7 +6,7 @@ Output items stand in the order in which they began: at most one message, and th
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from vortex.server.bodies.responses import ResponsesBody
 from vortex.server.sse import frame
 from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, TextDelta, ToolCallDelta, Usage
+
+MAX_NOTES_CHARS = 512  # of a value in `metadata`
 
 
 @dataclass(slots=True)
@@ -42,10 +44,11 @@ def _text_part(text: str) -> dict[str, Any]:
 class ResponseWriter:
     """Takes an answer's events in, gives named events out, and can say the whole response at any time."""
 
-    def __init__(self, request_id: str, model: str, body: ResponsesBody) -> None:
+    def __init__(self, request_id: str, model: str, body: ResponsesBody, notes: Sequence[str] = ()) -> None:
         self._request_id = request_id
         self._model = model
         self._body = body
+        self._notes = "; ".join(notes)[:MAX_NOTES_CHARS]
         self._created = int(time.time())
         self._outputs: list[Output] = []
         self._calls: dict[int, Output] = {}
@@ -53,6 +56,7 @@ class ResponseWriter:
         self._usage: Usage | None = None
         self._reason: FinishReason | None = None
         self._sequence = 0
+        self.closing: Callable[[], dict[str, Any]] = dict  # fields of ours that a finished response carries
 
     def response(self, status: str) -> dict[str, Any]:
         body = self._body
@@ -82,7 +86,8 @@ class ResponseWriter:
             "top_p": body.top_p,
             "truncation": "disabled",
             "usage": _usage(self._usage) if self._usage else None,
-            "metadata": {},
+            "metadata": {"notes": self._notes} if self._notes else {},
+            **(self.closing() if status == "completed" else {}),
         }
 
     async def frames(self, events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[bytes, None]:

@@ -25,12 +25,13 @@ async def embeddings(request: Request) -> Response:
     """One vector of length 1 per text: the mean of the loaded model's last hidden states."""
     serving: Serving = request.app.state.serving
     body = await read_body(request, EmbeddingBody)
+    texts = body.texts()
     limit = serving.options.limits.embedding_inputs
-    if len(body.texts) > limit:
-        raise RequestError(f"{len(body.texts)} inputs are more than the limit of {limit}", param="input")
-    if not all(body.texts):
+    if len(texts) > limit:
+        raise RequestError(f"{len(texts)} inputs are more than the limit of {limit}", param="input")
+    if not all(texts):
         raise RequestError("an input is empty", param="input")
-    embedded = await unless_gone(request, serving.backend.embed(body.texts, body.model))
+    embedded = await unless_gone(request, serving.backend.embed(texts, body.model))
     vectors = _shortened(embedded.vectors, body.dimensions)
     as_base64 = body.encoding_format == "base64"
     rows = [

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from vortex.server.answer import LiveAnswer, unless_gone
 from vortex.server.bodies.reading import read_body
 from vortex.server.bodies.responses import ResponsesBody
+from vortex.server.grounding import begin_grounded
 from vortex.server.render.responses import ResponseWriter
 from vortex.server.serving import Serving
 from vortex.server.sse import SseResponse
@@ -25,8 +26,11 @@ async def responses(request: Request) -> Response:
     request_id: str = request.state.request_id
     asked = body.to_request(request_id, serving.options)
     messages = [message.model_dump(exclude_none=True) for message in body.messages()] if serving.episodes else None
-    answer = await serving.begin(request, asked, messages=messages)
-    writer = ResponseWriter(request_id, answer.started.model, body)
+    answer, grounded = await begin_grounded(
+        serving, request, asked, body.vortex, messages, limit_name="max_output_tokens"
+    )
+    writer = ResponseWriter(request_id, answer.started.model, body, answer.started.notes)
+    writer.closing = lambda: grounded.closing(lambda: answer.gathered)
     if body.stream:
         return SseResponse(writer.frames(answer.events()), answer.close)
     try:

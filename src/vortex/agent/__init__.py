@@ -1,0 +1,1 @@
+"""An agent that works on a repository: repairs, tools in a loop, patches that ask first."""

@@ -1,0 +1,1 @@
+"""Make a failing test pass: reproduce, locate, generate, judge, rank. docs/agent.md draws the way of a repair."""

@@ -1,0 +1,1 @@
+"""Languages that can be repaired: where functions stand, what can be changed in one, when two texts are one program."""

@@ -1,0 +1,148 @@
+"""`vortex bench knowledge answers`: what a model's answers gain from documents, and lose by wrong ones.
+
+Each question is asked without documents, with what the search finds, and with passages of another package. Right: the
+default value stands in the answer. A citation is right where the sentence it gives holds parameter and value. Ordinary
+questions are looked up too: their messages must stay as they are (then the answer's bits do). Ends at a time limit and
+says how many questions it came to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import cast
+
+from vortex.bench.knowledge.corpus import PACKAGES, write_documents
+from vortex.bench.knowledge.facts import Fact, facts, holds
+from vortex.bench.knowledge.retrieval import OPEN, prepare
+from vortex.bench.measurement import CheckFailed
+from vortex.bench.report import Report
+from vortex.knowledge.embedding import Embedder
+from vortex.knowledge.grounding.grounding import Grounded, Grounding, GroundingOptions
+from vortex.knowledge.search.search import KnowledgeSearch, SearchOptions
+from vortex.protocols import ChatBackend
+from vortex.types import ChatEvent, ChatMessage, ChatRequest, SamplingOptions, TextDelta
+
+MAX_TOKENS = 24
+MAX_CHARS = 1500
+TOP_K = 2
+SYSTEM = "You are a helpful assistant who answers clearly and briefly."
+
+
+USUAL = GroundingOptions(search=SearchOptions(top_k=TOP_K), max_chars=MAX_CHARS)
+ANYTHING = GroundingOptions(search=replace(OPEN, top_k=TOP_K), max_chars=MAX_CHARS)
+
+
+@dataclass(slots=True)
+class Tally:
+    """`cited`: right answers that carry a citation; `cited_at_the_sentence`: whose first one holds the answer."""
+
+    asked: int = 0
+    right_without: int = 0
+    right_with: int = 0
+    right_with_wrong_documents: int = 0
+    passage_found: int = 0
+    cited: int = 0
+    cited_at_the_sentence: int = 0
+    ordinary: int = 0
+    unchanged: int = 0
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [
+            ("right without documents", _share(self.right_without, self.asked)),
+            ("right with documents", _share(self.right_with, self.asked)),
+            ("right with wrong documents", _share(self.right_with_wrong_documents, self.asked)),
+            ("the passage was found", _share(self.passage_found, self.asked)),
+            ("first citation holds the answer", _share(self.cited_at_the_sentence, self.cited)),
+            ("ordinary questions unchanged", _share(self.unchanged, self.ordinary)),
+        ]
+
+
+@dataclass(slots=True)
+class AnswersMeasurement:
+    folder: Path
+    embedder: Embedder
+    backend: ChatBackend
+    runner: asyncio.Runner
+    questions: int = 100
+    limit_s: float = 330.0
+    _facts: list[Fact] = field(default_factory=list)
+
+    def check(self) -> None:
+        """There are questions, and the judge knows a right answer from a wrong one."""
+        self._facts = facts(write_documents(self.folder / "documents"), self.questions)
+        if len(self._facts) < min(20, self.questions):
+            raise CheckFailed(f"only {len(self._facts)} questions")
+        if not holds("It is 1,000.", "1000") or holds("It is 10000.", "1000") or holds("It is 7.5.", "7"):
+            raise CheckFailed("the judge of answers is wrong")
+
+    def measure(self) -> Report:
+        found = prepare(self.folder, self.embedder)
+        search = KnowledgeSearch(found.store, self.embedder)
+        tally = Tally()
+        began = time.perf_counter()
+        for fact in self._facts:
+            if tally.asked and time.perf_counter() - began > self.limit_s:
+                break
+            self._ask_three_ways(fact, search, tally)
+        tally.unchanged, tally.ordinary = self._ordinary(search, USUAL)
+        found.store.close()
+        figures = {**asdict(tally), "seconds": round(time.perf_counter() - began)}
+        return Report(
+            "knowledge-answers", f"{tally.asked} questions after defaults", ("what", "share"), tally.rows(), figures
+        )
+
+    def _ask_three_ways(self, fact: Fact, search: KnowledgeSearch, tally: Tally) -> None:
+        asked = _question(fact.question)
+        other = PACKAGES[(PACKAGES.index(fact.package) + 1) % len(PACKAGES)]
+        grounded = Grounding(search, USUAL).ground(asked)
+        misled = Grounding(search, ANYTHING).ground(asked, [str(self.folder / "documents" / other)])
+        answer = self._answer(grounded)
+        is_right = holds(answer, fact.value)
+        tally.asked += 1
+        tally.right_without += holds(self._answer(Grounded(tuple(asked))), fact.value)
+        tally.right_with += is_right
+        tally.right_with_wrong_documents += holds(self._answer(misled), fact.value)
+        tally.passage_found += any(_states(fact, one.text) for one in grounded.quotations)
+        citations = grounded.citations(answer)
+        if is_right and citations:
+            tally.cited += 1
+            tally.cited_at_the_sentence += _states(fact, citations[0].text)
+
+    def _ordinary(self, search: KnowledgeSearch, options: GroundingOptions) -> tuple[int, int]:
+        grounding = Grounding(search, options)
+        listed = files("vortex.bench").joinpath("data/ordinary_questions.txt").read_text(encoding="utf-8").splitlines()
+        asked = [_question(line) for line in listed]
+        return sum(grounding.ground(messages).messages == tuple(messages) for messages in asked), len(asked)
+
+    def _answer(self, grounded: Grounded) -> str:
+        return self.runner.run(self._ask(grounded))
+
+    async def _ask(self, grounded: Grounded) -> str:
+        request = ChatRequest(
+            request_id="bench", messages=grounded.messages, sampling=SamplingOptions(seed=0), max_tokens=MAX_TOKENS
+        )
+        text = ""
+        events = cast("AsyncGenerator[ChatEvent, None]", self.backend.chat(request))
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    text += event.text
+        return text
+
+
+def _question(text: str) -> list[ChatMessage]:
+    return [ChatMessage(role="system", content=SYSTEM), ChatMessage(role="user", content=text)]
+
+
+def _states(fact: Fact, text: str) -> bool:
+    return holds(text, fact.value) and fact.parameter in text
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({part / whole:.0%})" if whole else "none"

@@ -1,0 +1,1 @@
+"""`vortex bench repair`: programs with one fault each, and how many a repair puts right."""

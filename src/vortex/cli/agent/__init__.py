@@ -1,0 +1,1 @@
+"""Commands of the agent: demo, run, patches of its own."""

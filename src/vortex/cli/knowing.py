@@ -1,0 +1,130 @@
+"""Composition of knowledge and memory: the store of this working folder, the embedder that the settings name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vortex.config.schema import Settings
+from vortex.errors import ConfigError, DownloadError, ModelNotFound
+
+if TYPE_CHECKING:
+    from vortex.knowledge.embedding import Embedder
+    from vortex.knowledge.grounding.desk import Desk
+    from vortex.knowledge.grounding.grounding import Grounding
+    from vortex.knowledge.ingest.ingest import IngestOptions
+    from vortex.knowledge.memory.folder import Memory
+    from vortex.knowledge.search.search import Hit, SearchOptions
+    from vortex.knowledge.store.store import KnowledgeStore
+
+NO_EMBEDDER = "none"
+
+
+def data_folder() -> Path:
+    return Path(os.environ.get("VORTEX_DATA") or "data")
+
+
+def store_path() -> Path:
+    from vortex.knowledge.store.store import FILE_NAME
+
+    return data_folder() / "knowledge" / FILE_NAME
+
+
+@contextmanager
+def open_store() -> Iterator[KnowledgeStore]:
+    from vortex.knowledge.store.store import KnowledgeStore
+
+    store = KnowledgeStore(store_path())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def open_memory() -> Memory:
+    from vortex.knowledge.memory.folder import Memory
+
+    return Memory(data_folder() / "memory")
+
+
+def open_embedder(settings: Settings, *, fetch: bool) -> Embedder | None:
+    """None: words alone, because the settings say so or (with a note) because the model cannot be had.
+
+    Raises ConfigError for a name that is no embedder.
+    """
+    from vortex.cli.download import download_progress
+    from vortex.cli.terminal import warn
+    from vortex.hub.cache import ModelCache
+    from vortex.hub.catalogue import EMBEDDERS
+    from vortex.hub.names import resolve
+
+    name = settings.rag.embedder
+    if name == NO_EMBEDDER:
+        return None
+    if name not in EMBEDDERS:
+        raise ConfigError(f"rag.embedder: '{name}' is none of {', '.join([*EMBEDDERS, NO_EMBEDDER])}")
+    if ModelCache().find(name) is None and not (fetch and not settings.runtime.offline):
+        warn(f"{name} is not here, so words alone are searched; `vortex pull {name}` fetches it")
+        return None
+    try:
+        with download_progress() as sink:
+            found = resolve(name, progress=sink)
+    except (DownloadError, ModelNotFound) as error:
+        warn(f"words alone are searched: {error}")
+        return None
+    from vortex.knowledge.embedding import PassageEmbedder
+    from vortex.models.sentence_embedder import SentenceEmbedder
+
+    return PassageEmbedder(name, SentenceEmbedder(found.path))
+
+
+def ingest_options(settings: Settings) -> IngestOptions:
+    from vortex.knowledge.ingest.ingest import IngestOptions
+
+    own = Path(os.path.realpath(data_folder()))
+    return IngestOptions(max_file_bytes=settings.rag.max_file_mb * 10**6, never=(own,))
+
+
+def search_options(settings: Settings) -> SearchOptions:
+    from vortex.knowledge.search.search import SearchOptions
+
+    return SearchOptions(top_k=settings.rag.top_k, similarity=settings.rag.similarity, coverage=settings.rag.coverage)
+
+
+def open_grounding(settings: Settings) -> Grounding:
+    """Over the store and the memory of this working folder. Opened on the calling thread, and only for it."""
+    from vortex.knowledge.grounding.grounding import Grounding, GroundingOptions
+    from vortex.knowledge.memory.recall import Recall
+    from vortex.knowledge.search.search import KnowledgeSearch
+    from vortex.knowledge.store.store import KnowledgeStore
+
+    store = KnowledgeStore(store_path())
+    embedder = open_embedder(settings, fetch=False)
+    options = GroundingOptions(search=search_options(settings), max_chars=settings.rag.max_chars)
+    recall = Recall(open_memory(), embedder) if embedder else None
+    return Grounding(KnowledgeSearch(store, embedder), options, recall, store.close)
+
+
+def open_desk(settings: Settings) -> Desk | None:
+    """What looks the server's questions up; None where rag.enabled is off."""
+    from vortex.knowledge.grounding.desk import Desk
+
+    return Desk(lambda: open_grounding(settings), open_memory()) if settings.rag.enabled else None
+
+
+def as_result(hit: Hit) -> dict[str, Any]:
+    """A hit for programs. `text` is quoted from a file: data, never instructions."""
+    passage = hit.passage
+    return {
+        "source": passage.path,
+        "text": passage.text,
+        "score": round(hit.score, 4),
+        "title": passage.title,
+        "heading": passage.heading,
+        "place": passage.place,
+        "similarity": None if hit.similarity is None else round(hit.similarity, 4),
+        "coverage": round(hit.coverage, 4),
+    }

@@ -1,0 +1,1 @@
+"""Bringing files into the store, and keeping the store as the files are."""

@@ -1,0 +1,1 @@
+"""Search: by words, by meaning, both fused; above a threshold, or nothing."""
