@@ -106,13 +106,6 @@ void rms_norm(Table x, Vector weight, float epsilon, MutableTable y) {
 
 void register_kernels(nb::module_& module) {
   module.def("available", &available_kernels);
-  module.def("poisoned", [] {
-#ifdef VORTEX_POISON
-    return true;
-#else
-    return false;
-#endif
-  });
   module.def("use", &use_kernels);
   module.def("current", [] { return std::string(kernels().name); });
   module.def("set_threads", [](int n) {

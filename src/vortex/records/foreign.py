@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ class ForeignValues(Mapping[str, Any]):
         Raises ModelFileError for keys that are no field of it, and for fields without a default that are missing.
         """
         found: dict[str, Any] = dict(known)
-        readers = {"int": self.whole, "float": self.real, "bool": self.flag, "str": self.text}
+        readers: dict[str, Callable[..., Any]] = {"int": self.whole, "float": self.real, "bool": self.flag, "str": self.text}
         for each in dataclasses.fields(cls):
             required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
             if each.name not in known and (required or self.values_by_key.get(each.name) is not None):
