@@ -62,4 +62,4 @@ def _not_numbers(kind: Type, data: np.ndarray) -> np.ndarray:
     if kind == Type.MXFP4:
         return np.equal(blocks[..., 0], MXFP4_NAN)
     highs = [np.equal(blocks[..., at + 1] & HIGH_EXPONENT, HIGH_EXPONENT) for at in HALF_SCALES[kind]]
-    return np.stack(highs).any(axis=0)
+    return np.asarray(np.stack(highs).any(axis=0))
