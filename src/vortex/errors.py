@@ -5,6 +5,7 @@
     ├── ModelNotFound          no such model name, file or folder
     ├── ModelFileError         a file that is truncated, foreign, or fails its checksum
     ├── UnsupportedModel       a well-formed file whose architecture or format is not supported
+    ├── AdapterError           an adapter that is damaged, of another model, edited, or of a kind that is not served
     ├── DownloadError          no network, interrupted, refused
     ├── StorageError           no disk space, a folder that cannot be written
     ├── RequestError           a request that cannot be served as it was asked
@@ -41,6 +42,10 @@ class ModelFileError(VortexError):
 
 
 class UnsupportedModel(VortexError):
+    exit_code = 4
+
+
+class AdapterError(VortexError):
     exit_code = 4
 
 

@@ -72,6 +72,15 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesAdapters(Protocol):
+    """A model whose spans may carry an adapter."""
+
+    def adapter_targets(self) -> Mapping[str, tuple[int, int]]:
+        """Linear layers that an adapter may change, named as in transformers: (rows, columns)."""
+        ...
+
+
 class StreamDecoder(Protocol):
     """Ids to text, a token at a time, never half a character."""
 

@@ -57,12 +57,72 @@ class Want(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class LowRank:
+    """What an adapter adds to one linear layer: y += scale * b (a x).
+
+    a: [rank, columns], b: [rows, rank], C-contiguous, of one dtype: float32, float16, or bfloat16 as its bits (uint16).
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        return len(self.a)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the layer that it belongs to."""
+        return len(self.b), self.a.shape[1]
+
+    @property
+    def num_bytes(self) -> int:
+        return self.a.nbytes + self.b.nbytes
+
+    def dense(self) -> tuple[np.ndarray, np.ndarray]:
+        """a and b in float32, exactly."""
+        return _float32(self.a), _float32(self.b)
+
+
+def _float32(values: np.ndarray) -> np.ndarray:
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Adapter:
+    """A LoRA in memory, checked against a model. Two with one hash answer alike.
+
+    hash: `sha256:` and 64 digits, over everything in it that can change an answer.
+    parts: by linear layer, named as the model's `adapter_targets` names them.
+    """
+
+    hash: str
+    parts: Mapping[str, LowRank]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(part.num_bytes for part in self.parts.values())
+
+
+def hash_of(adapter: Adapter | None) -> str:
+    """What keeps apart all that was computed with different adapters; empty for the model alone."""
+    return "" if adapter is None else adapter.hash
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
-    """Some consecutive tokens of one sequence: a decoded token, a drafted block, a chunk of a prompt."""
+    """Some consecutive tokens of one sequence: a decoded token, a drafted block, a chunk of a prompt.
+
+    adapter: all spans of one sequence carry the same one (what a state remembers was computed with it).
+    """
 
     state: SequenceState
     token_ids: Sequence[int]
     want: Want = Want.LAST_LOGITS
+    adapter: Adapter | None = None
 
 
 class RowLookup(Protocol):
@@ -252,6 +312,7 @@ class Started:
     request_id: str
     model: str
     seed: int
+    adapter: str | None = None  # hash of the adapter that answers; None: the model alone
     notes: tuple[str, ...] = ()
 
 
@@ -304,6 +365,7 @@ class ModelCard:
     created: int = 0  # Unix seconds
     licence: str | None = None
     origin: str | None = None
+    parent: str | None = None  # the model that this name adds an adapter to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ def test_equal_keys_are_not_enough(monkeypatch):
     monkeypatch.setattr(
         PrefixCache,
         "_keys",
-        lambda self, ids: [(stop, bytes([stop])) for stop in range(CHUNK, len(ids) + 1, CHUNK)],
+        lambda self, ids, adapter: [(stop, bytes([stop])) for stop in range(CHUNK, len(ids) + 1, CHUNK)],
     )
     sweep_prompt(model, cache, [1] * 9)
     assert cache.reuse([2] * 9) is None

@@ -70,6 +70,7 @@ struct PyMatrix {
 // The matrix `name` with its bias, if there is one; both must outlive the result.
 Matrix matrix_of(const nb::dict& matrices, const nb::dict& biases, const char* name);
 
+void register_adapters(nb::module_& module);  // before the layers, whose arguments they are
 void register_layers(nb::module_& module);
 void register_core(nb::module_& module);
 void register_stack(nb::module_& module);

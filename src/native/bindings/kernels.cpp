@@ -124,6 +124,7 @@ void register_kernels(nb::module_& module) {
   module.def("gather", &gather);
   module.def("rms_norm", &rms_norm);
   nb::class_<PyMatrix>(module, "Matrix").def(nb::init<int, Bytes, int64_t, int64_t, bool>());
+  register_adapters(module);
   register_layers(module);
   register_core(module);
   register_stack(module);

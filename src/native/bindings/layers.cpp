@@ -1,4 +1,5 @@
 // Python's view of the fused steps: layers, batches on their way through them, experts.
+#include "bindings/adapters.h"
 #include "bindings/arrays.h"
 
 #include <nanobind/stl/optional.h>
@@ -84,7 +85,8 @@ struct PySweep {
   PySweep(MutableTable rows, bool int8) : x(rows), int8_cache(int8) {}
 
   void add_segment(MutableBytes keys, MutableBytes values, std::optional<MutableVector> key_scale,
-                   std::optional<MutableVector> value_scale, int64_t capacity, int64_t num_rows, int64_t start) {
+                   std::optional<MutableVector> value_scale, int64_t capacity, int64_t num_rows, int64_t start,
+                   const PyAdapter* adapter) {
     require(int8_cache == key_scale.has_value() && int8_cache == value_scale.has_value(), "int8 caches have scales, others none");
     require(num_rows > 0 && start >= 0 && num_rows <= capacity && start <= capacity - num_rows && capacity % 16 == 0, "rows beyond the cache");
     require(keys.size() == values.size(), "keys and values differ in size");
@@ -93,7 +95,12 @@ struct PySweep {
     kept.push_back(nb::make_tuple(nb::cast(keys), nb::cast(values)));
     if (int8_cache) kept.push_back(nb::make_tuple(nb::cast(*key_scale), nb::cast(*value_scale)));
     segments.push_back({keys.data(), values.data(), key_scale ? key_scale->data() : nullptr,
-                        value_scale ? value_scale->data() : nullptr, capacity, first, num_rows, start});
+                        value_scale ? value_scale->data() : nullptr, capacity, first, num_rows, start,
+                        adapter ? adapter->layers.data() : nullptr});
+    if (adapter) {
+      kept.push_back(nb::find(*adapter));
+      adapters.push_back(adapter);
+    }
     cache_bytes = segments.size() == 1 ? (int64_t)keys.size() / capacity : std::min(cache_bytes, (int64_t)keys.size() / capacity);
   }
 
@@ -104,10 +111,24 @@ struct PySweep {
     require(index >= 0 && index < MAX_SIZE, "no such layer");
     require((index + 1) * l.layer.kv_heads * l.layer.head_width * (int8_cache ? 1 : 2) <= cache_bytes, "the caches lack this layer");
     require((int64_t)cos.shape(0) == rows && (int64_t)cos.shape(1) == half && cos.size() == sin.size(), "angles are not [rows, head_width / 2]");
+    for (const PyAdapter* adapter : adapters) check_adapter(*adapter, l.layer, index);
     nb::gil_scoped_release released;
     workspace.run_layer(l.layer, index, x.data(), rows, segments, int8_cache, cos.data(), sin.data());
   }
 
+  static void check_adapter(const PyAdapter& adapter, const Layer& layer, int64_t index) {
+    require(index < (int64_t)adapter.layers.size(), "an adapter lacks this layer");
+    const LayerAdapter& part = adapter.layers[(size_t)index];
+    require_fit(part.q, layer.q);
+    require_fit(part.k, layer.k);
+    require_fit(part.v, layer.v);
+    require_fit(part.out, layer.out);
+    require_fit(part.gate, layer.gate);
+    require_fit(part.up, layer.up);
+    require_fit(part.down, layer.down);
+  }
+
+  std::vector<const PyAdapter*> adapters;
   int64_t cache_bytes = 0;  // per position, all layers
 };
 
@@ -151,7 +172,8 @@ void register_layers(nb::module_& module) {
   nb::class_<PySweep>(module, "Sweep")
       .def(nb::init<MutableTable, bool>())
       .def("add_segment", &PySweep::add_segment, nb::arg("keys"), nb::arg("values"), nb::arg("key_scale").none(),
-           nb::arg("value_scale").none(), nb::arg("capacity"), nb::arg("num_rows"), nb::arg("start"))
+           nb::arg("value_scale").none(), nb::arg("capacity"), nb::arg("num_rows"), nb::arg("start"),
+           nb::arg("adapter").none() = nb::none())
       .def("run", &PySweep::run);
   nb::class_<PyExpert>(module, "Expert").def(nb::init<nb::dict, nb::dict, int, float>());
   nb::class_<ExpertWorkspace>(module, "ExpertWorkspace").def(nb::init<>()).def("run", &run_experts);

@@ -8,6 +8,7 @@
 #else
 #define VORTEX_PANEL_PRODUCT nullptr
 #endif
+#include "kernels/low_rank.h"
 #include "kernels/attention.h"
 #include "kernels/mixing.h"
 #include "kernels/delta_rule.h"
@@ -26,6 +27,7 @@ const Kernels VORTEX_TABLE(VORTEX_ISA) = {
     .quantize = VORTEX_ISA::quantize,
     .product = VORTEX_ISA::product,
     .panel = VORTEX_PANEL_PRODUCT,
+    .add_low_rank = VORTEX_ISA::add_low_rank,
     .rms_norm = VORTEX_ISA::rms_norm,
     .add = VORTEX_ISA::add,
     .scale = VORTEX_ISA::scale,

@@ -103,6 +103,10 @@ struct Kernels {
   // multiplied where it is not null.
   void (*panel)(Format, const uint8_t* tiles, int64_t tile_bytes, int count, const Activations&, int64_t first_row,
                 int64_t end_row, float* y, int64_t y_stride, int valid);
+  // y[r * y_stride + 0..] += scale * (row r of t) * `count` tiles of floats, for `rows` rows; t: [rows][rank]. `valid`: rows
+  // of the last tile.
+  void (*add_low_rank)(Format, const uint8_t* tiles, int64_t count, const float* t, int64_t rank, float scale, int64_t rows,
+                       float* y, int64_t y_stride, int valid);
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
   void (*add)(float* x, const float* y, int64_t n);
   void (*scale)(float* x, float by, int64_t n);

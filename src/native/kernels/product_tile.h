@@ -150,33 +150,41 @@ VORTEX_INLINE W float_weights(const uint8_t* p) {
 
 // Float weights meet float activations. Column c goes to sum c mod 4; the four are added in pairs.
 template <Format F, int R>
-VORTEX_INLINE void float_rows(const uint8_t* tile, const Activations& a, int64_t row, float* y, int64_t y_stride, int valid) {
+VORTEX_INLINE void float_sums(const uint8_t* tile, const float* x, int64_t x_stride, int64_t columns, W* sums) {
   constexpr int STEP = float_bytes(F) * TILE;
-  const float* x = a.x + row * a.columns;
   W acc[R][4];
   for (int r = 0; r < R; r++)
     for (int i = 0; i < 4; i++) acc[r][i] = wset(0);
   int64_t c = 0;
-  for (; c + 4 <= a.columns; c += 4) {
+  for (; c + 4 <= columns; c += 4) {
     for (int i = 0; i < 4; i++) {
       __builtin_prefetch(tile + (c + i + 32) * STEP);
       const W w = float_weights<F>(tile + (c + i) * STEP);
-      for (int r = 0; r < R; r++) acc[r][i] = wfma(w, wset(x[r * a.columns + c + i]), acc[r][i]);
+      for (int r = 0; r < R; r++) acc[r][i] = wfma(w, wset(x[r * x_stride + c + i]), acc[r][i]);
     }
   }
-  for (int i = 0; c < a.columns; c++, i++) {
+  for (int i = 0; i < 3 && c < columns; c++, i++) {
     const W w = float_weights<F>(tile + c * STEP);
-    for (int r = 0; r < R; r++) acc[r][i] = wfma(w, wset(x[r * a.columns + c]), acc[r][i]);
+    for (int r = 0; r < R; r++) acc[r][i] = wfma(w, wset(x[r * x_stride + c]), acc[r][i]);
   }
+  for (int r = 0; r < R; r++) sums[r] = wadd(wadd(acc[r][0], acc[r][1]), wadd(acc[r][2], acc[r][3]));
+}
+
+template <Format F, int R>
+VORTEX_INLINE void float_rows(const uint8_t* tile, const Activations& a, int64_t row, float* y, int64_t y_stride, int valid) {
+  W sums[R];
+  float_sums<F, R>(tile, a.x + row * a.columns, a.columns, a.columns, sums);
   for (int r = 0; r < R; r++) {
     float out[TILE];
-    wstore(out, wadd(wadd(acc[r][0], acc[r][1]), wadd(acc[r][2], acc[r][3])));
+    wstore(out, sums[r]);
     memcpy(y + (row + r) * y_stride, out, (size_t)valid * 4);
   }
 }
 
 template <Format F>
 void float_tile(const uint8_t* tile, const Activations& a, int64_t row, int64_t end, float* y, int64_t y_stride, int valid) {
+  if constexpr (MAX_ROWS >= 8)
+    for (; row + 6 <= end; row += 6) float_rows<F, 6>(tile, a, row, y, y_stride, valid);
   if constexpr (MAX_ROWS >= 4)
     for (; row + 4 <= end; row += 4) float_rows<F, 4>(tile, a, row, y, y_stride, valid);
   if constexpr (MAX_ROWS >= 4)  // one pass over the weights for the few rows of a draft

@@ -18,18 +18,16 @@ struct Workspace::Step {
   const std::vector<Segment>& segments;
   const Kernels& k = kernels();
   const int64_t group = layer.heads / layer.kv_heads;
-  const int64_t qkv_width = (layer.heads + 2 * layer.kv_heads) * layer.head_width;
 
   void run(Team& team) {
     by_rows(team, [&](int64_t r) { normalise(r, layer.attention_norm); });
-    multiply_qkv(team);
+    w.opening_.run(team);
     team.for_each(rows * layer.kv_heads, std::max<int64_t>(1, rows / 8), [&](int64_t first, int64_t end) {
       for (int64_t i = first; i < end; i++) rotate_and_store(i / layer.kv_heads, i % layer.kv_heads);
     });
     attend(team);
     by_rows(team, [&](int64_t r) { w.attended_.quantize(r); });
-    const Product out = {w.attended_.view(), &layer.out, w.output_.x(), width};
-    multiply(team, &out, 1);
+    w.closing_.run(team);
     by_rows(team, [&](int64_t r) {
       residual(r, layer.post_attention_norm);
       if (layer.gate.rows) normalise(r, layer.ffn_norm);
@@ -55,15 +53,6 @@ struct Workspace::Step {
     float* y = w.output_.row(r);
     if (post_norm) k.rms_norm(y, post_norm, layer.epsilon, width, y);
     k.add(x + r * width, y, width);
-  }
-
-  void multiply_qkv(Team& team) {
-    float* y = w.qkv_.x();
-    const Activations a = w.input_.view();
-    const Product products[3] = {{a, &layer.q, y, qkv_width},
-                                 {a, &layer.k, y + layer.heads * layer.head_width, qkv_width},
-                                 {a, &layer.v, y + (layer.heads + layer.kv_heads) * layer.head_width, qkv_width}};
-    multiply(team, products, 3);
   }
 
   HeadCache head_cache(const Segment& s, int64_t kv_head) const {
@@ -190,9 +179,7 @@ struct Workspace::Step {
 
   void feed(Team& team) {
     const int64_t ffn = layer.gate.rows, piece = 8 * BLOCK, pieces = (ffn + piece - 1) / piece;
-    const Activations a = w.input_.view();
-    const Product products[2] = {{a, &layer.gate, w.gates_.x(), 2 * ffn}, {a, &layer.up, w.gates_.x() + ffn, 2 * ffn}};
-    multiply(team, products, 2);
+    w.widening_.run(team);
     team.for_each(rows * pieces, std::max<int64_t>(1, rows * pieces / (8 * team.size())), [&](int64_t first, int64_t end) {
       for (int64_t i = first; i < end; i++) {
         const int64_t r = i / pieces, column = i % pieces * piece, stop = std::min(ffn, column + piece);
@@ -201,8 +188,7 @@ struct Workspace::Step {
         w.fed_.quantize(r, column, stop);
       }
     });
-    const Product down = {w.fed_.view(), &layer.down, w.output_.x(), width};
-    multiply(team, &down, 1);
+    w.narrowing_.run(team);
   }
 };
 
@@ -233,6 +219,39 @@ void Workspace::plan(const Layer& layer, const std::vector<Segment>& segments) {
   partial_seen_.resize((size_t)partial_rows_);
 }
 
+// The layer's products in this batch: the base's for all rows, and the adapters' for runs of rows that share one.
+void Workspace::plan_products(const Layer& layer, int64_t index, const std::vector<Segment>& segments) {
+  const int64_t width = layer.out.rows, ffn = layer.gate.rows, key_at = layer.heads * layer.head_width;
+  const int64_t value_at = key_at + layer.kv_heads * layer.head_width, qkv_width = value_at + layer.kv_heads * layer.head_width;
+  for (AdaptedProducts* each : {&opening_, &closing_, &widening_, &narrowing_}) each->begin();
+  opening_.add({input_.view(), &layer.q, qkv_.x(), qkv_width});
+  opening_.add({input_.view(), &layer.k, qkv_.x() + key_at, qkv_width});
+  opening_.add({input_.view(), &layer.v, qkv_.x() + value_at, qkv_width});
+  closing_.add({attended_.view(), &layer.out, output_.x(), width});
+  if (ffn) {
+    widening_.add({input_.view(), &layer.gate, gates_.x(), 2 * ffn});
+    widening_.add({input_.view(), &layer.up, gates_.x() + ffn, 2 * ffn});
+    narrowing_.add({fed_.view(), &layer.down, output_.x(), width});
+  }
+  for (size_t s = 0, next = 0; s < segments.size(); s = next) {
+    const int64_t row = segments[s].first_row;
+    int64_t rows = 0;
+    for (; next < segments.size() && segments[next].adapter == segments[s].adapter; next++) rows += segments[next].num_rows;
+    if (!segments[s].adapter) continue;
+    const LayerAdapter& adapter = segments[s].adapter[index];
+    const Activations input = input_.view(row, rows);
+    opening_.add(adapter.q, input, qkv_.row(row), qkv_width);
+    opening_.add(adapter.k, input, qkv_.row(row) + key_at, qkv_width);
+    opening_.add(adapter.v, input, qkv_.row(row) + value_at, qkv_width);
+    closing_.add(adapter.out, attended_.view(row, rows), output_.row(row), width);
+    if (!ffn) continue;
+    widening_.add(adapter.gate, input, gates_.row(row), 2 * ffn);
+    widening_.add(adapter.up, input, gates_.row(row) + ffn, 2 * ffn);
+    narrowing_.add(adapter.down, fed_.view(row, rows), output_.row(row), width);
+  }
+  for (AdaptedProducts* each : {&opening_, &closing_, &widening_, &narrowing_}) each->end();
+}
+
 void Workspace::run_layer(const Layer& layer, int64_t index, float* x, int64_t rows, const std::vector<Segment>& segments,
                           bool int8_cache, const float* cos, const float* sin) {
   const int64_t width = layer.out.rows;
@@ -244,6 +263,7 @@ void Workspace::run_layer(const Layer& layer, int64_t index, float* x, int64_t r
   output_.reshape(rows, width);
   plan(layer, segments);
   poison(partial_values_.data(), (int64_t)partial_values_.size());
+  plan_products(layer, index, segments);
   Step step{layer, *this, index, rows, width, x, int8_cache, cos, sin, segments};
   pool().run([&](Team& team) { step.run(team); });
 }

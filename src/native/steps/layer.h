@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/multiply.h"
+#include "steps/low_rank.h"
 
 namespace vortex {
 
@@ -24,6 +25,7 @@ struct Segment {
   uint8_t *keys, *values;
   float *key_scale, *value_scale;  // [layers][kv_heads][capacity], int8 only
   int64_t capacity, first_row, num_rows, start;
+  const LayerAdapter* adapter = nullptr;  // of all layers, one behind the other; or null
 };
 
 // What is reused from layer to layer and from sweep to sweep.
@@ -39,8 +41,10 @@ class Workspace {
   };
   struct Step;
   void plan(const Layer& layer, const std::vector<Segment>& segments);
+  void plan_products(const Layer& layer, int64_t index, const std::vector<Segment>& segments);
 
   Rows input_, qkv_, attended_, gates_, fed_, output_;
+  AdaptedProducts opening_, closing_, widening_, narrowing_;  // qkv, attention's output, gate and up, down
   std::vector<Task> tasks_;
   std::vector<float> partial_values_, partial_sums_, partial_largest_;
   std::vector<uint8_t> partial_seen_;

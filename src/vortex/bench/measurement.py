@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "generate": "vortex.bench.blocks:BlocksMeasurement",
     "generate --equality": "vortex.bench.equality:EqualityMeasurement",
     "decode": "vortex.bench.decode:DecodeMeasurement",
+    "adapters": "vortex.bench.adapters:AdaptersMeasurement",
     "start": "vortex.bench.start:StartMeasurement",
     "fidelity": "vortex.bench.fidelity:FidelityMeasurement",
     "kernels": "vortex.bench.memory.kernels:KernelsMeasurement",

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
+from vortex.cli import adapters, c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
 from vortex.cli.agent import demo as agent_demo
 from vortex.cli.agent import editor as agent_editor
 from vortex.cli.agent import patches as agent_patches
@@ -64,6 +64,7 @@ for group in (
     gateway,
     stack,
     models,
+    adapters,
     knowledge,
     memory,
     doctor,

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex.cli.command_options import with_options
-from vortex.cli.options import BackendOption, BadOption, BudgetOption, JsonOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import (
+    AdapterOption,
+    BackendOption,
+    BadOption,
+    BudgetOption,
+    JsonOption,
+    ModelOption,
+    ProfileOption,
+    SetOption,
+)
 
 if TYPE_CHECKING:
     from vortex.config.loading import LoadedSettings
@@ -34,6 +43,7 @@ class Chat:
     backend: BackendOption = None
     budget: BudgetOption = None
     bad: BadOption = None
+    adapter: AdapterOption = None
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show words as they come.")] = True
     max_new_tokens: Annotated[int | None, typer.Option("--max-new-tokens", "--max-new", help="Longest answer.")] = None
     temperature: Annotated[float | None, typer.Option(help="0: always the likeliest word; 1: as the model is.")] = None
@@ -91,6 +101,7 @@ def _settings(options: Chat) -> LoadedSettings:
         "model.backend": options.backend,
         "runtime.cache_vram_budget_mb": options.budget,
         "bad.enabled": options.bad,
+        "adapters.name": options.adapter,
         "decode.max_new_tokens": options.max_new_tokens,
         "decode.temperature": options.temperature,
         "chat.system": options.system,

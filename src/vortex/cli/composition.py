@@ -185,6 +185,8 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
         drafts_always=settings.bad.any_rounding,
         end_loops=settings.decode.end_loops,
     )
+    from vortex.cli.adapter_shelf import shelf_for
+
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
     structured = StructuredDecoding(opened.tokenizer)
     return LocalBackend(
@@ -198,6 +200,7 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
             read_answer=structured.read_answer,
             restrict=_restrictions(settings, opened.tokenizer),
         ),
+        adapters=shelf_for(opened, loaded),
     )
 
 

@@ -30,6 +30,13 @@ def _megabytes(text: str) -> int:
     return -(-parse_bytes(text) // 10**6)
 
 
+AdapterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter", metavar="NAME|PATH", help="LoRA adapter: a name that `vortex adapters list` shows, or a folder."
+    ),
+]
+
 BudgetOption = Annotated[
     int | None,
     typer.Option(

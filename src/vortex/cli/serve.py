@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex.cli.options import BackendOption, BadOption, BudgetOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import (
+    AdapterOption,
+    BackendOption,
+    BadOption,
+    BudgetOption,
+    ModelOption,
+    ProfileOption,
+    SetOption,
+)
 
 if TYPE_CHECKING:
     from vortex.cli.doctor.checkup import Finding
@@ -37,6 +45,7 @@ def serve(
     backend: BackendOption = None,
     budget: BudgetOption = None,
     bad: BadOption = None,
+    adapter: AdapterOption = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
     port: Annotated[int | None, typer.Option(help="0: any free port.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with the key that clients must send.")] = None,
@@ -65,6 +74,7 @@ def serve(
         "model.backend": backend,
         "runtime.cache_vram_budget_mb": budget,
         "bad.enabled": bad,
+        "adapters.name": adapter,
         "server.host": host,
         "server.port": port,
     }

@@ -104,6 +104,7 @@ def request_for(
         messages = [ChatMessage(role="system", content=settings.chat.system), *messages]
     return ChatRequest(
         request_id=f"chat-{uuid4().hex[:12]}",
+        model=settings.adapters.name if settings.model.backend == "http" else None,
         messages=tuple(messages),
         sampling=sampling_of(settings, seed),
         max_tokens=max_tokens,

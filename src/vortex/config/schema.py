@@ -113,6 +113,16 @@ class BadSettings(Section):
     top_p_max_k: int = Field(default=0, ge=0, description="... and at most this many; 0: no limit.")
 
 
+class AdapterSettings(Section):
+    """LoRA adapters beside the model."""
+
+    name: Annotated[str | None, LoosensSecurity()] = Field(
+        default=None,
+        description="Adapter that answers where a request names none: a name or a folder; none: what was promoted.",
+    )
+    budget_mb: int = Field(default=512, ge=1, description="Megabytes (10^6) for adapters; idle ones make room.")
+
+
 class KvSettings(Section):
     """What a sequence may remember."""
 
@@ -309,6 +319,7 @@ class Settings(Section):
     c3: C3Settings = C3Settings()
     decode: DecodeSettings = DecodeSettings()
     bad: BadSettings = BadSettings()
+    adapters: AdapterSettings = AdapterSettings()
     kv: KvSettings = KvSettings()
     chat: ChatSettings = ChatSettings()
     server: ServerSettings = ServerSettings()

@@ -6,11 +6,14 @@ Runs on any asyncio loop; the loop only waits, tokenizes and passes events on. C
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
+from vortex.adapters.shelf import AdapterShelf, Chosen
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
 from vortex.engine.given_text import GivenTexts
@@ -20,6 +23,7 @@ from vortex.engine.options import EngineOptions
 from vortex.errors import UnknownModel
 from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
 from vortex.types import (
+    Adapter,
     BackendStatus,
     ChatEvent,
     ChatRequest,
@@ -42,6 +46,7 @@ _LONG_TEXT_CHARS = 8192  # tokenized off the loop, so that other answers keep fl
 class LocalBackend:
     """A `vortex.protocols.ChatBackend`. Owns the model and closes it; make it, and close it, once.
 
+    adapters: what else requests may name; None: the model alone.
     drain_s: how long `close` lets running answers finish.
     """
 
@@ -54,6 +59,7 @@ class LocalBackend:
         options: EngineOptions | None = None,
         *,
         rules: AnswerRules | None = None,
+        adapters: AdapterShelf | None = None,
     ) -> None:
         options, rules = options or EngineOptions(), rules or AnswerRules()
         vocab_size = min(model.vocab_size, tokenizer.vocab_size)
@@ -67,6 +73,7 @@ class LocalBackend:
         )
         self._options = options
         self._read_answer = rules.read_answer
+        self._adapters = adapters
         self._slow_in_flight = 0
         self._intake = Intake(
             tokenizer,
@@ -86,22 +93,32 @@ class LocalBackend:
         self._engine = Engine(model, options, vocab_size)
 
     async def models(self) -> Sequence[ModelCard]:
-        return [self._card]
+        names = await asyncio.to_thread(self._adapters.names) if self._adapters else ()
+        return [self._card, *(replace(self._card, name=name, parent=self._card.name) for name in names)]
 
     async def chat(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
         """Started, deltas, a ChoiceFinished per choice, Completed. Raises before the first event RequestError and its
         kin, and Overloaded; after it BackendError where the model fails."""
-        self._check_model(request.model)
+        with await self._chosen(request.model) as chosen:
+            async with aclosing(self._answered(request, chosen)) as events:
+                async for event in events:
+                    yield event
+
+    async def _answered(self, request: ChatRequest, chosen: Chosen) -> AsyncGenerator[ChatEvent, None]:
         size_chars = sum(len(message.content) for message in request.messages) + len(request.prompt or "")
         # a template is foreign code, and a schema has to be compiled: neither runs on the loop
         is_slow = size_chars > _LONG_TEXT_CHARS or request.prompt is None or wants_structure(request)
         prepared = await self._prepared(is_slow, self._intake.prepare, request)
         box: Mailbox[ChatEvent] = Mailbox()
         reader = self._read_answer(request) if self._read_answer else None
-        self._engine.submit(self._intake.generation(prepared, box))
+        self._engine.submit(self._intake.generation(prepared, box, chosen.adapter))
         try:
             yield Started(
-                request_id=request.request_id, model=self._card.name, seed=prepared.seed, notes=prepared.notes
+                request_id=request.request_id,
+                model=chosen.name,
+                seed=prepared.seed,
+                adapter=chosen.adapter.hash if chosen.adapter else None,
+                notes=prepared.notes,
             )
             async for event in box:
                 if reader is not None and isinstance(event, TextDelta | ChoiceFinished):
@@ -114,14 +131,14 @@ class LocalBackend:
 
     async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings:
         """Raises RequestError, ContextOverflow, Overloaded, MissingCapability."""
-        self._check_model(model)
         check_texts(texts)
         is_slow = sum(map(len, texts)) > _LONG_TEXT_CHARS
-        prompts = await self._prepared(is_slow, self._prompts, texts)
         vectors: list[np.ndarray] = []
-        for start in range(0, len(prompts), self._options.max_slots):  # a long list must not fill the line
-            group = prompts[start : start + self._options.max_slots]
-            vectors += await asyncio.gather(*(self._vector(prompt) for prompt in group))
+        with await self._chosen(model) as chosen:
+            prompts = await self._prepared(is_slow, self._prompts, texts)
+            for start in range(0, len(prompts), self._options.max_slots):  # a long list must not fill the line
+                group = prompts[start : start + self._options.max_slots]
+                vectors += await asyncio.gather(*(self._vector(prompt, chosen.adapter) for prompt in group))
         return Embeddings(vectors=np.stack(vectors), prompt_tokens=sum(map(len, prompts)))
 
     async def rivals(self, given: GivenText, search: RivalSearch) -> Sequence[Rival]:
@@ -140,7 +157,10 @@ class LocalBackend:
         return sums
 
     async def status(self) -> BackendStatus:
-        return self._engine.status()
+        status = self._engine.status()
+        if self._adapters is None:
+            return status
+        return replace(status, counters={**status.counters, **self._adapters.bank.counters()})
 
     async def close(self, drain_s: float = 0.0) -> None:
         """Refuse new requests, let running ones finish for at most `drain_s` seconds, free the model."""
@@ -161,17 +181,31 @@ class LocalBackend:
         self._intake.check_fits(max(map(len, prompts)), "input")
         return prompts
 
-    async def _vector(self, prompt_ids: list[int]) -> np.ndarray:
+    async def _vector(self, prompt_ids: list[int], adapter: Adapter | None) -> np.ndarray:
         box: Mailbox[np.ndarray] = Mailbox()
-        self._engine.submit(Embedding(prompt_ids, box))
+        self._engine.submit(Embedding(prompt_ids, box, adapter))
         try:
             return await anext(box)
         finally:
             box.abandon()
 
-    def _check_model(self, name: str | None) -> None:
-        if name is not None and name != self._card.name:
+    async def _chosen(self, name: str | None) -> Chosen:
+        """What the name means now. An adapter may have to be read from disk: the loop does not wait for that."""
+        if name == self._card.name or (name is None and self._adapters is None):
+            return Chosen(self._card.name)
+        if self._adapters is None:
             raise UnknownModel(f"model '{name}' is not served here; this backend serves '{self._card.name}'")
+        choosing = asyncio.ensure_future(asyncio.to_thread(self._adapters.choose, name))
+        try:
+            return await asyncio.shield(choosing)
+        except asyncio.CancelledError:  # a thread cannot be stopped: what it still brings is given back
+            choosing.add_done_callback(_give_back)
+            raise
+
+
+def _give_back(choosing: asyncio.Future[Chosen]) -> None:
+    if not choosing.cancelled() and choosing.exception() is None:
+        choosing.result().release()
 
 
 def _shorter(*lengths: int | None) -> int | None:

@@ -20,7 +20,7 @@ from vortex.decode.loops import LOOP_NOTE, LoopWatch
 from vortex.decode.sampler import SamplerState
 from vortex.engine.answer_text import AnswerText
 from vortex.protocols import Tokenizer
-from vortex.types import FinishReason, SequenceState, Span, TokenLogprob, Want
+from vortex.types import Adapter, FinishReason, SequenceState, Span, TokenLogprob, Want, hash_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,7 @@ class Choice:
         tokenizer: Tokenizer,
         top_logprobs: int | None,
         entropy_top_k: int = 0,
+        adapter: Adapter | None = None,
     ) -> None:
         self.state: SequenceState | None = None  # set when the prompt has been swept
         self.drafts: AnswerDrafts | None = None  # what guesses ahead, where that is done
@@ -68,6 +69,7 @@ class Choice:
         self._tokenizer = tokenizer
         self._top_logprobs = top_logprobs
         self._entropy_top_k = entropy_top_k
+        self._adapter = adapter
 
     def begin(self, state: SequenceState, logits: np.ndarray) -> Landed:
         """The prompt is swept: `state` is the answer's from now on, the first token comes from the last row."""
@@ -77,7 +79,7 @@ class Choice:
     def drafts_by(self, blocks: BlockDecoding, prompt_ids: Sequence[int]) -> AnswerDrafts:
         """What guesses ahead; made when it is first asked for."""
         if self.drafts is None:
-            self.drafts = blocks.begin(AnswerSoFar([*prompt_ids, *self.block], self.sampler))
+            self.drafts = blocks.begin(AnswerSoFar([*prompt_ids, *self.block], self.sampler, hash_of(self._adapter)))
         return self.drafts
 
     def carry(self, guesses: Sequence[int]) -> None:
@@ -87,7 +89,8 @@ class Choice:
     def span(self) -> Span:
         """The block; with guesses in it every position's logits are needed."""
         assert self.state is not None, "a finished answer is not swept"
-        return Span(self.state, self.block, Want.LAST_LOGITS if len(self.block) == 1 else Want.ALL_LOGITS)
+        want = Want.LAST_LOGITS if len(self.block) == 1 else Want.ALL_LOGITS
+        return Span(self.state, self.block, want, self._adapter)
 
     def land(self, logits: np.ndarray) -> Landed:
         """The block was swept: what stands of it is sampled, appended and committed."""

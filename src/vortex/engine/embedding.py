@@ -9,7 +9,7 @@ import numpy as np
 from vortex.engine.choice import Landed
 from vortex.engine.mailbox import Mailbox
 from vortex.errors import BackendError, MissingCapability
-from vortex.types import SequenceState, Want
+from vortex.types import Adapter, SequenceState, Want
 
 
 class Embedding:
@@ -19,9 +19,10 @@ class Embedding:
     choices = ()
     slots = 1
 
-    def __init__(self, prompt_ids: Sequence[int], box: Mailbox[np.ndarray]) -> None:
+    def __init__(self, prompt_ids: Sequence[int], box: Mailbox[np.ndarray], adapter: Adapter | None = None) -> None:
         self.prompt_ids = prompt_ids
         self.box = box
+        self.adapter = adapter
         self.is_done = False
         self._state: SequenceState | None = None
         self._sum: np.ndarray | None = None

@@ -30,7 +30,7 @@ from vortex.engine.scheduler import Scheduler, Ticket
 from vortex.engine.visits import Asked, Visits
 from vortex.errors import BackendError, Overloaded, VortexError
 from vortex.protocols import Counting, LanguageModel
-from vortex.types import BackendStatus, Exactness, SweepOutput
+from vortex.types import BackendStatus, Exactness, SweepOutput, hash_of
 
 _log = logging.getLogger(__name__)
 _COUNTERS = (
@@ -163,7 +163,8 @@ class Engine:
             for choice in ticket.job.choices
             if not choice.finish_reason
         ]
-        return riders + [PromptRider(chunk, self._prefixes) for chunk in plan.chunks]
+        riders += [PromptRider(chunk, self._prefixes) for chunk in plan.chunks]
+        return sorted(riders, key=lambda rider: hash_of(rider.ticket.job.adapter))  # neighbours share an adapter's way
 
     def _sweep(self, riders: Sequence[Rider]) -> SweepOutput | None:
         started = time.perf_counter()
@@ -218,7 +219,7 @@ class Engine:
     def _begin(self, ticket: Ticket[Job]) -> None:
         job = ticket.job
         try:
-            reused = self._prefixes.reuse(job.prompt_ids) if job.shares_prefix else None
+            reused = self._prefixes.reuse(job.prompt_ids, hash_of(job.adapter)) if job.shares_prefix else None
             job.begin(reused or self._model.new_state())
         except Exception as error:  # no memory for another state
             _log.debug("a request failed to begin", exc_info=True)

@@ -11,20 +11,36 @@ from vortex.decode.drafting.counts import DraftCounts
 from vortex.engine.choice import Choice, Landed
 from vortex.engine.echo import Echo
 from vortex.engine.mailbox import Mailbox
-from vortex.types import ChatEvent, ChoiceFinished, Completed, FinishReason, SequenceState, Timings, Usage, Want
+from vortex.types import (
+    Adapter,
+    ChatEvent,
+    ChoiceFinished,
+    Completed,
+    FinishReason,
+    SequenceState,
+    Timings,
+    Usage,
+    Want,
+)
 
 
 class Generation:
     """A `Job`. All choices continue snapshots of one swept prompt, so each is the answer it would be alone."""
 
     def __init__(
-        self, prompt_ids: Sequence[int], choices: Sequence[Choice], box: Mailbox[ChatEvent], echo: Echo | None = None
+        self,
+        prompt_ids: Sequence[int],
+        choices: Sequence[Choice],
+        box: Mailbox[ChatEvent],
+        echo: Echo | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         self.prompt_ids = prompt_ids
         self.choices = choices
         self.box = box
         self._echo = echo
         self._echoed = 0  # choices that were given the prompt back
+        self.adapter = adapter
         self._state: SequenceState | None = None
         self._cached_tokens = 0
         self._prompt_sweeps = 0

@@ -22,7 +22,7 @@ from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
 from vortex.errors import ContextOverflow, RequestError
 from vortex.protocols import ChatFormat, Tokenizer
-from vortex.types import ChatEvent, ChatRequest, ChoiceFinished, SamplingOptions, TextDelta
+from vortex.types import Adapter, ChatEvent, ChatRequest, ChoiceFinished, SamplingOptions, TextDelta
 
 ConstraintFactory = Callable[[ChatRequest, int], TokenConstraint | None]
 """(request, most tokens of the answer) to what its tokens must obey, or None. Raises RequestError for what it cannot
@@ -131,10 +131,10 @@ class Intake:
         drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
         return Prepared(request, prompt_ids, max_tokens, drawn, constraint, notes)
 
-    def generation(self, prepared: Prepared, box: Mailbox[ChatEvent]) -> Generation:
+    def generation(self, prepared: Prepared, box: Mailbox[ChatEvent], adapter: Adapter | None = None) -> Generation:
         """The job, its events to go to `box`."""
-        choices = [self._choice(prepared, index) for index in range(prepared.request.num_choices)]
-        return Generation(prepared.prompt_ids, choices, box, self._echo(prepared))
+        choices = [self._choice(prepared, index, adapter) for index in range(prepared.request.num_choices)]
+        return Generation(prepared.prompt_ids, choices, box, self._echo(prepared), adapter)
 
     def _echo(self, prepared: Prepared) -> Echo | None:
         request = prepared.request
@@ -237,7 +237,7 @@ class Intake:
                 param="response_format" if request.json_schema is not None else "tools",
             )
 
-    def _choice(self, prepared: Prepared, index: int) -> Choice:
+    def _choice(self, prepared: Prepared, index: int, adapter: Adapter | None) -> Choice:
         request = prepared.request
         ending = Ending(
             max_tokens=prepared.max_tokens,
@@ -261,6 +261,7 @@ class Intake:
             tokenizer=self._tokenizer,
             top_logprobs=request.top_logprobs,
             entropy_top_k=self._options.entropy_top_k,
+            adapter=adapter,
         )
 
 

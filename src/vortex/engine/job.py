@@ -10,7 +10,7 @@ import numpy as np
 
 from vortex.engine.choice import Choice, Landed
 from vortex.engine.mailbox import Mailbox
-from vortex.types import SequenceState, Want
+from vortex.types import Adapter, SequenceState, Want
 
 
 class Job(Protocol):
@@ -22,6 +22,11 @@ class Job(Protocol):
     @property
     def box(self) -> Mailbox[Any]:
         """Where events go; abandoned when the request was cancelled."""
+        ...
+
+    @property
+    def adapter(self) -> Adapter | None:
+        """What all its spans carry; None: the model alone."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from vortex.engine.choice import Choice, Landed
 from vortex.engine.job import Job
 from vortex.engine.prefix_cache import PrefixCache
 from vortex.engine.scheduler import Chunk, Ticket
-from vortex.types import Span
+from vortex.types import Span, hash_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class PromptRider:
     def span(self) -> Span:
         job = self.ticket.job
         token_ids = job.prompt_ids[self.chunk.start : self.chunk.stop]
-        return Span(job.prompt_state, token_ids, job.want(is_last=self.chunk.is_last))
+        return Span(job.prompt_state, token_ids, job.want(is_last=self.chunk.is_last), job.adapter)
 
     def land(self, logits: np.ndarray, hidden: np.ndarray | None) -> Sequence[Landed]:
         job, state = self.ticket.job, self.ticket.job.prompt_state
         state.commit(self.chunk.stop - self.chunk.start)
         self.ticket.swept_tokens = self.chunk.stop
         if job.shares_prefix:
-            self.prefixes.offer(job.prompt_ids, state)
+            self.prefixes.offer(job.prompt_ids, state, hash_of(job.adapter))
         return job.receive_prompt(logits, hidden, is_last=self.chunk.is_last)
 
 

@@ -45,3 +45,4 @@ class Opened(Generic[Model_co]):
     chat_format: ChatFormat
     licence: str | None = None
     origin: str | None = None
+    identity: Callable[[], str] | None = None

@@ -7,11 +7,13 @@ where that is asked for. Only what a model needs is imported.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vortex.hub.cache import ResolvedModel
+from vortex.models.files.identity import weights_identity
 from vortex.models.hash_model import HashModel, HashModelOptions
 from vortex.models.opened import LoadOptions, Opened
 from vortex.protocols import LanguageModel
@@ -42,7 +44,13 @@ def open_resolved(
         from vortex.models.decoder.opening import open_decoder
 
         opened = open_decoder(resolved.path, options)
-    return replace(opened, name=resolved.name, licence=opened.licence or resolved.licence, origin=resolved.origin)
+    return replace(
+        opened,
+        name=resolved.name,
+        licence=opened.licence or resolved.licence,
+        origin=resolved.origin,
+        identity=partial(weights_identity, resolved.path, options.form, resolved.made_folder),
+    )
 
 
 def open_hash() -> Opened[HashModel]:

@@ -78,6 +78,7 @@ def _episode(
     return Episode(
         request_id=request.request_id,
         model=gathered.started.model,
+        adapter=gathered.started.adapter,
         messages=messages,
         answer=choice.text,
         created=time.time(),

@@ -18,7 +18,7 @@ from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.episode_log import EpisodeLog
 from vortex.server.metrics import ServerMetrics
 from vortex.server.options import ServerOptions
-from vortex.types import ChatRequest
+from vortex.types import ChatRequest, Started
 
 Report = Mapping[str, Any]
 
@@ -84,6 +84,7 @@ class Serving:
         self.active -= 1
         self.metrics.active.dec()
 
-    def fingerprint(self, model: str) -> str:
-        """Changes when the program or the model does, as OpenAI's `system_fingerprint` promises."""
-        return "fp_" + hashlib.sha256(f"{__version__}/{model}".encode()).hexdigest()[:12]
+    def fingerprint(self, started: Started) -> str:
+        """Changes when the program, the model or its adapter does, as OpenAI's `system_fingerprint` promises."""
+        adapter = f"/{started.adapter}" if started.adapter else ""
+        return "fp_" + hashlib.sha256(f"{__version__}/{started.model}{adapter}".encode()).hexdigest()[:12]

@@ -103,7 +103,7 @@ def test_an_earlier_answer_is_remembered_and_the_memory_is_bounded():
     assert run(blocks, text) < 60
     for _ in range(20):
         run(blocks, source.integers(0, VOCAB, 300).tolist())
-        assert sum(map(len, history.halves)) <= 2000
+        assert sum(map(len, history.halves())) <= 2000
     assert run(blocks, text) > 200
 
 

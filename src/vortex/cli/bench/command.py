@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vortex.cli.bench import adapters as bench_adapters
 from vortex.cli.bench import core as bench_core
 from vortex.cli.bench import core_quality as bench_core_quality
 from vortex.cli.bench import first_answers as bench_first_answers
@@ -54,6 +55,7 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
     group.command("first-answers")(bench_first_answers.first_answers)

@@ -88,7 +88,10 @@ def follow(
     *,
     model: ModelOption = None,
     profile: ProfileOption = None,
-    every: Annotated[int, typer.Option("--every", min=1, help="Take every n-th string.")] = 10,
+    most: Annotated[int, typer.Option("--strings", min=1, help="At most so many strings, families in turn.")] = 25,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="Begin no further string after this time.")
+    ] = 300.0,
     show: Annotated[bool, typer.Option("--show", help="Print each call.")] = False,
     json_out: JsonOutOption = None,
     set_: SetOption = None,
@@ -119,7 +122,7 @@ def follow(
     name = Path(loaded.settings.model.name).stem
     ways = {"as it is": lambda page: page, "labelled": labelled, "sanitised, labelled": sanitised}
     with asyncio.Runner() as runner:
-        measurement = FollowMeasurement(backend, runner, name, offered_tools(), ways, every, on_call=tell)
+        measurement = FollowMeasurement(backend, runner, name, offered_tools(), ways, most, seconds, on_call=tell)
         try:
             present(run_measurement(measurement), json_out, None)
         finally:

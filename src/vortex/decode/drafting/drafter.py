@@ -26,10 +26,12 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSoFar:
-    """What a drafter is told of an answer when it begins: prompt and first token, and how its tokens are chosen."""
+    """What a drafter is told of an answer when it begins: prompt and first token, how its tokens are chosen, and the
+    hash of the adapter it is written with (empty: none)."""
 
     token_ids: Sequence[int]
     sampler: SamplerState
+    adapter: str = ""
 
 
 class DraftPath(Protocol):

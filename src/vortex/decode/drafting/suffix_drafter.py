@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from vortex.decode.drafting.drafter import AnswerSoFar, Proposal, evidence_of
 from vortex.decode.drafting.suffix_automaton import ROOT, SuffixAutomaton
 
 LEAST_HISTORY_MATCH = 2
+MOST_HISTORIES = 4
+Halves = tuple[SuffixAutomaton, SuffixAutomaton]
 
 
 class SuffixDrafter:
@@ -49,31 +52,42 @@ class SuffixPath:
 
 class HistoryDrafter:
     """Remembers the last `max_tokens` tokens of answers that ended, prompts included: in two halves, the older of
-    which is dropped when the younger is full."""
+    which is dropped when the younger is full. What one adapter wrote is no guess for another: each has its own memory,
+    and of more than a few adapters those least used are forgotten."""
 
     name = "history"
     is_dear = False
 
     def __init__(self, max_tokens: int = 65536) -> None:
         self._half_tokens = max(max_tokens // 2, 1)
-        self.halves = (SuffixAutomaton(), SuffixAutomaton())  # the older, the younger
+        self._by_adapter: OrderedDict[str, Halves] = OrderedDict()  # the least recently used first
 
     def begin(self, answer: AnswerSoFar) -> HistoryPath:
-        return HistoryPath(self, answer.token_ids)
+        return HistoryPath(self, answer)
 
-    def remember(self, token_ids: Sequence[int]) -> None:
-        if len(self.halves[1]) + len(token_ids) > self._half_tokens:
-            self.halves = (self.halves[1], SuffixAutomaton())
-        self.halves[1].extend(token_ids[-self._half_tokens :])
+    def halves(self, adapter: str = "") -> Halves:
+        """The older and the younger half of what was written with this adapter."""
+        found = self._by_adapter.pop(adapter, None) or (SuffixAutomaton(), SuffixAutomaton())
+        self._by_adapter[adapter] = found
+        while len(self._by_adapter) > MOST_HISTORIES:
+            self._by_adapter.popitem(last=False)
+        return found
+
+    def remember(self, token_ids: Sequence[int], adapter: str = "") -> None:
+        halves = self.halves(adapter)
+        if len(halves[1]) + len(token_ids) > self._half_tokens:
+            halves = self._by_adapter[adapter] = (halves[1], SuffixAutomaton())
+        halves[1].extend(token_ids[-self._half_tokens :])
 
 
 class HistoryPath:
-    def __init__(self, history: HistoryDrafter, token_ids: Sequence[int]) -> None:
+    def __init__(self, history: HistoryDrafter, answer: AnswerSoFar) -> None:
         self._history = history
-        self._text = list(token_ids)
-        self._matches = [_Match(half) for half in history.halves]
+        self._adapter = answer.adapter
+        self._text = list(answer.token_ids)
+        self._matches = [_Match(half) for half in history.halves(answer.adapter)]
         for match in self._matches:
-            match.follow(token_ids)
+            match.follow(answer.token_ids)
 
     def extend(self, token_ids: Sequence[int]) -> None:
         self._text.extend(token_ids)
@@ -89,7 +103,7 @@ class HistoryPath:
         return Proposal(found, [evidence_of(best.length)] * len(found)) if found else None
 
     def close(self) -> None:
-        self._history.remember(self._text)
+        self._history.remember(self._text, self._adapter)
 
 
 class _Match:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vortex.types import Exactness
+from vortex.types import Adapter, Exactness
 
 
 class KeyValueCache(Protocol):
@@ -41,6 +41,7 @@ class Segment:
     first_row: int
     num_rows: int
     start_position: int
+    adapter: Adapter | None = None
 
     @property
     def rows(self) -> slice:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vortex.errors import ContextOverflow, RequestError
 from vortex.machine.sweep_clock import SweepClock
+from vortex.models.decoder.adapter_parts import adapter_targets
 from vortex.models.decoder.compute import Batch, Compute, KeyValueCache, Segment
 from vortex.models.files.decoder_config import DecoderConfig
 from vortex.spans import wanted_hidden, wanted_logits
@@ -86,6 +87,9 @@ class Decoder:
     def prefill_chunk(self) -> int:
         return self.compute.prefill_chunk
 
+    def adapter_targets(self) -> Mapping[str, tuple[int, int]]:
+        return adapter_targets(self.config)
+
     @property
     def draft_heads(self) -> int:
         return 0
@@ -108,9 +112,11 @@ class Decoder:
     def sweep_cost(self, spans: Sequence[Span]) -> SweepCost:
         num_rows = sum(len(span.token_ids) for span in spans)
         cache_bytes = sum(span.state.resident_bytes for span in spans)
+        adapters = {span.adapter.hash: span.adapter for span in spans if span.adapter is not None}
+        adapter_bytes = sum(adapter.num_bytes for adapter in adapters.values())
         return SweepCost(
             bytes_to_fetch=self.compute.bytes_to_fetch,
-            bytes_to_read=self.compute.weight_bytes + cache_bytes,
+            bytes_to_read=self.compute.weight_bytes + cache_bytes + adapter_bytes,
             flops=2 * num_rows * self._weights_per_token,
             seconds=self.clock.seconds(num_rows),
         )
@@ -138,7 +144,7 @@ class Decoder:
             if int(ids.max()) >= self.vocab_size:  # an added token of a tokenizer that goes beyond the embedding
                 raise RequestError(f"token {ids.max()} of this text is beyond the model's {self.vocab_size} tokens")
             state.begin(num_rows)
-            segments.append(Segment(state.cache, first_row, num_rows, state.length))
+            segments.append(Segment(state.cache, first_row, num_rows, state.length, span.adapter))
             token_ids.append(ids)
             positions.append(np.arange(state.length, state.length + num_rows, dtype=np.int64))
             first_row += num_rows

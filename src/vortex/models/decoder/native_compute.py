@@ -21,6 +21,7 @@ from vortex.kernels.formats import Format, Gate
 from vortex.kernels.packed import PackedMatrix, pack
 from vortex.models.decoder.compute import Batch
 from vortex.models.decoder.expert_router import route_batch
+from vortex.models.decoder.native_adapter import NativeAdapters
 from vortex.models.decoder.native_cache import NativeCache
 from vortex.models.decoder.native_pack import LAYER_MATRICES, PACKED_TAG
 from vortex.models.files.checkpoint import FEED_FORWARD, layer_names
@@ -58,6 +59,7 @@ class NativeCompute:
         self.config, self.source, self.int8_cache = config, source, int8_cache
         self.native = dispatch.load(threads)
         self.workspace, self.expert_workspace = self.native.Workspace(), self.native.ExpertWorkspace()
+        self.adapters = NativeAdapters(config, self.native)
         self.gate = int(Gate[config.activation])
         vectors, _ = layer_names(config)
         self.norms = [
@@ -90,9 +92,8 @@ class NativeCompute:
         for segment in batch.segments:
             cache: NativeCache = segment.cache
             scales = (cache.key_scale, cache.value_scale)
-            sweep.add_segment(
-                cache.keys, cache.values, *scales, cache.capacity, segment.num_rows, segment.start_position
-            )
+            place = (cache.capacity, segment.num_rows, segment.start_position)
+            sweep.add_segment(cache.keys, cache.values, *scales, *place, self.adapters.of(segment.adapter))
         angles = {local: _angles(batch.positions, frequencies) for local, frequencies in self.frequencies.items()}
         return NativeRows(x, sweep, angles)
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vortex.models.decoder.adapter_parts import layer_parts
 from vortex.models.decoder.compute import Batch
 from vortex.models.decoder.expert_router import route
 from vortex.models.files.checkpoint import Checkpoint, expert_vectors, layer_names
 from vortex.models.files.decoder_config import SWIGLU_ALPHA, DecoderConfig
 from vortex.models.files.formats import dense
-from vortex.types import Exactness
+from vortex.types import Exactness, LowRank
 
 
 class ReferenceCache:
@@ -85,32 +86,46 @@ class ReferenceCompute:
     def layer(self, index: int, x_BD: np.ndarray, batch: Batch) -> np.ndarray:
         config, weights = self.config, self.layers[index]
         normed_BD = rms_norm(x_BD, weights["attention_norm"], config.norm_epsilon)
-        attended_BD = linear(self._attention(index, normed_BD, batch), weights["attention_out"])
-        attended_BD = attended_BD + weights.get("attention_out_bias", 0)
+        attended_BD = self._linear(index, "attention_out", self._attention(index, normed_BD, batch), batch)
         if config.post_norms:
             attended_BD = rms_norm(attended_BD, weights["post_attention_norm"], config.norm_epsilon)
         x_BD = x_BD + attended_BD
         normed_BD = rms_norm(x_BD, weights["ffn_norm"], config.norm_epsilon)
-        fed_BD = self._experts(normed_BD, weights) if config.num_experts else self._fed(normed_BD, weights, "")
+        fed_BD = self._experts(normed_BD, weights) if config.num_experts else self._fed(index, normed_BD, batch)
         if config.post_norms:
             fed_BD = rms_norm(fed_BD, weights["post_ffn_norm"], config.norm_epsilon)
         return x_BD + fed_BD
 
-    def _fed(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
+    def _linear(self, index: int, name: str, x_BD: np.ndarray, batch: Batch) -> np.ndarray:
+        """The layer's matrix, its bias, and what each sequence's adapter adds."""
+        weights = self.layers[index]
+        y_BN = linear(x_BD, weights[name]) + weights.get(f"{name}_bias", 0)
+        for segment in batch.segments:
+            part = layer_parts(self.config, segment.adapter, index).get(name) if segment.adapter else None
+            if part is not None:
+                y_BN[segment.rows] += low_rank(x_BD[segment.rows], part)
+        return y_BN
+
+    def _fed(self, index: int, x_BD: np.ndarray, batch: Batch) -> np.ndarray:
+        gate, up = (self._linear(index, name, x_BD, batch) for name in ("gate", "up"))
+        return self._linear(index, "down", self._activated(gate, up), batch)
+
+    def _activated(self, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+        if self.config.activation == "clamped_swiglu":
+            return clamped_swiglu(gate, up, self.config.swiglu_limit)
+        return (silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)) * up
+
+    def _expert(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray], prefix: str) -> np.ndarray:
         gate, up = (
             linear(x_BD, weights[prefix + name]) + weights.get(f"{prefix}{name}_bias", 0) for name in ("gate", "up")
         )
-        if self.config.activation == "clamped_swiglu":
-            activated = clamped_swiglu(gate, up, self.config.swiglu_limit)
-        else:
-            activated = (silu(gate) if self.config.activation == "silu" else gelu_tanh(gate)) * up
-        return linear(activated, weights[prefix + "down"]) + weights.get(f"{prefix}down_bias", 0)
+        return linear(self._activated(gate, up), weights[prefix + "down"]) + weights.get(f"{prefix}down_bias", 0)
 
     def _experts(self, x_BD: np.ndarray, weights: Mapping[str, np.ndarray]) -> np.ndarray:
         out = np.zeros_like(x_BD)
         for row, scores in enumerate(linear(x_BD, weights["router"]) + weights.get("router_bias", 0)):
             for expert, share in route(scores, self.config.experts_per_token, self.config.normalise_experts):
-                out[row] += share * self._fed(x_BD[row : row + 1], weights, f"experts.{expert}.")[0]
+                out[row] += share * self._expert(x_BD[row : row + 1], weights, f"experts.{expert}.")[0]
         return out
 
     def logits(self, x_BD: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -124,9 +139,7 @@ class ReferenceCompute:
 
     def _attention(self, index: int, x_BD: np.ndarray, batch: Batch) -> np.ndarray:
         config, weights = self.config, self.layers[index]
-        q, k, v = (linear(x_BD, weights[name]) for name in ("q", "k", "v"))
-        if config.qkv_bias:
-            q, k, v = q + weights["q_bias"], k + weights["k_bias"], v + weights["v_bias"]
+        q, k, v = (self._linear(index, name, x_BD, batch) for name in ("q", "k", "v"))
         q_BHW, k_BKW, v_BKW = (part.reshape(len(part), -1, config.head_width) for part in (q, k, v))
         if config.qk_norm:
             q_BHW = rms_norm(q_BHW, weights["q_norm"], config.norm_epsilon)
@@ -149,6 +162,12 @@ class ReferenceCompute:
 def linear(x_BD: np.ndarray, weight_ND: np.ndarray) -> np.ndarray:
     """A product per row: a row's bits must not depend on its neighbours."""
     return np.stack([weight_ND @ row for row in x_BD])
+
+
+def low_rank(x_BD: np.ndarray, part: LowRank) -> np.ndarray:
+    """What an adapter adds to a matrix's product (LoRA, arXiv 2106.09685), row by row as well."""
+    a, b = part.dense()
+    return np.float32(part.scale) * linear(linear(x_BD, a), b)
 
 
 def rms_norm(x: np.ndarray, weight: np.ndarray, epsilon: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from gguf.quants import dequantize
 from vortex.c3.sources import Lease, WeightSource, expert_unit, units_of
 from vortex.models.decoder.compute import Batch, Segment
 from vortex.models.decoder.expert_router import route, rows_of
+from vortex.models.decoder.torch_adapter import TorchAdapters
 from vortex.models.decoder.torch_cache import TorchCache
 from vortex.models.decoder.torch_linear import PackedLinear, RowGroups, as_tensor
 from vortex.models.decoder.torch_pack import unit_names
@@ -44,6 +45,7 @@ class TorchCompute:
         """unpack_trunk: what lasts is made dense once, where memory allows."""
         self.config, self.source = config, source
         self.device = torch.device(device)
+        self.adapters = TorchAdapters(config, self.device)
         vectors, _ = layer_names(config)
         self.norms = []
         for index in range(config.num_layers):
@@ -97,8 +99,11 @@ class TorchCompute:
         config, norms, prefix = self.config, self.norms[index], f"layers.{index}."
         groups = [segment.rows for segment in batch.segments]
         normed_BD = self._norm(x_BD, norms["attention_norm"])
-        attended_BD = self._attention(index, self._product(prefix + "qkv", normed_BD, groups), batch)
-        attended_BD = self._product(prefix + "attention_out", attended_BD, groups)
+        add = self.adapters.add
+        qkv_BN = add(index, "qkv", normed_BD, self._product(prefix + "qkv", normed_BD, groups), batch)
+        heads_BD = self._attention(index, qkv_BN, batch)
+        attended_BD = self._product(prefix + "attention_out", heads_BD, groups)
+        attended_BD = add(index, "attention_out", heads_BD, attended_BD, batch)
         if config.attention_out_bias:
             attended_BD = attended_BD + norms["attention_out_bias"]
         if config.post_norms:
@@ -108,8 +113,9 @@ class TorchCompute:
         if config.num_experts:
             fed_BD = self._experts(index, normed_BD)
         else:
-            activated = self._activated(self._product(prefix + "gate_up", normed_BD, groups))
-            fed_BD = self._product(prefix + "down", activated, groups)
+            gate_up_BN = add(index, "gate_up", normed_BD, self._product(prefix + "gate_up", normed_BD, groups), batch)
+            activated = self._activated(gate_up_BN)
+            fed_BD = add(index, "down", activated, self._product(prefix + "down", activated, groups), batch)
         if config.post_norms:
             fed_BD = self._norm(fed_BD, norms["post_ffn_norm"])
         return x_BD + fed_BD

@@ -20,6 +20,7 @@ import torch
 
 from vortex.c3.torch.attachment import Attachment
 from vortex.errors import BackendError, ContextOverflow, MissingCapability
+from vortex.models.hf.adapters import HfAdapters
 from vortex.models.hf.rows import Rows, make_steady, steady_mode
 from vortex.models.hf.spans import (
     NAME,
@@ -109,6 +110,7 @@ class HfModel:
         self._rows = Rows()
         self.joins = False
         self._hidden: torch.Tensor | None = None
+        self._adapters = HfAdapters(model)
         base = model.base_model
         self._hook = base.register_forward_hook(self._catch) if base is not model else None
         self._resident_bytes = sum(p.nbytes for p in model.parameters() if p.device.type != "meta")
@@ -120,6 +122,9 @@ class HfModel:
     def how(self) -> str:
         """In words, for people."""
         return f"one forward for all spans, rows {self._rows.mode}" if self.joins else "a forward per span"
+
+    def adapter_targets(self) -> Mapping[str, tuple[int, int]]:
+        return self._adapters.targets()
 
     def new_state(self) -> HfState:
         return HfState(SpanStore() if self.joins else OwnCache())
@@ -152,6 +157,7 @@ class HfModel:
     def close(self) -> None:
         if self._hook is not None:
             self._hook.remove()
+        self._adapters.close()
         if self.attachment is not None:
             self.attachment.close()
         self.model = None
@@ -175,6 +181,8 @@ class HfModel:
         lengths = [len(spans[index].token_ids) for index in order]
         self._rows.cut(lengths, counts)
         wanted = [row for index in by_wanted for row in range(ends[index] - num_logits(spans[index]), ends[index])]
+        carried = [(stretch.rows, spans[index].adapter) for stretch, index in zip(stretches, order, strict=True)]
+        self._adapters.carry(carried)
         cache = JoinedCache(Joined(stretches, self._inner, self._windows))
         out, hidden = self._forward(ids, cache, wanted, positions=positions)
         logits_by_span = _split(out, counts, by_wanted)
@@ -192,6 +200,7 @@ class HfModel:
             span, count = spans[index], len(spans[index].token_ids)
             wanted = range(count - num_logits(span), count)
             self._rows.cut([count], [len(wanted)])
+            self._adapters.carry([(slice(0, count), span.adapter)])
             logits[index], last_hidden = self._forward(span.token_ids, _state(span).store.cache, list(wanted))
             if num_hidden(span):
                 hidden[index] = _numpy(self._needs(last_hidden))

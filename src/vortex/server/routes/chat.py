@@ -28,7 +28,7 @@ async def chat_completions(request: Request) -> Response:
     messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
     limit_name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     answer, grounded = await begin_grounded(serving, request, asked, body.vortex, messages, limit_name=limit_name)
-    fingerprint = serving.fingerprint(answer.started.model)
+    fingerprint = serving.fingerprint(answer.started)
     if body.stream:
         chunks = ChatChunks(request_id, fingerprint, answer.started, with_usage=body.wants_usage)
         chunks.closing = lambda: grounded.closing(lambda: answer.gathered)

@@ -35,7 +35,7 @@ async def completions(request: Request) -> Response:
     try:
         for asked in body.to_requests(request_id, serving.options):
             answers.append(await serving.begin(request, asked))
-        fingerprint = serving.fingerprint(answers[0].started.model)
+        fingerprint = serving.fingerprint(answers[0].started)
         if body.stream:
             frames = completion.frames(request_id, fingerprint, answers, with_usage=body.wants_usage)
             streaming = True

@@ -42,4 +42,5 @@ def _entry(card: ModelCard) -> dict[str, Any]:
         "owned_by": card.origin or "local",
         "context_length": card.context_length,
         "licence": card.licence,
+        "parent": card.parent,
     }

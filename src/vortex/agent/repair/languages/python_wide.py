@@ -55,6 +55,7 @@ def added(source: Source, nodes: Sequence[ast.AST], names: Sequence[str]) -> Ite
         for one in names:
             texts += [f"return {one}", f"{one} += 1", f"{one} -= 1", f"{one} = abs({one})", f"{one} = []", f"{one} = 0"]
             texts += [f'{one} = ""']
+        for one in names:  # what takes one name comes before what takes two
             for other in names:
                 if other != one:
                     texts += [

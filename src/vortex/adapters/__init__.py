@@ -1,0 +1,1 @@
+"""LoRA adapters: read, check against a model, hold within a budget, name."""
