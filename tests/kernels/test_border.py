@@ -38,7 +38,7 @@ def attended(native: Any, window: int, num_rows: int = 3) -> np.ndarray:
     x = np.random.default_rng(2).standard_normal((num_rows, WIDTH), np.float32)
     keys, values = np.zeros(HEAD * 16 * 2, np.uint8), np.zeros(HEAD * 16 * 2, np.uint8)
     sweep = native.Sweep(x, False)
-    sweep.add_segment(keys, values, None, None, 16, num_rows, 0)
+    sweep.add_segment(keys, values, None, None, 16, num_rows, 0, None)
     angles = np.zeros((num_rows, HEAD // 2), np.float32)
     sweep.run(native.Workspace(), layer(native, window=window), 0, angles + 1, angles)
     return x

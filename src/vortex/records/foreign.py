@@ -165,7 +165,8 @@ class ForeignValues(Mapping[str, Any]):
         Raises ModelFileError for keys that are no field of it, and for fields without a default that are missing.
         """
         found: dict[str, Any] = dict(known)
-        readers: dict[str, Callable[..., Any]] = {"int": self.whole, "float": self.real, "bool": self.flag, "str": self.text}
+        readers: dict[str, Callable[..., Any]]
+        readers = {"int": self.whole, "float": self.real, "bool": self.flag, "str": self.text}
         for each in dataclasses.fields(cls):
             required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
             if each.name not in known and (required or self.values_by_key.get(each.name) is not None):
