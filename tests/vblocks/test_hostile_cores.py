@@ -49,6 +49,7 @@ def test_the_good_one_opens(tmp_path: Path) -> None:
         ("mtp_k", 10**6),
         ("mtp_k", 500),
         ("mtp_k", -1),
+        ("local_heads", 0),
         ("width", "32"),
         ("width", [32]),
         ("vocab_size", None),

@@ -137,8 +137,11 @@ class CoreConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CoreConfig:
         """Raises ModelFileError for fields that are unknown or missing."""
+        fields = ForeignValues(values, "the core's configuration").fields_of(cls)
+        if fields.get("local_heads", 1) < 1:  # what is divided by
+            raise ModelFileError("the core's configuration says local_heads is below 1; the file is damaged")
         try:
-            config = cls(**ForeignValues(values, "the core's configuration").fields_of(cls))
+            config = cls(**fields)
         except ConfigError as error:
             raise ModelFileError(f"the core's configuration is not usable: {error}") from error
         config._check_bounds()
