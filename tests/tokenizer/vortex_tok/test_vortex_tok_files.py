@@ -67,7 +67,7 @@ def test_saving_again_leaves_one_vocabulary(folder: Path, tmp_path: Path) -> Non
         ({"parse": "magic"}, "damaged"),
         ({"specials": ["<|other|>"]}, "changed by hand"),
         ({"codes": {"esc": 256, "patch": 1, "macro": 1}}, "disagree"),
-        ({"trie": {"file": "../../etc/passwd", "sha256": ""}}, "missing"),
+        ({"trie": {"file": "../../etc/passwd", "sha256": ""}}, "names"),
         ({"trie": None}, "damaged"),
     ],
 )

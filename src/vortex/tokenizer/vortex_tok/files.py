@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from vortex.errors import ModelFileError, ModelNotFound
 from vortex.records.atomic import atomic_write
-from vortex.records.foreign import read_json
+from vortex.records.foreign import read_json, shown
 from vortex.tokenizer.vortex_tok.vocabulary import CodeClass, Parse, Vocabulary, ordered_pieces
 
 HEAD_FILE = "vortex-tok.json"
@@ -23,6 +24,7 @@ FORMAT = "vortex-tok"
 VERSION = 1
 TRIE_MAGIC = b"VXTTRIE1"
 MAX_TRIE_FILE_BYTES = 1 << 28
+_TRIE_NAME = re.compile(r"pieces-[0-9a-f]{1,64}\.trie")
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 
 
@@ -59,7 +61,9 @@ def read_head(folder: Path) -> dict[str, Any]:
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not a Vortex-Tok tokenizer")
     if head.get("version") != VERSION:
-        raise ModelFileError(f"{path} has format version {head.get('version')}; this program reads version {VERSION}")
+        raise ModelFileError(
+            f"{path} has format version {shown(head.get('version'))}; this program reads version {VERSION}"
+        )
     return head
 
 
@@ -77,8 +81,11 @@ def load_vocabulary(folder: Path = SHIPPED_FOLDER) -> Vocabulary:
         counts = {CodeClass(kind): int(count) for kind, count in head["codes"].items()}
         fingerprint = bytes.fromhex(head["fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"{damaged}: {HEAD_FILE} lacks or misspells {error}; train or copy it again") from error
-    path = folder / str(name)
+        reason = str(error)[:200]
+        raise ModelFileError(f"{damaged}: {HEAD_FILE} lacks or misspells {reason}; train or copy it again") from error
+    if not isinstance(name, str) or not _TRIE_NAME.fullmatch(name):
+        raise ModelFileError(f"{damaged}: {HEAD_FILE} names {shown(name)} as its file; copy the whole folder")
+    path = folder / name
     if path.parent != folder or not path.is_file():
         raise ModelFileError(f"{damaged}: its file {name} is missing; copy the whole folder")
     if path.stat().st_size > MAX_TRIE_FILE_BYTES:
