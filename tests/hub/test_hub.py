@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -246,8 +245,10 @@ def test_files_and_folders_of_ones_own(home: Path, tmp_path: Path, monkeypatch: 
     removed = remove_model("own.gguf")
     assert (removed.freed_bytes, removed.kept) == (3, Path("own.gguf"))
     assert file.exists()
-    with pytest.raises(ModelFileError, match=r"not a \.gguf file"):
-        resolve(str(tmp_path / "wheels" / shutil.copy(file, tmp_path / "own.bin")))
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGML")
+    with pytest.raises(ModelFileError, match="not a GGUF file"):
+        resolve(str(other))
 
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -294,6 +295,24 @@ def test_a_model_that_is_here_costs_no_time() -> None:
     start = time.process_time()
     resolve("smollm2-135m")
     assert time.process_time() - start < 0.1
+
+
+def test_a_gguf_is_known_by_its_first_bytes_and_named_by_the_path_given(home: Path, tmp_path: Path) -> None:
+    """Links into a hub's cache end in a checksum, blobs of another program have no suffix, some suffixes shout."""
+    blob = tmp_path / "blobs" / ("sha256-" + "ab" * 32)
+    blob.parent.mkdir()
+    blob.write_bytes(b"GGUF")
+    link = tmp_path / "snapshot" / "Nice-Q4_K_M.gguf"
+    link.parent.mkdir()
+    link.symlink_to(blob)
+    loud = tmp_path / "LOUD.GGUF"
+    loud.write_bytes(b"GGUF")
+    for path, name in ((blob, blob.name), (link, "Nice-Q4_K_M"), (loud, "LOUD")):
+        model = resolve(str(path))
+        assert (model.name, model.kind, model.path) == (name, ModelKind.GGUF, path)
+    assert resolve(str(link)).made_folder == home / "made" / resolve(str(link)).made_folder.name
+    with pytest.raises(ModelNotFound, match="there is no file or folder"):
+        resolve("owner/Nice.GGUF")
 
 
 def test_a_packed_copy_is_listed_with_its_source_and_removed_by_its_name(home: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from vortex.models.files.checkpoint import (
     expert_vectors,
     layer_names,
 )
-from vortex.models.files.decoder_config import DecoderConfig, from_hf
+from vortex.models.files.decoder_config import DecoderConfig
+from vortex.models.files.hf_config import from_hf
 from vortex.models.files.safetensors import LAYER, LAYER_WITH_POST_NORMS, MIXTRAL_EXPERTS, QWEN_EXPERTS, TOP
 
 BASE = {

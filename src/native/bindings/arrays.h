@@ -3,7 +3,10 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstdint>
+#include <limits>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/kernels.h"
 
@@ -23,6 +26,19 @@ inline void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
 
+// Every whole number of Python's that becomes a size or a count here: within [least, most], and within T.
+constexpr int64_t MAX_SIZE = int64_t{1} << 20;  // of one dimension: products of three stay far below 2^63
+
+template <class T = int64_t>
+T whole_of(const nb::handle& value, const char* name, int64_t least = 0, int64_t most = MAX_SIZE) {
+  static_assert(std::numeric_limits<T>::is_integer);
+  int64_t number = 0;
+  const bool fits = nb::try_cast<int64_t>(value, number) && number >= least && number <= most;
+  if (!fits || number < (int64_t)std::numeric_limits<T>::min() || (uint64_t)number > (uint64_t)std::numeric_limits<T>::max())
+    throw std::invalid_argument(std::string(name) + " is outside [" + std::to_string(least) + ", " + std::to_string(most) + "]");
+  return (T)number;
+}
+
 inline Format format_of(int number) {
   require(number >= 0 && number < NUM_FORMATS, "no such weight format");
   return (Format)number;
@@ -33,6 +49,13 @@ inline GateKind gate_of(int number, float limit) {
   return {(Gate)number, limit};
 }
 
+// Whether `size` bytes are rows x columns of the format. By division: what a file says of rows and columns may not wrap.
+inline void check_bytes(Format format, int64_t size, int64_t rows, int64_t columns, bool packed) {
+  require(rows > 0 && columns > 0 && columns <= 8 * size && columns % column_multiple(format) == 0, "columns are no multiple of the format's block");
+  const int64_t each = packed ? tile_bytes(format, columns) : gguf_row_bytes(format, columns), pieces = packed ? num_tiles(rows) : rows;
+  require(rows <= std::numeric_limits<int64_t>::max() - TILE && size % each == 0 && size / each == pieces, "the bytes do not fit rows and columns");
+}
+
 // A matrix keeps the arrays it looks into alive.
 struct PyMatrix {
   Matrix matrix;
@@ -40,9 +63,7 @@ struct PyMatrix {
 
   PyMatrix(int format, Bytes bytes, int64_t rows, int64_t columns, bool packed) : data(bytes) {
     matrix = {format_of(format), bytes.data(), rows, columns, packed, nullptr};
-    require(rows > 0 && columns > 0 && columns % column_multiple(matrix.format) == 0, "columns are no multiple of the format's block");
-    const int64_t size = packed ? num_tiles(rows) * tile_bytes(matrix.format, columns) : rows * gguf_row_bytes(matrix.format, columns);
-    require((int64_t)bytes.size() == size, "the bytes do not fit rows and columns");
+    check_bytes(matrix.format, (int64_t)bytes.size(), rows, columns, packed);
   }
 };
 

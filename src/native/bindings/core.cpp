@@ -9,7 +9,7 @@
 namespace vortex {
 
 PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
-  const auto whole = [&](const char* name) { return nb::cast<int64_t>(shape[name]); };
+  const auto whole = [&](const char* name) { return whole_of(shape[name], name); };
   const auto real = [&](const char* name) { return nb::cast<float>(shape[name]); };
   const auto vector = [&](const char* name, int64_t size) {
     const auto array = nb::cast<Floats>(vectors[name], false);
@@ -58,8 +58,7 @@ PyCoreLayer::PyCoreLayer(nb::dict shape, nb::dict vectors) : kept(vectors) {
   lava.read_every = whole("lava_read_every");
   lava.top_k = whole("lava_top_k");
   lava.on_surprise = whole("lava_write_on_surprise") != 0;
-  require(whole("lava_rank_number") >= 0 && whole("lava_rank_number") <= 2, "no such rank");
-  lava.rank = (LavaRank)whole("lava_rank_number");
+  lava.rank = (LavaRank)whole_of<int>(shape["lava_rank_number"], "lava_rank_number", 0, 2);
   lava.threshold = real("lava_surprise_threshold");
   lava.merge_cosine = real("lava_merge_cosine");
   lava.half_life = real("lava_half_life");

@@ -33,9 +33,8 @@ void product(const PyMatrix& m, Table x, MutableTable y) {
 
 void pack(int number, Bytes gguf, int64_t rows, int64_t columns, MutableBytes tiles) {
   const Format format = format_of(number);
-  require(columns > 0 && columns % column_multiple(format) == 0, "columns are no multiple of the format's block");
-  require((int64_t)gguf.size() == rows * gguf_row_bytes(format, columns), "the bytes do not fit rows and columns");
-  require((int64_t)tiles.size() == num_tiles(rows) * tile_bytes(format, columns), "the tiles do not fit rows and columns");
+  check_bytes(format, (int64_t)gguf.size(), rows, columns, false);
+  check_bytes(format, (int64_t)tiles.size(), rows, columns, true);
   nb::gil_scoped_release released;
   pool().run([&](Team& team) {
     team.for_each(num_tiles(rows), 1, [&](int64_t first, int64_t end) {

@@ -29,7 +29,6 @@ struct PyLayer {
 
   PyLayer(nb::dict shape, nb::dict matrices, nb::dict norms, nb::dict biases)
       : kept(nb::make_tuple(matrices, norms, biases)) {
-    const auto whole = [&](const char* name) { return nb::cast<int64_t>(shape[name]); };
     const auto matrix = [&](const char* name) { return matrix_of(matrices, biases, name); };
     const auto norm = [&](const char* name, int64_t size) -> const float* {
       if (!norms.contains(name)) return nullptr;
@@ -37,15 +36,15 @@ struct PyLayer {
       require((int64_t)array.size() == size, "a norm does not fit the width");
       return array.data();
     };
-    layer.heads = whole("heads");
-    layer.kv_heads = whole("kv_heads");
-    layer.head_width = whole("head_width");
-    layer.window = (int)whole("window");
+    layer.heads = whole_of(shape["heads"], "heads", 1);
+    layer.kv_heads = whole_of(shape["kv_heads"], "kv_heads", 1);
+    layer.head_width = whole_of(shape["head_width"], "head_width", 1, MAX_HEAD_WIDTH);
+    layer.window = whole_of<int>(shape["window"], "window", 0, std::numeric_limits<int>::max());
     layer.epsilon = nb::cast<float>(shape["epsilon"]);
     layer.query_scale = nb::cast<float>(shape["query_scale"]);
     layer.gate_kind = gate_of(nb::cast<int>(shape["gate"]), nb::cast<float>(shape["swiglu_limit"]));
-    require(layer.kv_heads > 0 && layer.heads % layer.kv_heads == 0, "query heads are no multiple of key heads");
-    require(layer.head_width % 16 == 0 && layer.head_width <= MAX_HEAD_WIDTH, "a head is a multiple of 16 wide, at most 512");
+    require(layer.heads % layer.kv_heads == 0, "query heads are no multiple of key heads");
+    require(layer.head_width % 16 == 0, "a head is a multiple of 16 wide, at most 512");
     layer.q = matrix("q");
     layer.k = matrix("k");
     layer.v = matrix("v");
@@ -89,7 +88,7 @@ struct PySweep {
                    std::optional<MutableVector> value_scale, int64_t capacity, int64_t num_rows, int64_t start,
                    const PyAdapter* adapter) {
     require(int8_cache == key_scale.has_value() && int8_cache == value_scale.has_value(), "int8 caches have scales, others none");
-    require(num_rows > 0 && start >= 0 && start + num_rows <= capacity && capacity % 16 == 0, "rows beyond the cache");
+    require(num_rows > 0 && start >= 0 && num_rows <= capacity && start <= capacity - num_rows && capacity % 16 == 0, "rows beyond the cache");
     require(keys.size() == values.size(), "keys and values differ in size");
     const int64_t first = segments.empty() ? 0 : segments.back().first_row + segments.back().num_rows;
     require(first + num_rows <= (int64_t)x.shape(0), "more rows than x has");
@@ -109,6 +108,7 @@ struct PySweep {
     const int64_t rows = (int64_t)x.shape(0), half = l.layer.head_width / 2;
     require(!segments.empty() && segments.back().first_row + segments.back().num_rows == rows, "segments do not cover x");
     require((int64_t)x.shape(1) == l.layer.out.rows, "x does not fit the layer");
+    require(index >= 0 && index < MAX_SIZE, "no such layer");
     require((index + 1) * l.layer.kv_heads * l.layer.head_width * (int8_cache ? 1 : 2) <= cache_bytes, "the caches lack this layer");
     require((int64_t)cos.shape(0) == rows && (int64_t)cos.shape(1) == half && cos.size() == sin.size(), "angles are not [rows, head_width / 2]");
     for (const PyAdapter* adapter : adapters) check_adapter(*adapter, l.layer, index);

@@ -70,6 +70,7 @@ void multiply(Team& team, const Product* products, int64_t count) {
 
 void Rows::reshape(int64_t rows, int64_t columns) {
   if ((int64_t)x_.size() < rows * columns) x_.resize((size_t)(rows * columns));
+  poison(x_.data(), rows * columns);
   borrow(x_.data(), rows, columns);
 }
 

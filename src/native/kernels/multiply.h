@@ -1,5 +1,7 @@
 // Who computes which tile: products of activations with whole matrices, shared out over a team.
 #pragma once
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -17,6 +19,13 @@ struct Product {
 
 // Several products side by side. All members of the team call it; all see the results afterwards.
 void multiply(Team& team, const Product* products, int64_t count);
+
+// Under the sanitizers a buffer that is to be written first is filled with NaN: what is read unwritten shows.
+inline void poison([[maybe_unused]] float* x, [[maybe_unused]] int64_t n) {
+#ifdef VORTEX_POISON
+  std::fill(x, x + n, std::numeric_limits<float>::quiet_NaN());
+#endif
+}
 
 // A growing set of rows with room for their int8 form.
 class Rows {

@@ -94,9 +94,12 @@ struct Workspace::Step {
     k.attend(head_cache(s, task.kv_head), int8_cache, queries, chunk, s.start + s.num_rows, partials, seen);
   }
 
-  void finish_row(const Task& task, int64_t i, const Partial& total) {
+  // `empty`: no chunk was seen, so the total's values were never written; nothing was attended to.
+  void finish_row(const Task& task, int64_t i, const Partial& total, bool empty) {
     const int64_t flat = task.first + i, row = task.segment->first_row + flat / group, head = task.kv_head * group + flat % group;
-    k.finish(total, layer.sinks ? layer.sinks + head : nullptr, (int)layer.head_width, w.attended_.row(row) + head * layer.head_width);
+    float* out = w.attended_.row(row) + head * layer.head_width;
+    if (empty) std::fill(out, out + layer.head_width, 0.0f);
+    else k.finish(total, layer.sinks ? layer.sinks + head : nullptr, (int)layer.head_width, out);
   }
 
   // Few tasks (decoding): chunks of one task run side by side and are merged afterwards, in order.
@@ -125,6 +128,7 @@ struct Workspace::Step {
 
   void merge_chunks(const Task& task) {
     float values[MAX_HEAD_WIDTH];
+    poison(values, MAX_HEAD_WIDTH);
     for (int64_t i = 0; i < task.count; i++) {
       Partial total = {0, 0, values};
       bool empty = true;
@@ -136,7 +140,7 @@ struct Workspace::Step {
         k.merge(total, next, (int)layer.head_width, empty);
         empty = false;
       }
-      finish_row(task, i, total);
+      finish_row(task, i, total, empty);
     }
   }
 
@@ -149,6 +153,7 @@ struct Workspace::Step {
 
   void attend_task(const Task& task) {
     float values[2][MAX_QUERIES][MAX_HEAD_WIDTH];
+    poison(values[0][0], 2 * MAX_QUERIES * MAX_HEAD_WIDTH);
     Partial totals[MAX_QUERIES], partials[MAX_QUERIES];
     bool seen[MAX_QUERIES], empty[MAX_QUERIES];
     for (int64_t i = 0; i < task.count; i++) {
@@ -164,7 +169,7 @@ struct Workspace::Step {
         empty[i] = false;
       }
     }
-    for (int64_t i = 0; i < task.count; i++) finish_row(task, i, totals[i]);
+    for (int64_t i = 0; i < task.count; i++) finish_row(task, i, totals[i], empty[i]);
   }
 
   void attend(Team& team) {
@@ -257,6 +262,7 @@ void Workspace::run_layer(const Layer& layer, int64_t index, float* x, int64_t r
   fed_.reshape(rows, layer.gate.rows);
   output_.reshape(rows, width);
   plan(layer, segments);
+  poison(partial_values_.data(), (int64_t)partial_values_.size());
   plan_products(layer, index, segments);
   Step step{layer, *this, index, rows, width, x, int8_cache, cos, sin, segments};
   pool().run([&](Team& team) { step.run(team); });

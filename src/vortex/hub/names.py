@@ -28,6 +28,7 @@ from vortex.records.lock import FileLock
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _log = logging.getLogger("vortex.hub.names")
 KNOWN: Mapping[str, KnownModel] = {**CATALOGUE, **EMBEDDERS}
+GGUF_MAGIC = b"GGUF"
 FOLDER_NAME = "model"  # within the model's place in the cache, where it is a folder itself
 
 
@@ -110,10 +111,10 @@ def _say_alias(name: str, meant: str) -> None:
 
 
 def _local(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
-    path = path.resolve()
+    path = path.absolute()  # links stay: a hub's cache names its files by them, contents by checksums
     if path.is_file():
-        if path.suffix != ".gguf":
-            raise ModelFileError(f"{name} is not a .gguf file; give a GGUF file or a folder with *.safetensors")
+        if not _is_gguf(path):
+            raise ModelFileError(f"{name} is not a GGUF file; give a GGUF file or a folder with *.safetensors")
         kind = ModelKind.GGUF
     elif missing := missing_files(path):
         raise ModelFileError(f"the folder {name} is not a whole model: {', '.join(missing)} missing")
@@ -130,12 +131,21 @@ def _local(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
     )
 
 
+def _is_gguf(path: Path) -> bool:
+    """By its first bytes, whatever it is called. Raises ModelFileError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def _looks_like_repository(name: str) -> bool:
-    return bool(_REPOSITORY.fullmatch(name)) and not name.endswith(".gguf")
+    return bool(_REPOSITORY.fullmatch(name)) and not name.lower().endswith(".gguf")
 
 
 def _unknown(name: str, catalogue: Mapping[str, KnownModel], cache: ModelCache) -> str:
-    if name.endswith(".gguf") or name.startswith((".", "/", "~")):
+    if name.lower().endswith(".gguf") or name.startswith((".", "/", "~")):
         return f"there is no file or folder {name}"
     known = sorted({*catalogue, *SHIPPED, *(model.name for model in cache.list())})
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)

@@ -13,16 +13,19 @@ from vortex.c3.paging.options import PagerOptions
 from vortex.c3.paging.pager import Pager
 from vortex.c3.paging.tile_memory import TileMemory
 from vortex.c3.sources import ResidentSource, WeightSource
+from vortex.models.files.gguf_parts import part_files
 from vortex.models.opened import LoadOptions
 
 FINGERPRINT_BYTES = 1 << 20
 
 
 def fingerprint(source: Path) -> str:
-    """16 hexadecimal digits that change when the file (or the folder's files) changes."""
+    """16 hexadecimal digits that change when the file (its siblings, the folder's files) changes."""
     digest = xxhash.xxh3_64()
-    files = sorted([*source.glob("*.safetensors"), *source.glob("*.json")]) if source.is_dir() else [source]
+    files = sorted([*source.glob("*.safetensors"), *source.glob("*.json")]) if source.is_dir() else part_files(source)
     for path in files:
+        if not path.exists():
+            continue  # a part of a split model: opening says which
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(f"{path.name} {size} ".encode())

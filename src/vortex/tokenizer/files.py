@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vortex.errors import ModelFileError
 from vortex.records.atomic import atomic_write
+from vortex.records.foreign import ForeignValues, read_json_object
 
 TOKENIZER_FILE = "tokenizer.json"
 SETTINGS_FILE = "tokenizer_settings.json"
@@ -55,10 +56,23 @@ class TokenizerFiles:
     def load(cls, folder: Path) -> TokenizerFiles:
         """Raises ModelFileError where the pair is missing, damaged or of another version of the format."""
         try:
-            values = json.loads((folder / SETTINGS_FILE).read_bytes())
-            if values.pop("format") != FORMAT:
+            values = read_json_object(folder / SETTINGS_FILE)
+            if values.raw("format") != FORMAT:
                 raise ModelFileError(f"{folder / SETTINGS_FILE} was written by another version; remove {folder}")
-            values["end_ids"] = tuple(values["end_ids"])
-            return cls((folder / TOKENIZER_FILE).read_bytes(), TokenizerSettings(**values))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            settings = TokenizerSettings(
+                bos_id=None if values.raw("bos_id") is None else values.whole("bos_id"),
+                eos_id=None if values.raw("eos_id") is None else values.whole("eos_id"),
+                end_ids=tuple(values.wholes("end_ids")),
+                add_bos=values.flag("add_bos", False),
+                chat_templates=_texts(values.nested("chat_templates")),
+                special_tokens=_texts(values.nested("special_tokens")),
+            )
+            if unknown := values.unread():
+                raise ModelFileError(f"unknown fields: {', '.join(unknown[:5])}")
+            return cls((folder / TOKENIZER_FILE).read_bytes(), settings)
+        except (OSError, ModelFileError) as error:
             raise ModelFileError(f"the tokenizer in {folder} cannot be read ({error}); remove that folder") from error
+
+
+def _texts(values: ForeignValues) -> dict[str, str]:
+    return {key: values.text(key) for key in values.values_by_key}

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.records import foreign
+from vortex.records.foreign import ForeignValues
 from vortex.tokenizer.end_tokens import end_token_ids
 from vortex.tokenizer.files import TokenizerFiles, TokenizerSettings
 from vortex.tokenizer.pretokenizers import pre_tokenizer, pre_tokenizer_json
 from vortex.tokenizer.sentencepiece import sentencepiece_merges, sentencepiece_rules
 
 PREFIX = "tokenizer.ggml."
+MOST_CUT_CHARACTERS = 1 << 30  # of all pieces cut in two at every place; a large vocabulary has 2% of that
+UNSET = 2**32 - 1  # -1 as some writers spell it
+LONGEST_TOKEN = 4096  # characters; the longest known ones are runs of a few hundred spaces
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 _SPECIAL_IDS = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
@@ -38,29 +43,32 @@ class GgufVocabulary:
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> GgufVocabulary:
         """Raises ModelFileError where there is no vocabulary or its lists disagree in length."""
-        tokens = fields.get(PREFIX + "tokens")
+        values = ForeignValues(fields, "the GGUF file", PREFIX)
+        tokens = values.texts("tokens", [], longest=LONGEST_TOKEN)
         if not tokens:
             raise ModelFileError("the GGUF file holds no vocabulary (tokenizer.ggml.tokens); use a complete model file")
-        types = fields.get(PREFIX + "token_type") or [NORMAL] * len(tokens)
-        scores = fields.get(PREFIX + "scores") or [0.0] * len(tokens)
+        types = values.wholes("token_type", []) or [NORMAL] * len(tokens)
+        scores = values.reals("scores", []) or [0.0] * len(tokens)
         if len(types) != len(tokens) or len(scores) != len(tokens):
             raise ModelFileError(
                 f"the GGUF vocabulary is inconsistent: {len(tokens)} tokens, {len(types)} types, {len(scores)} scores"
             )
-        model, pre = str(fields.get(PREFIX + "model", "")), str(fields.get(PREFIX + "pre", "default"))
-        return cls(model, pre, list(tokens), list(types), list(scores), fields.get(PREFIX + "merges") or [], fields)
+        merges = values.texts("merges", [], longest=2 * LONGEST_TOKEN + 1)
+        model, pre = values.text("model", "", most=256), values.text("pre", "default", most=256)
+        return cls(model, pre, tokens, types, scores, merges, fields)
 
     def flag(self, name: str, default: bool) -> bool:
-        return bool(self.fields.get(PREFIX + name, default))
+        return ForeignValues(self.fields, "the GGUF file", PREFIX).flag(name, default)
 
     def token_id(self, role: str) -> int | None:
         """The id of a role (bos, eos, eot, …), or None. Raises ModelFileError where it is outside the vocabulary."""
-        value = self.fields.get(f"{PREFIX}{role}_token_id")
-        if value is None:
+        values = ForeignValues(self.fields, "the GGUF file", PREFIX)
+        value = values.whole(f"{role}_token_id", -1, least=-1, most=UNSET)
+        if value == UNSET:
             return None
-        if not 0 <= int(value) < len(self.tokens):
+        if value >= len(self.tokens):
             raise ModelFileError(f"the GGUF file's {role} token {value} is outside its {len(self.tokens)} tokens")
-        return int(value)
+        return None if value < 0 else value
 
 
 def tokenizer_files_from_gguf(fields: Mapping[str, Any]) -> TokenizerFiles:
@@ -110,6 +118,8 @@ def _sentencepiece_json(vocabulary: GgufVocabulary) -> dict[str, Any]:
         for token_id, (text, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types, strict=True))
         if kind == NORMAL
     }
+    if sum(len(text) ** 2 for text in mergeable) > MOST_CUT_CHARACTERS:
+        raise ModelFileError("the GGUF file's tokens are too long for a vocabulary; download it again")
     return {
         "added_tokens": _added_tokens(vocabulary),
         **sentencepiece_rules(add_space_prefix=vocabulary.flag("add_space_prefix", True)),
@@ -175,7 +185,7 @@ def _settings(vocabulary: GgufVocabulary) -> TokenizerSettings:
 def _chat_templates(fields: Mapping[str, Any]) -> dict[str, str]:
     prefix = "tokenizer.chat_template"
     templates = {
-        key.removeprefix(prefix).removeprefix(".") or "default": str(text)
+        key.removeprefix(prefix).removeprefix(".") or "default": foreign.text(text, f"the GGUF file's {key}")
         for key, text in fields.items()
         if key == prefix or key.startswith(prefix + ".")
     }

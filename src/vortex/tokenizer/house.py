@@ -14,10 +14,9 @@ from pathlib import Path
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
-from vortex.errors import ModelFileError
 from vortex.tokenizer.files import SETTINGS_FILE, TokenizerFiles
 from vortex.tokenizer.huggingface import tokenizer_files_from_folder
-from vortex.tokenizer.panics import panics_told
+from vortex.tokenizer.panics import panics_told, reads
 from vortex.tokenizer.stream import ByteStreamDecoder, decode_bytes
 from vortex.tokenizer.token_bytes import piece_reader
 
@@ -32,16 +31,14 @@ class HouseTokenizer:
     """
 
     def __init__(self, files: TokenizerFiles) -> None:
-        try:
+        with reads("the model's tokenizer.json"):
             self._rust = RustTokenizer.from_buffer(files.tokenizer_json)
-        except Exception as error:  # the library raises nothing more specific
-            raise ModelFileError(f"the model's tokenizer.json does not load: {error}") from error
-        self._rust.no_truncation()
-        self._rust.no_padding()
+            self._rust.no_truncation()
+            self._rust.no_padding()
+            self._piece_bytes, self._strip_space = piece_reader(self._rust)
+            self.control_tokens = self._find_control_tokens()
         self._lock = threading.Lock()  # encode_special_tokens is a setting of the whole tokenizer
-        self._piece_bytes, self._strip_space = piece_reader(self._rust)
         self.settings = files.settings
-        self.control_tokens = self._find_control_tokens()
         self._control_ids = frozenset(self.control_tokens.values())
         self._added = {i: token.content for i, token in self._rust.get_added_tokens_decoder().items()}
         self._bytes: dict[int, bytes] = {}
@@ -63,6 +60,11 @@ class HouseTokenizer:
     @property
     def vocab_size(self) -> int:
         return int(self._rust.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def num_text_tokens(self) -> int:
+        """Ids that ordinary text can become: all but added tokens."""
+        return int(self._rust.get_vocab_size(with_added_tokens=False))
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -7,7 +7,6 @@ model files (`tokenizer.model`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from typing import Any
 from tokenizers import Tokenizer as RustTokenizer
 
 from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.records.foreign import ForeignValues, read_json_object
 from vortex.tokenizer.end_tokens import end_token_ids
 from vortex.tokenizer.files import TOKENIZER_FILE, TokenizerFiles, TokenizerSettings
-from vortex.tokenizer.panics import panics_told
+from vortex.tokenizer.panics import panics_told, reads
 
+PROBES = tuple(each * 64 + "!\n" for each in ("a", "1", " ", "a ", "-"))  # endless backtracking shows on repetitions
 _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -30,14 +31,13 @@ def tokenizer_files_from_folder(folder: Path) -> TokenizerFiles:
             f"{folder} has no tokenizer.json; make one with transformers: "
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
+    read_json_object(path)  # nested without end, or no object: said before a parser recurses
     data = path.read_bytes()
-    try:
-        with panics_told(f"{path} does not load"):
-            vocabulary = RustTokenizer.from_buffer(data)
-    except ModelFileError:
-        raise
-    except Exception as error:  # the library raises nothing more specific
-        raise ModelFileError(f"{path} does not load: {error}; download it again") from error
+    with reads(str(path)):
+        vocabulary = RustTokenizer.from_buffer(data)
+    with panics_told(f"{path} has a pattern that does not come to an end"):
+        for text in PROBES:
+            vocabulary.encode(text, add_special_tokens=False)
     return TokenizerFiles(data, _settings(folder, vocabulary))
 
 
@@ -47,10 +47,11 @@ def _settings(folder: Path, vocabulary: RustTokenizer) -> TokenizerSettings:
     model = _read_object(folder / "config.json")
     special = {role: text for role in _ROLES if (text := _token_text(config.get(role))) is not None}
     ids = {role: vocabulary.token_to_id(text) for role, text in special.items()}
-    bos_id = ids.get("bos_token", _one(model.get("bos_token_id")))
-    eos_id = ids.get("eos_token", _one(model.get("eos_token_id")))
+    size = vocabulary.get_vocab_size(with_added_tokens=True)
+    bos_id = ids.get("bos_token", _one(model.get("bos_token_id"), size))
+    eos_id = ids.get("eos_token", _one(model.get("eos_token_id"), size))
     added = {token.content: token_id for token_id, token in vocabulary.get_added_tokens_decoder().items()}
-    named = [eos_id, *_many(generation.get("eos_token_id")), *_many(model.get("eos_token_id"))]
+    named = [eos_id, *_many(generation.get("eos_token_id"), size), *_many(model.get("eos_token_id"), size)]
     return TokenizerSettings(
         bos_id=bos_id,
         eos_id=eos_id,
@@ -76,39 +77,39 @@ def _chat_templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(stored, str):
         templates["default"] = stored
     elif isinstance(stored, list):
-        templates.update({str(entry["name"]): str(entry["template"]) for entry in stored})
+        entries = [ForeignValues(entry, f"{folder}: chat_template") for entry in stored]
+        templates.update({entry.text("name", most=256): entry.text("template") for entry in entries})
     alone = folder / "chat_template.jinja"
     if alone.exists():
-        templates["default"] = alone.read_text(encoding="utf-8")
+        templates["default"] = _text(alone)
     for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):
-        templates[path.stem] = path.read_text(encoding="utf-8")
+        templates[path.stem] = _text(path)
     return templates
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+    return dict(read_json_object(path).values_by_key) if path.exists() else {}
+
+
+def _text(path: Path) -> str:
     try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ModelFileError(f"{path} is not valid JSON ({error}); download it again") from error
-    if not isinstance(value, dict):
-        raise ModelFileError(f"{path} is not a JSON object; download it again")
-    return value
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be read as text ({error}); download it again") from error
 
 
 def _token_text(value: object) -> str | None:
     """A token in a configuration is its text, or an object with its text under "content"."""
     if isinstance(value, dict):
         value = value.get("content")
-    return value if isinstance(value, str) else None
+    return value.encode("utf-8", errors="replace").decode() if isinstance(value, str) else None  # lone surrogates
 
 
-def _many(value: object) -> list[int]:
-    if isinstance(value, int):
-        return [value]
-    return [item for item in value if isinstance(item, int)] if isinstance(value, list) else []
+def _many(value: object, size: int) -> list[int]:
+    """Ids of the vocabulary; what is none is left out, as such ids never come up."""
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < size]
 
 
-def _one(value: object) -> int | None:
-    return next(iter(_many(value)), None)
+def _one(value: object, size: int) -> int | None:
+    return next(iter(_many(value, size)), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vortex.errors import ModelFileError
+from vortex.errors import ModelFileError, VortexError
 
 MAX_REASON_CHARS = 120
 
@@ -24,3 +24,16 @@ def panics_told(what: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
         raise ModelFileError(f"{what} ({reason}); take another file of the model") from None
+
+
+@contextmanager
+def reads(what: str) -> Iterator[None]:
+    """ModelFileError of one line where the block, which loads a vocabulary, raises or panics."""
+    try:
+        with panics_told(f"{what} does not load"):
+            yield
+    except VortexError:
+        raise
+    except Exception as error:  # the library raises nothing more specific
+        reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
+        raise ModelFileError(f"{what} does not load ({reason}); download it again") from error

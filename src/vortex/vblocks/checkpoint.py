@@ -28,6 +28,7 @@ from safetensors.numpy import load, save
 
 from vortex.errors import ConfigError, ModelFileError, ModelNotFound, StorageError
 from vortex.records.atomic import atomic_write, commit_rename
+from vortex.records.foreign import ForeignValues, read_json, read_json_object, shown
 from vortex.vblocks.config import CoreConfig
 from vortex.vblocks.int8 import packed, unpacked
 from vortex.vblocks.layout import tensor_shapes
@@ -100,10 +101,9 @@ def save_core(
 def is_core(path: Path) -> bool:
     """Whether a folder says that it is a core; its weights are not looked at."""
     try:
-        values = json.loads((path / CONFIG).read_text())
-    except (OSError, ValueError):
+        return read_json_object(path / CONFIG).raw("format") == FORMAT
+    except ModelFileError:
         return False
-    return isinstance(values, dict) and values.get("format") == FORMAT
 
 
 def read_core(path: Path) -> CoreCheckpoint:
@@ -114,14 +114,22 @@ def read_core(path: Path) -> CoreCheckpoint:
     path = weights_path(path)
     try:
         data = path.read_bytes()
+        metadata = _metadata(path, data)
         tensors = load(data)
-        metadata = _metadata(data)
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
         raise _damaged(path, error) from error
     head = _head(path, metadata)
-    if _digest(tensors) != metadata.get("xxh3"):
+    if _digest(tensors) != metadata.raw("xxh3"):
         raise ModelFileError(f"{path} fails its checksum: a byte has changed; restore it from a copy")
-    weights = unpacked(tensors)
+    if max(head.config.num_layers, head.config.mtp_k) > len(tensors):
+        raise ModelFileError(
+            f"{path} says {head.config.num_layers} layers and {head.config.mtp_k} further heads, and has "
+            f"{len(tensors)} tensors; restore it from a copy"
+        )
+    try:
+        weights = unpacked(tensors)
+    except (KeyError, IndexError, ValueError, TypeError) as error:  # int8 without its scales, or of other shapes
+        raise _damaged(path, error) from error
     _check_shapes(path, head.config, weights)
     return dataclasses.replace(head, weights=weights)
 
@@ -132,8 +140,8 @@ def read_core_head(path: Path) -> CoreCheckpoint:
     try:
         with path.open("rb") as file:
             size = file.read(8)
-            metadata = _metadata(size + file.read(min(int.from_bytes(size, "little"), MAX_HEADER)))
-    except (ValueError, OSError, AttributeError) as error:  # a header that is no object
+            metadata = _metadata(path, size + file.read(min(int.from_bytes(size, "little"), MAX_HEADER)))
+    except OSError as error:
         raise _damaged(path, error) from error
     return _head(path, metadata)
 
@@ -142,19 +150,25 @@ def _damaged(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"{path} is damaged or no safetensors file ({error}); restore it from a copy")
 
 
-def _head(path: Path, metadata: Mapping[str, str]) -> CoreCheckpoint:
-    try:
-        head = json.loads(metadata["vortex"])
-        if head["format"] != FORMAT:
-            raise ValueError(f"format {head['format']}")
-    except (KeyError, ValueError, TypeError) as error:
+def _head(path: Path, metadata: ForeignValues) -> CoreCheckpoint:
+    said = metadata.raw("vortex")
+    if not isinstance(said, str):
         raise ModelFileError(
-            f"{path} holds no V-Blocks core ({error}); make one with `vortex train-core`, or name it with --model"
-        ) from error
-    if head["version"] != VERSION:
-        raise ModelFileError(f"{path} has version {head['version']}, this program reads {VERSION}; update vortex")
+            f"{path} holds no V-Blocks core; make one with `vortex train-core`, or name it with --model"
+        )
+    head = ForeignValues(read_json(said, f"the head of {path}"), f"the head of {path}")
+    if head.raw("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} holds no V-Blocks core (format {shown(head.raw('format'))}); make one with `vortex train-core`, "
+            "or name it with --model"
+        )
+    if head.raw("version") != VERSION:
+        raise ModelFileError(
+            f"{path} has version {shown(head.raw('version'))}, this program reads {VERSION}; update vortex"
+        )
     where = path.parent if path.name == WEIGHTS else path
-    return CoreCheckpoint(CoreConfig.from_json(head["core"]), {}, head["tokenizer"], head["notes"], where)
+    config = CoreConfig.from_json(head.nested("core").values_by_key)
+    return CoreCheckpoint(config, {}, head.text("tokenizer", "", most=256), head.nested("notes").values_by_key, where)
 
 
 def weights_path(path: Path) -> Path:
@@ -174,12 +188,11 @@ def weights_path(path: Path) -> Path:
     return path
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+def _metadata(path: Path, data: bytes) -> ForeignValues:
     """The header's own dictionary: safetensors keeps it as `__metadata__`."""
     size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    metadata: dict[str, str] = header.get("__metadata__", {})
-    return metadata
+    header = ForeignValues(read_json(data[8 : 8 + size], f"{path} is damaged: its header"), str(path))
+    return header.nested("__metadata__")
 
 
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -198,6 +211,8 @@ def _check_shapes(path: Path, config: CoreConfig, tensors: Mapping[str, np.ndarr
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise ModelFileError(f"{path}: {name} has shape {tensors[name].shape}, its configuration says {shape}")
+        if not np.isfinite(tensors[name]).all():
+            raise ModelFileError(f"{path}: {name} holds weights that are no numbers (NaN or infinite); restore a copy")
 
 
 def _replace_folder(source: Path, target: Path) -> None:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vortex.errors import ConfigError, ModelFileError
+from vortex.records.foreign import ForeignValues
 from vortex.vblocks.lava_options import LavaOptions
 
+MOST_OF_A_SIZE = 1 << 20  # as src/native/bindings/arrays.h
+MOST_STATE_BYTES = 1 << 28
 LAVA_NAMES = tuple(field.name for field in dataclasses.fields(LavaOptions))
 
 
@@ -134,10 +137,29 @@ class CoreConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CoreConfig:
         """Raises ModelFileError for fields that are unknown or missing."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ModelFileError(f"the core's configuration has unknown fields: {', '.join(unknown)}; update vortex")
+        fields = ForeignValues(values, "the core's configuration").fields_of(cls)
+        if fields.get("local_heads", 1) < 1:  # what is divided by
+            raise ModelFileError("the core's configuration says local_heads is below 1; the file is damaged")
         try:
-            return cls(**values)
-        except (TypeError, ConfigError) as error:
+            config = cls(**fields)
+        except ConfigError as error:
             raise ModelFileError(f"the core's configuration is not usable: {error}") from error
+        config._check_bounds()
+        return config
+
+    def _check_bounds(self) -> None:
+        """No number that a file brought asks for more than a machine has; tensors say the rest (checkpoint.py)."""
+        for name, value in self.to_json().items():
+            if isinstance(value, int) and not 0 <= value <= MOST_OF_A_SIZE:
+                raise ModelFileError(
+                    f"the core's configuration says {name} is {value:,}; 0 to {MOST_OF_A_SIZE:,} is possible"
+                )
+        pairs = self.lava_heads * (self.lava_key_dim + self.lava_value_dim)
+        lava_bytes = 4 * pairs * (self.lava_slots + self.lava_write_every) if self.lava_period else 0
+        window_bytes = 4 * 2 * self.width * self.local_window
+        state_bytes = lava_bytes + window_bytes + 4 * self.num_heads * self.key_dim * self.value_dim
+        if state_bytes > MOST_STATE_BYTES:
+            raise ModelFileError(
+                f"the core's configuration asks for {state_bytes:,} bytes of state per layer and sequence "
+                f"(lava_slots, lava_write_every, local_window); at most {MOST_STATE_BYTES:,} are possible"
+            )

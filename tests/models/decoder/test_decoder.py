@@ -14,8 +14,8 @@ from vortex.c3.sources import ResidentSource
 from vortex.errors import ContextOverflow
 from vortex.models.decoder.model import Decoder
 from vortex.models.decoder.reference_compute import ReferenceCompute
-from vortex.models.files.checkpoint import RawTensor
 from vortex.models.files.formats import affine, dense
+from vortex.models.files.raw_tensor import RawTensor
 from vortex.models.files.safetensors import SafetensorsCheckpoint
 from vortex.types import Span, Want
 

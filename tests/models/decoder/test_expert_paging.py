@@ -19,7 +19,7 @@ from vortex.errors import ConfigError, StorageError, UnsupportedModel
 from vortex.models.decoder.model import Decoder
 from vortex.models.decoder.reference_compute import ReferenceCompute
 from vortex.models.files.checkpoint import GgufCheckpoint
-from vortex.models.files.decoder_config import from_hf
+from vortex.models.files.hf_config import from_hf
 from vortex.models.files.safetensors import SafetensorsCheckpoint
 from vortex.types import Span, Want
 

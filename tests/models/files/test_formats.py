@@ -8,8 +8,8 @@ from gguf.constants import GGML_QUANT_SIZES
 from gguf.constants import GGMLQuantizationType as Type
 
 from vortex.errors import UnsupportedModel
-from vortex.models.files.checkpoint import RawTensor
 from vortex.models.files.formats import SUPPORTED, affine, check_supported, dense
+from vortex.models.files.raw_tensor import RawTensor
 
 PACKED = [kind for kind in SUPPORTED if kind not in {Type.F32, Type.F16, Type.BF16}]
 

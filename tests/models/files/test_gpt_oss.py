@@ -14,10 +14,11 @@ from tests.models.tiny_models import CONFIGS, write_gguf_gpt_oss, write_safetens
 from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.models.decoder.model import Decoder
 from vortex.models.decoder.reference_compute import ReferenceCompute
-from vortex.models.files.checkpoint import GgufCheckpoint, RawTensor
-from vortex.models.files.decoder_config import from_hf
+from vortex.models.files.checkpoint import GgufCheckpoint
 from vortex.models.files.formats import dense
 from vortex.models.files.gpt_oss_experts import mxfp4_blocks
+from vortex.models.files.hf_config import from_hf
+from vortex.models.files.raw_tensor import RawTensor
 from vortex.models.files.safetensors import SafetensorsCheckpoint
 
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # OCP microscaling formats 1.0; eight more with a sign
@@ -61,8 +62,9 @@ def test_packed_experts_stay_mxfp4_and_agree_with_the_oracle(checkpoint: Safeten
 
 
 def test_what_is_not_gpt_oss_is_refused(tmp_path: Path) -> None:
-    for change in ({"swiglu_alpha": 2.0}, {"layer_types": ["full_attention"] * 4}):
-        with pytest.raises(UnsupportedModel, match="gpt_oss"):
+    odd = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+    for change, named in (({"swiglu_alpha": 2.0}, "swiglu_alpha"), ({"layer_types": odd}, "no known order")):
+        with pytest.raises(UnsupportedModel, match=named):
             from_hf({**CONFIGS["gpt_oss"], **change}, "x")
     folder = write_safetensors(tmp_path, "gpt_oss")
     with pytest.raises(ModelFileError, match="no tensor"):

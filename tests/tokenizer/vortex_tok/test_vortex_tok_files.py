@@ -67,7 +67,7 @@ def test_saving_again_leaves_one_vocabulary(folder: Path, tmp_path: Path) -> Non
         ({"parse": "magic"}, "damaged"),
         ({"specials": ["<|other|>"]}, "changed by hand"),
         ({"codes": {"esc": 256, "patch": 1, "macro": 1}}, "disagree"),
-        ({"trie": {"file": "../../etc/passwd", "sha256": ""}}, "missing"),
+        ({"trie": {"file": "../../etc/passwd", "sha256": ""}}, "names"),
         ({"trie": None}, "damaged"),
     ],
 )
@@ -92,7 +92,7 @@ def test_damaged_and_missing_files_are_refused(folder: Path, tmp_path: Path) -> 
     with pytest.raises(ModelFileError, match="checksum"):
         load_vocabulary(tmp_path)
     (tmp_path / HEAD_FILE).write_bytes(b"\xff{")
-    with pytest.raises(ModelFileError, match="not JSON"):
+    with pytest.raises(ModelFileError, match="not valid JSON"):
         load_vocabulary(tmp_path)
 
 

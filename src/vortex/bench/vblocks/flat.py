@@ -22,7 +22,7 @@ from vortex.c3.sources import ResidentSource
 from vortex.models.decoder.model import Decoder, DecoderState
 from vortex.models.decoder.native_compute import NativeCompute
 from vortex.models.decoder.native_pack import pack
-from vortex.models.files.decoder_config import from_hf
+from vortex.models.files.hf_config import from_hf
 from vortex.models.files.random_checkpoint import RandomCheckpoint
 from vortex.protocols import LanguageModel
 from vortex.types import SequenceState, Span, Want

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
 from collections.abc import Mapping
@@ -27,11 +28,14 @@ import xxhash
 from vortex.c3.format.codecs import RAW, CodecError, decode, encode
 from vortex.errors import ModelFileError, StorageError
 from vortex.records.atomic import sync_folder
+from vortex.records.foreign import ForeignValues, read_json_object, shown, text, whole
 from vortex.records.scratch import disown, scratch_folder
 
 VERSION = 2
 ALIGNMENT_BYTES = 4096
 TILE_BYTES = 2 << 20
+MOST_BYTES = 1 << 48
+MOST_VALUES_PER_BYTE = 8
 MAPPED = ("embedding", "head")
 INDEX, WEIGHTS = "index.json", "weights.bin"
 
@@ -161,17 +165,20 @@ class C3Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            index = json.loads((path / INDEX).read_text())
-            if index["version"] != VERSION:
-                raise ModelFileError(f"{path} is version {index['version']}, this program reads {VERSION}; delete it")
-            self.metadata: dict[str, Any] = index["metadata"]
-            self._entries = MappingProxyType({entry["name"]: _entry(entry) for entry in index["tensors"]})
+            index = read_json_object(path / INDEX)
+            version = index.raw("version")
+            self.metadata: dict[str, Any] = dict(index.nested("metadata").values_by_key) if version == VERSION else {}
+            rows = index.items_of("tensors") if version == VERSION else []
+            entries = [_entry(ForeignValues(row, f"{path}: a tensor")) for row in rows]
+            self._entries = MappingProxyType({entry.name: entry for entry in entries})
             with (path / WEIGHTS).open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, ModelFileError) as error:
             raise ModelFileError(
                 f"{path} is not a whole .c3 folder ({error}); delete it to have it packed anew"
             ) from error
+        if version != VERSION:
+            raise ModelFileError(f"{path} is version {shown(version)}, this program reads {VERSION}; delete it")
         tiles = (tile for entry in self.entries.values() for tile in entry.tiles)
         end = max((tile.offset + aligned(tile.stored_bytes) for tile in tiles), default=0)
         if end > len(self._map):
@@ -220,16 +227,29 @@ class C3Folder:
         check_tile(self.path, entry, number, self._stored(entry.tiles[number]))
 
 
-def _entry(row: Mapping[str, Any]) -> TensorEntry:
-    tiles = tuple(Tile(*tile) for tile in row["tiles"])
-    entry = TensorEntry(row["name"], row["layout"], tuple(row["shape"]), row["num_bytes"], tiles)
-    whole = all(tile.num_bytes == TILE_BYTES for tile in tiles[:-1]) and tiles[-1].num_bytes <= TILE_BYTES
+def _entry(row: ForeignValues) -> TensorEntry:
+    name = row.text("name", most=1024)
+    tiles = tuple(_tile(values, f"{row.origin} {name}") for values in row.items_of("tiles"))
+    shape = tuple(row.wholes("shape", least=1))
+    num_bytes = row.whole("num_bytes", most=MOST_BYTES)
+    entry = TensorEntry(name, row.text("layout", most=64), shape, num_bytes, tiles)
+    if not tiles or not 1 <= len(shape) <= 4 or math.prod(shape) > MOST_VALUES_PER_BYTE * num_bytes:
+        raise ValueError(f"{name} of shape {shape} in {num_bytes} bytes")
+    full = all(tile.num_bytes == TILE_BYTES for tile in tiles[:-1]) and tiles[-1].num_bytes <= TILE_BYTES
     placed = all(tile.offset % ALIGNMENT_BYTES == 0 and 0 <= tile.stored_bytes <= TILE_BYTES for tile in tiles)
     follow = all(tile.offset == tiles[0].offset + number * TILE_BYTES for number, tile in enumerate(tiles))
     total_bytes = sum(tile.num_bytes for tile in tiles)
-    if total_bytes != entry.num_bytes or not (whole and placed and (follow or not entry.is_raw)):
+    if total_bytes != entry.num_bytes or not (full and placed and (follow or not entry.is_raw)):
         raise ValueError(f"the tiles of {entry.name} do not add up")
     return entry
+
+
+def _tile(values: object, origin: str) -> Tile:
+    if not isinstance(values, list) or len(values) != 5:
+        raise ValueError(f"{origin} has a tile that is no row of five")
+    offset, stored_bytes, num_bytes = (whole(value, f"{origin}: a tile", most=MOST_BYTES) for value in values[:3])
+    codec, checksum = (text(value, f"{origin}: a tile", most=64) for value in values[3:])
+    return Tile(offset, stored_bytes, num_bytes, codec, checksum)
 
 
 def tile_name(entry: TensorEntry, number: int) -> str:

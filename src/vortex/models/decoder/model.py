@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vortex.errors import ContextOverflow
+from vortex.errors import ContextOverflow, RequestError
 from vortex.machine.sweep_clock import SweepClock
 from vortex.models.decoder.adapter_parts import adapter_targets
 from vortex.models.decoder.compute import Batch, Compute, KeyValueCache, Segment
@@ -140,7 +140,9 @@ class Decoder:
                     f"{state.length + num_rows} tokens do not fit the context of {self.context_length}"
                 )
             ids = np.asarray(span.token_ids, np.int64)
-            assert 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size, "a token id outside the vocabulary"
+            assert int(ids.min()) >= 0, "a token id below zero"
+            if int(ids.max()) >= self.vocab_size:  # an added token of a tokenizer that goes beyond the embedding
+                raise RequestError(f"token {ids.max()} of this text is beyond the model's {self.vocab_size} tokens")
             state.begin(num_rows)
             segments.append(Segment(state.cache, first_row, num_rows, state.length, span.adapter))
             token_ids.append(ids)

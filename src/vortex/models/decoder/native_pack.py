@@ -21,8 +21,9 @@ from vortex.c3.format.folder import C3Writer
 from vortex.errors import UnsupportedModel
 from vortex.kernels.formats import Format
 from vortex.kernels.packed import pack as pack_tiles
-from vortex.models.files.checkpoint import EXPERT_BIASES, FEED_FORWARD, Checkpoint, RawTensor, layer_names
+from vortex.models.files.checkpoint import EXPERT_BIASES, FEED_FORWARD, Checkpoint, layer_names
 from vortex.models.files.formats import dense
+from vortex.models.files.raw_tensor import RawTensor
 
 PACKED_TAG = "tiles16"
 LAYER_MATRICES = ("q", "k", "v", "attention_out", "gate", "up", "down")

@@ -48,13 +48,23 @@ def open_decoder(source: Path, options: LoadOptions) -> Opened[Decoder]:
         tokenizer = HouseTokenizer(_tokenizer_files(source, checkpoint))
     else:
         folder = packed_folder(source, options)
-        config = DecoderConfig.from_json(folder.metadata["config"])
+        config = DecoderConfig.from_json(folder.metadata.get("config", {}), str(folder.path))
         compute = (_native_compute if _runs_natively(options) else _torch_compute)(config, folder, options)
         tokenizer = load_tokenizer(folder.path)
+    _check_vocabulary(source, tokenizer, config)
     model = Decoder(_limited(config, options.context_limit), compute)
     return Opened(
         name=source.stem, path=source, model=model, tokenizer=tokenizer, chat_format=TemplateChatFormat(tokenizer)
     )
+
+
+def _check_vocabulary(source: Path, tokenizer: HouseTokenizer, config: DecoderConfig) -> None:
+    """Every token that text becomes has a row; added ones that no text brings by itself may go beyond."""
+    if tokenizer.num_text_tokens > config.vocab_size:
+        raise ModelFileError(
+            f"{source}: its tokenizer has {tokenizer.num_text_tokens} tokens and the model {config.vocab_size}; "
+            "they are not of one model, download both again"
+        )
 
 
 def open_checkpoint(source: Path) -> Checkpoint:
@@ -137,7 +147,9 @@ def _packing(options: LoadOptions) -> tuple[str, Pack]:
 
 def _native_compute(config: DecoderConfig, folder: C3Folder, options: LoadOptions) -> Compute:
     from vortex.models.decoder.native_compute import NativeCompute
+    from vortex.models.decoder.packed_check import check_packed
 
+    check_packed(config, folder.entries, folder.path)
     return NativeCompute(
         config, weight_source(folder, options), threads=options.threads, int8_cache=options.kv_bits == 8
     )

@@ -26,9 +26,10 @@ from gguf.quants import quantize
 
 from vortex.c3.format.folder import C3Writer
 from vortex.models.decoder.torch_unpack import packed_rows
-from vortex.models.files.checkpoint import EXPERT_BIASES, Checkpoint, RawTensor, layer_names
+from vortex.models.files.checkpoint import EXPERT_BIASES, Checkpoint, layer_names
 from vortex.models.files.decoder_config import DecoderConfig
 from vortex.models.files.formats import GROUP, Affine, affine, check_supported, dense
+from vortex.models.files.raw_tensor import RawTensor
 
 ROWS_MULTIPLE = 16
 ROWS_AT_ONCE = 8192  # a multiple of every block height that the converter uses

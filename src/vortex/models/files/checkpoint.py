@@ -10,18 +10,19 @@ norm's weight is always the whole factor (Gemma's safetensors store it minus one
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from vortex.errors import ModelFileError
-from vortex.models.files import decoder_config
+from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.models.files.decoder_config import DecoderConfig
-from vortex.models.files.gguf import GgufFile
+from vortex.models.files.gguf_config import frequency_divisors, from_gguf
+from vortex.models.files.gguf_parts import GgufModel
+from vortex.models.files.raw_tensor import FLOATS, RawTensor, check_finite
 
 GGUF_TOP = {"embedding": "token_embd.weight", "head": "output.weight", "final_norm": "output_norm.weight"}
 GGUF_LAYER = {
@@ -50,16 +51,9 @@ GGUF_GPT_OSS_LAYER = {**GGUF_LAYER, "ffn_norm": "post_attention_norm.weight"}
 FEED_FORWARD = ("gate", "up", "down")
 EXPERT_BIASES = ("gate_bias", "up_bias", "down_bias")
 ROTATED = ("q", "k", "q_bias", "k_bias")
-
-
-@dataclass(frozen=True, slots=True)
-class RawTensor:
-    """data: uint8 [rows, row_bytes], blocks of `type` as GGUF defines them. A vector has one row."""
-
-    type: GGMLQuantizationType
-    rows: int
-    columns: int
-    data: np.ndarray
+FREQUENCIES = "rope_freqs.weight"  # Llama 3's divisors
+VECTOR_ENDS = ("norm", "bias", "sinks")
+OTHER_SENSES = ("v.", "mm.", "a.")  # of a model that also sees or hears; a text's answer does not meet them
 
 
 class Checkpoint(Protocol):
@@ -120,28 +114,67 @@ def expected_shape(config: DecoderConfig, name: str) -> tuple[int, int]:
     return shapes.get(name.rsplit(".", 1)[-1], (1, config.width))
 
 
-def check_shape(config: DecoderConfig, name: str, tensor: RawTensor, origin: Path) -> RawTensor:
+def check_shape(config: DecoderConfig, name: str, rows: int, columns: int, origin: Path) -> None:
     expected = expected_shape(config, name)
-    if (tensor.rows, tensor.columns) != expected:
+    if (rows, columns) != expected:
         raise ModelFileError(
-            f"{origin}: tensor {name} is {tensor.rows} x {tensor.columns}, the model's shape asks for "
+            f"{origin}: tensor {name} is {rows} x {columns}, the model's shape asks for "
             f"{expected[0]} x {expected[1]}; the file is damaged or of another model"
         )
-    return tensor
+
+
+def all_names(config: DecoderConfig) -> Iterable[str]:
+    """Names of all of a model's tensors; of the experts of a layer the first one stands for all."""
+    yield from ("embedding", "head", "final_norm")
+    vectors, matrices = layer_names(config)
+    names = (*vectors, *matrices, *expert_vectors(config))
+    firsts = [name for name in names if not name.startswith("experts.") or name.startswith("experts.0.")]
+    for layer in range(config.num_layers):
+        for name in firsts:
+            yield f"layers.{layer}.{name}"
+
+
+def refuse_unread(found: Iterable[str], used: Iterable[str], config: DecoderConfig, origin: Path) -> None:
+    """Raises UnsupportedModel for tensors that nothing here reads: an answer without them would be wrong."""
+    if unread := sorted(set(found) - set(used)):
+        more = f" and {len(unread) - 1} more" if unread[1:] else ""
+        raise UnsupportedModel(
+            f"{origin}: the tensor {unread[0]!r}{more} is none that a {config.architecture} decoder has here; "
+            "answers would be wrong without it"
+        )
 
 
 class GgufCheckpoint:
     def __init__(self, path: Path) -> None:
-        self.file = GgufFile(path)
+        self.file = GgufModel(path)
         embedding = self.file.tensors.get(GGUF_TOP["embedding"])
         if embedding is None:
             raise ModelFileError(f"{path} has no tensor {GGUF_TOP['embedding']!r}; it is not a language model")
-        tied = GGUF_TOP["head"] not in self.file.tensors
-        config = decoder_config.from_gguf(self.file.metadata, embedding.shape[0], tied, str(path))
-        if "rope_freqs.weight" in self.file.tensors:  # Llama 3
-            divisors = self.file.read("rope_freqs.weight").view(np.float32).ravel()
-            config = dataclasses.replace(config, rope_divisors=tuple(float(divisor) for divisor in divisors))
-        self.config = config
+        divisors: tuple[float, ...] = ()
+        if frequencies := self.file.tensors.get(FREQUENCIES):
+            if frequencies.type != GGMLQuantizationType.F32:
+                raise ModelFileError(f"{path}: {FREQUENCIES} is in {frequencies.type.name}; F32 belongs there")
+            divisors = frequency_divisors(self.file.read(FREQUENCIES).view(np.float32).ravel(), str(path))
+        self.config = from_gguf(self.file.metadata, self.file.tensors, divisors, str(path))
+        self._check_tensors()
+
+    def _check_tensors(self) -> None:
+        """Every tensor of the model is there, of its shape; and none that nobody reads."""
+        used = {FREQUENCIES}
+        for name in all_names(self.config):
+            stored = self._stored_name(name)
+            used.add(stored)
+            entry = self.file.tensors.get(stored)
+            if entry is None:
+                raise ModelFileError(f"{self.file.path} has no tensor {stored!r}; it is not a complete model")
+            rows, columns = math.prod(entry.shape[:-1]), entry.shape[-1]
+            if ".experts." in name:
+                if rows % self.config.num_experts:
+                    raise ModelFileError(f"{self.file.path}: {stored!r} is not of {self.config.num_experts} experts")
+                rows //= self.config.num_experts
+            check_shape(self.config, name, rows, columns, self.file.path)
+        found = (name for name in self.file.tensors if not name.startswith(OTHER_SENSES))
+        refuse_unread(found, used, self.config, self.file.path)
 
     def tensor(self, name: str) -> RawTensor:
         stored = self._stored_name(name)
@@ -153,8 +186,11 @@ class GgufCheckpoint:
             first = int(name.split(".")[3]) * rows
             data = data[first : first + rows]
         tensor = RawTensor(entry.type, len(data), entry.shape[-1], data)
-        check_shape(self.config, name, tensor, self.file.path)
+        check_shape(self.config, name, tensor.rows, tensor.columns, self.file.path)
         part = name.rsplit(".", 1)[-1]
+        if part.endswith(VECTOR_ENDS) and tensor.type not in FLOATS:
+            raise UnsupportedModel(f"{self.file.path}: the vector {stored} is in {tensor.type.name}, not in F32")
+        check_finite(tensor, stored, str(self.file.path))
         if part in ROTATED and self.file.metadata["general.architecture"] == "llama":
             return self._halves_restored(tensor, part)
         return tensor
@@ -175,8 +211,9 @@ class GgufCheckpoint:
         """Rows 2j and 2j+1 of each head become rows j and j + head_width / 2."""
         head_width = self.config.head_width
         if part.endswith("_bias"):
-            values = tensor.data.view(np.float32).reshape(-1, head_width // 2, 2)
-            data: np.ndarray = np.ascontiguousarray(values.swapaxes(1, 2)).view(np.uint8).reshape(1, -1)
+            each = tensor.data.shape[-1] // tensor.columns  # bytes
+            values = tensor.data.reshape(-1, head_width // 2, 2, each)
+            data: np.ndarray = np.ascontiguousarray(values.swapaxes(1, 2)).reshape(1, -1)
         else:
             pairs = tensor.data.reshape(-1, head_width // 2, 2, tensor.data.shape[-1])
             data = np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(tensor.data.shape)

@@ -14,7 +14,7 @@ from gguf.constants import GGMLQuantizationType as Type
 from gguf.quants import dequantize
 
 from vortex.errors import UnsupportedModel
-from vortex.models.files.checkpoint import RawTensor
+from vortex.models.files.raw_tensor import RawTensor
 
 GROUP = 32
 SUPER_BLOCK = 256

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from vortex.models.files.checkpoint import RawTensor
+from vortex.models.files.raw_tensor import RawTensor
 
 EVERY = slice(None)
 GATE_ROWS, UP_ROWS = slice(0, None, 2), slice(1, None, 2)

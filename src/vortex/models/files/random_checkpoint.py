@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from vortex.models.files.checkpoint import RawTensor, expected_shape
+from vortex.models.files.checkpoint import expected_shape
 from vortex.models.files.decoder_config import DecoderConfig
+from vortex.models.files.raw_tensor import RawTensor
 
 Q4_1_BLOCK_BYTES = 20
 SCALE, MINIMUM = 0.01, -0.075

@@ -10,59 +10,76 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from vortex.errors import UnsupportedModel
+from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.records.foreign import ForeignValues, shown
 
 BETA_FAST, BETA_SLOW = 32.0, 1.0  # turns: faster dimensions keep their frequency, slower ones are divided by the factor
 
 
 def divisors_of(rope: Mapping[str, Any], head_width: int, theta: float, origin: str) -> tuple[float, ...]:
     """[head_width / 2], empty for none. Raises UnsupportedModel for a kind that is not known."""
-    kind = rope.get("rope_type") or rope.get("type") or "default"
+    values = ForeignValues(rope, f"{origin}: rope")
+    kind = _kind(values)
+    if values.real("partial_rotary_factor", 1.0) != 1.0:
+        raise UnsupportedModel(f"{origin}: partial_rotary_factor is {rope['partial_rotary_factor']}; whole heads turn")
     if kind == "default":
         return ()
     if kind == "linear":
-        return (float(rope["factor"]),) * (head_width // 2)
+        return (values.real("factor", least=1e-6, most=1e6),) * (head_width // 2)
     if kind == "llama3":
-        return _llama3_divisors(rope, head_width, theta)
+        return _llama3_divisors(values, head_width, theta, origin)
     if kind == "yarn":
-        return yarn_divisors(rope, head_width, theta)
-    raise UnsupportedModel(f"{origin}: rope scaling {kind!r} is not supported; known: linear, llama3, yarn")
+        return _yarn_divisors(values, head_width, theta)
+    raise UnsupportedModel(f"{origin}: rope scaling {shown(kind)} is not supported; known: linear, llama3, yarn")
 
 
-def _llama3_divisors(rope: Mapping[str, Any], head_width: int, theta: float) -> tuple[float, ...]:
-    factor, low, high = (float(rope[key]) for key in ("factor", "low_freq_factor", "high_freq_factor"))
+def _kind(values: ForeignValues) -> str:
+    kind = values.raw("rope_type") or values.raw("type") or "default"
+    return kind if isinstance(kind, str) else "of no name"
+
+
+def _llama3_divisors(rope: ForeignValues, head_width: int, theta: float, origin: str) -> tuple[float, ...]:
+    factor = rope.real("factor", least=1e-6, most=1e6)
+    low, high = (rope.real(f"{name}_freq_factor", least=1e-6, most=1e9) for name in ("low", "high"))
+    trained = rope.real("original_max_position_embeddings", least=1)
+    if low >= high:
+        raise ModelFileError(f"{origin}: rope's low_freq_factor {low} is not below its high_freq_factor {high}")
     half, divisors = head_width // 2, []
     for i in range(half):
         wavelength = 2 * math.pi * theta ** (i / half)
-        ramp = (float(rope["original_max_position_embeddings"]) / wavelength - low) / (high - low)
-        ramp = min(1.0, max(0.0, ramp))
+        ramp = min(1.0, max(0.0, (trained / wavelength - low) / (high - low)))
         divisors.append(1 / ((1 - ramp) / factor + ramp))
     return tuple(divisors)
 
 
-def yarn_divisors(rope: Mapping[str, Any], head_width: int, theta: float) -> tuple[float, ...]:
+def _yarn_divisors(rope: ForeignValues, head_width: int, theta: float) -> tuple[float, ...]:
     """rope: factor, original_max_position_embeddings; beta_fast, beta_slow, truncate where a model says otherwise."""
-    trained = float(rope["original_max_position_embeddings"])
+    trained, factor = rope.real("original_max_position_embeddings", least=1), rope.real("factor", least=1e-6, most=1e6)
+    fast = rope.real("beta_fast", BETA_FAST, least=1e-3, most=1e6)
+    slow = rope.real("beta_slow", BETA_SLOW, least=1e-3, most=1e6)
 
     def dimension(turns: float) -> float:
         """The pair of dimensions that makes so many turns within the trained context."""
         return head_width * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    low, high = dimension(rope.get("beta_fast") or BETA_FAST), dimension(rope.get("beta_slow") or BETA_SLOW)
-    if rope.get("truncate", True):
+    low, high = dimension(fast), dimension(slow)
+    if rope.flag("truncate", True):
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, head_width - 1)
     divisors = []
     for i in range(head_width // 2):
         ramp = min(1.0, max(0.0, (i - low) / ((high - low) or 0.001)))
-        divisors.append(1 / (ramp / float(rope["factor"]) + 1 - ramp))
+        divisors.append(1 / (ramp / factor + 1 - ramp))
     return tuple(divisors)
 
 
 def attention_scale(rope: Mapping[str, Any], head_width: int) -> float:
     """YaRN lengthens queries and keys alike; here that is one factor of their product. 0: nothing to change."""
-    if (rope.get("rope_type") or rope.get("type")) != "yarn":
+    values = ForeignValues(rope, "rope")
+    if _kind(values) != "yarn":
         return 0.0
-    factor = float(rope["factor"])
-    lengthened = rope.get("attention_factor") or (0.1 * math.log(factor) + 1.0 if factor > 1 else 1.0)
-    return float(lengthened) ** 2 * float(head_width) ** -0.5
+    if values.real("mscale", 0.0) or values.real("mscale_all_dim", 0.0):
+        raise UnsupportedModel("yarn with mscale is not supported")
+    factor = values.real("factor", least=1e-6, most=1e6)
+    usual = 0.1 * math.log(factor) + 1.0 if factor > 1 else 1.0
+    return (values.real("attention_factor", 0.0, least=0, most=1e6) or usual) ** 2 * float(head_width) ** -0.5

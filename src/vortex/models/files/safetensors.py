@@ -6,9 +6,9 @@ The header is read here (8 bytes of length, then JSON: the safetensors format, w
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 
 from vortex.errors import ModelFileError, UnsupportedModel
-from vortex.models.files import decoder_config
-from vortex.models.files.checkpoint import RawTensor, check_shape
+from vortex.models.files.checkpoint import check_shape, expert_vectors, layer_names, refuse_unread
 from vortex.models.files.gpt_oss_experts import Stored, expert_tensor
+from vortex.models.files.hf_config import from_hf
+from vortex.models.files.raw_tensor import RawTensor, check_finite
+from vortex.records.foreign import ForeignValues, read_json, read_json_object
 
 MAX_HEADER_BYTES = 100 << 20
 DTYPES = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
@@ -64,6 +66,11 @@ MIXTRAL_EXPERTS = {
     "down": "w2",
 }
 GPT_OSS_EXPERTS = {"router": "mlp.router"}
+GPT_OSS_STACKED = tuple(
+    f"{stem}{end}" for stem in ("gate_up_proj", "down_proj") for end in ("", "_bias", "_blocks", "_scales")
+)
+OTHER_SENSES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
+RECOMPUTED = (".rotary_emb.inv_freq",)  # written by early versions of transformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +88,66 @@ def read_safetensors(path: Path) -> dict[str, _Stored]:
         header_bytes = int.from_bytes(buffer[:8], "little")
         if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, len(buffer) - 8):
             raise ValueError(f"a header of {header_bytes} bytes in a file of {len(buffer)}")
-        header = json.loads(buffer[8 : 8 + header_bytes])
-        header.pop("__metadata__", None)
-        start, tensors = 8 + header_bytes, {}
-        for name, entry in header.items():
-            first, last = entry["data_offsets"]
-            if not 0 <= first <= last <= len(buffer) - start:
-                raise ValueError(f"tensor {name!r} ends at byte {start + last} of {len(buffer)}")
-            data = np.frombuffer(buffer, np.uint8, last - first, start + first)
-            tensors[name] = _Stored(str(entry["dtype"]), tuple(entry["shape"]), data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        header = ForeignValues(read_json(buffer[8 : 8 + header_bytes], f"the header of {path}"), str(path))
+        start = 8 + header_bytes
+        names = [name for name in header.values_by_key if name != "__metadata__"]
+        return {name: _stored(header.nested(name), buffer, start) for name in names}
+    except (OSError, ValueError) as error:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}); download it again") from error
-    return tensors
+
+
+def _stored(entry: ForeignValues, buffer: mmap.mmap, start: int) -> _Stored:
+    first, last = (*entry.wholes("data_offsets", most=len(buffer)), -1, -1)[:2]
+    shape, dtype = tuple(entry.wholes("shape", least=1)), entry.text("dtype", most=64)
+    if not shape or len(shape) > 8:
+        raise ModelFileError(f"{entry.origin} has {len(shape)} dimensions; a tensor has 1 to 8")
+    if not 0 <= first <= last <= len(buffer) - start:
+        raise ModelFileError(f"{entry.origin} ends at byte {start + last} of {len(buffer)}; download the file again")
+    if dtype in NUMPY_TYPES and math.prod(shape) * np.dtype(NUMPY_TYPES[dtype]).itemsize != last - first:
+        raise ModelFileError(f"{entry.origin} has {last - first} bytes for {shape} of {dtype}; download the file again")
+    return _Stored(dtype, shape, np.frombuffer(buffer, np.uint8, last - first, start + first))
 
 
 class SafetensorsCheckpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            raw_config = json.loads((folder / "config.json").read_text())
-        except (OSError, ValueError) as error:
-            raise ModelFileError(f"{folder} has no readable config.json ({error})") from error
-        self.config = decoder_config.from_hf(raw_config, str(folder))
+        self.config = from_hf(read_json_object(folder / "config.json").values_by_key, str(folder))
         self._tensors: dict[str, _Stored] = {}
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise ModelFileError(f"{folder} has no *.safetensors file; only safetensors and GGUF are ever loaded")
         for path in files:
-            self._tensors |= read_safetensors(path)
+            found = read_safetensors(path)
+            if twice := sorted(found.keys() & self._tensors.keys()):
+                raise ModelFileError(f"{folder}: the tensor {twice[0]!r} is in two files; keep one model per folder")
+            self._tensors |= found
         self._prefix = "language_model." if any(name.startswith("language_model.") for name in self._tensors) else ""
+        self._check_tensors()
+
+    def _check_tensors(self) -> None:
+        """As many layers and experts as there are tensors for, and no tensor that nobody reads."""
+        config, found = self.config, len(self._tensors)
+        if config.num_layers > found or (config.num_experts > found and config.architecture != "gpt_oss"):
+            raise ModelFileError(
+                f"{self.folder} says {config.num_layers} layers and {config.num_experts} experts, and has {found} "
+                "tensors; it is not a complete model"
+            )
+        used = {self._prefix + name for name in self._used_names()}
+        left = (name for name in self._tensors if not name.startswith(OTHER_SENSES) and not name.endswith(RECOMPUTED))
+        refuse_unread(left, used, config, self.folder)
+
+    def _used_names(self) -> Iterator[str]:
+        config = self.config
+        yield TOP["head"]  # beside a tied one it is a copy of the embedding
+        vectors, matrices = layer_names(config)
+        for name in TOP:
+            yield self._stored_name(name)
+        for layer in range(config.num_layers):
+            for part in (*vectors, *matrices, *expert_vectors(config)):
+                if config.architecture != "gpt_oss" or not part.startswith("experts."):
+                    yield self._stored_name(f"layers.{layer}.{part}")
+            if config.architecture == "gpt_oss":
+                yield from (f"model.layers.{layer}.mlp.experts.{name}" for name in GPT_OSS_STACKED)
 
     def tensor(self, name: str) -> RawTensor:
         if self.config.architecture == "gpt_oss" and ".experts." in name:
@@ -122,7 +160,8 @@ class SafetensorsCheckpoint:
         columns = stored.shape[-1]
         rows = math.prod(stored.shape[:-1])
         tensor = RawTensor(DTYPES[stored.dtype], rows, columns, stored.data.reshape(rows, -1))
-        check_shape(self.config, name, tensor, self.folder)
+        check_shape(self.config, name, rows, columns, self.folder)
+        check_finite(tensor, self._stored_name(name), str(self.folder))
         if self.config.architecture == "gemma3" and name.endswith("norm"):
             return self._plus_one(tensor)
         return tensor
@@ -137,10 +176,15 @@ class SafetensorsCheckpoint:
                 return None
             return DTYPES.get(stored.dtype), stored.data.view(NUMPY_TYPES[stored.dtype]).reshape(stored.shape)
 
-        tensor = expert_tensor(read, int(expert), part)
+        try:
+            tensor = expert_tensor(read, int(expert), part)
+        except (IndexError, ValueError, AssertionError) as error:  # of other dimensions than experts have
+            raise ModelFileError(f"{self.folder}: the experts of {prefix} are of other shapes ({error})") from error
         if tensor is None:
             raise ModelFileError(f"{self.folder} has no tensor {name!r}; it is not a complete model")
-        return check_shape(self.config, name, tensor, self.folder)
+        check_shape(self.config, name, tensor.rows, tensor.columns, self.folder)
+        check_finite(tensor, name, str(self.folder))
+        return tensor
 
     def _stored_name(self, name: str) -> str:
         if name == "head" and self.config.tied_head:

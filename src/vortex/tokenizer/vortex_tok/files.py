@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from vortex.errors import ModelFileError, ModelNotFound
 from vortex.records.atomic import atomic_write
+from vortex.records.foreign import read_json, shown
 from vortex.tokenizer.vortex_tok.vocabulary import CodeClass, Parse, Vocabulary, ordered_pieces
 
 HEAD_FILE = "vortex-tok.json"
@@ -22,6 +24,7 @@ FORMAT = "vortex-tok"
 VERSION = 1
 TRIE_MAGIC = b"VXTTRIE1"
 MAX_TRIE_FILE_BYTES = 1 << 28
+_TRIE_NAME = re.compile(r"pieces-[0-9a-f]{1,64}\.trie")
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 
 
@@ -54,14 +57,13 @@ def read_head(folder: Path) -> dict[str, Any]:
     path = folder / HEAD_FILE
     if not path.is_file():
         raise ModelNotFound(f"no tokenizer in {folder}: it has no {HEAD_FILE} (vortex tokenizer-train makes one)")
-    try:
-        head = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ModelFileError(f"{path} is damaged (not JSON): train or copy the tokenizer again") from error
+    head = read_json(path.read_bytes(), str(path))
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not a Vortex-Tok tokenizer")
     if head.get("version") != VERSION:
-        raise ModelFileError(f"{path} has format version {head.get('version')}; this program reads version {VERSION}")
+        raise ModelFileError(
+            f"{path} has format version {shown(head.get('version'))}; this program reads version {VERSION}"
+        )
     return head
 
 
@@ -75,11 +77,15 @@ def load_vocabulary(folder: Path = SHIPPED_FOLDER) -> Vocabulary:
     try:
         name, checksum, parse = head["trie"]["file"], head["trie"]["sha256"], Parse(head["parse"])
         specials = tuple(str(special) for special in head["specials"])
+        "".join(specials).encode()  # a lone surrogate is no text
         counts = {CodeClass(kind): int(count) for kind, count in head["codes"].items()}
         fingerprint = bytes.fromhex(head["fingerprint"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{damaged}: {HEAD_FILE} lacks or misspells {error}; train or copy it again") from error
-    path = folder / str(name)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = str(error)[:200]
+        raise ModelFileError(f"{damaged}: {HEAD_FILE} lacks or misspells {reason}; train or copy it again") from error
+    if not isinstance(name, str) or not _TRIE_NAME.fullmatch(name):
+        raise ModelFileError(f"{damaged}: {HEAD_FILE} names {shown(name)} as its file; copy the whole folder")
+    path = folder / name
     if path.parent != folder or not path.is_file():
         raise ModelFileError(f"{damaged}: its file {name} is missing; copy the whole folder")
     if path.stat().st_size > MAX_TRIE_FILE_BYTES:
