@@ -23,7 +23,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
     *resources.ATTEMPTS,
     *secrets.ATTEMPTS,
 )
-PROTECTED = (Path("data"), Path("config/settings.yaml"), Path(".git/hooks"))
+PROTECTED = ("data", "config/settings.yaml", ".git/hooks")
 HIDDEN = (Path("config/.env"),)
 
 
