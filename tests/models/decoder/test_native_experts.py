@@ -124,7 +124,7 @@ def test_routes_of_a_batch_are_the_routes_of_its_rows() -> None:
 
 def test_a_folder_with_experts_loads_into_the_native_core(tmp_path: Path) -> None:
     source = write_safetensors(tmp_path / "tiny", "qwen3_moe")
-    tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(ByteLevel.alphabet())}, []))
+    tokenizer = Tokenizer(BPE({letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet())[:160])}, []))
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.save(str(source / "tokenizer.json"))
     loaded = open_decoder(source, LoadOptions(packed_root=tmp_path, device="cpu"))
