@@ -202,9 +202,20 @@ def test_many_requests_on_one_connection_are_each_given_their_time(plain: httpx.
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`vortex serve` as a process of its own."""
+    """`vortex serve` as a process of its own, as a terminal starts it (nohup would leave SIGHUP ignored)."""
     environment = {**os.environ, "VORTEX_DATA": str(tmp_path)}
-    command = [sys.executable, "-m", "vortex", "serve", "--backend", "fake", "--port", "0"]
+    command = [
+        "env",
+        "--default-signal=HUP",
+        sys.executable,
+        "-m",
+        "vortex",
+        "serve",
+        "--backend",
+        "fake",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().split()[-1].removesuffix("/v1")
