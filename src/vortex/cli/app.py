@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
+from vortex.cli.mistakes import EXIT_CODE, Mistake, told
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -96,13 +97,27 @@ def main() -> None:
         app()
         return
     try:
-        app()
+        ended = app(standalone_mode=False)
+    except Mistake as error:
+        _fail_typing(error)
     except VortexError as error:
         _fail(str(error), error.exit_code)
+    except typer.Abort:
+        _fail("stopped before an answer", 1)
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:
         _fail(f"internal: {type(error).__name__}: {error}; VORTEX_DEBUG=1 shows where", INTERNAL_ERROR)
+    if isinstance(ended, int):  # a command's own exit code; the others give nothing
+        sys.exit(ended)
+
+
+def _fail_typing(mistake: Any) -> None:
+    message = told(mistake)
+    if message is not None:
+        _fail(message, EXIT_CODE)
+    mistake.show()
+    sys.exit(EXIT_CODE)
 
 
 def _fail(message: str, exit_code: int) -> None:

@@ -34,6 +34,7 @@ from vortex.server.plain_paths import PlainPaths
 from vortex.server.request_id import RequestId
 from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
 from vortex.server.routes.doctor import doctor_router
+from vortex.server.routes.pages import pages_router
 from vortex.server.serving import Checkups, Serving
 
 
@@ -52,6 +53,7 @@ def create_app(
         version=__version__,
         description="Your own language model behind OpenAI's wire.",
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load theirs from other hosts: routes/pages.py
         redoc_url=None,
         lifespan=lambda app: _lifespan(serving),
         middleware=_middleware(serving),
@@ -68,6 +70,7 @@ def create_app(
         app.include_router(feedback.router)
     app.include_router(doctor_router(serving.checkups))
     described = openapi.document(app)
+    app.include_router(pages_router(described))
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
     return app
 
