@@ -97,7 +97,7 @@ def main() -> None:
         app()
         return
     try:
-        ended = app(standalone_mode=False)
+        ended = app(prog_name="vortex", standalone_mode=False)
     except Mistake as error:
         _fail_typing(error)
     except VortexError as error:
@@ -108,8 +108,7 @@ def main() -> None:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:
         _fail(f"internal: {type(error).__name__}: {error}; VORTEX_DEBUG=1 shows where", INTERNAL_ERROR)
-    if isinstance(ended, int):  # a command's own exit code; the others give nothing
-        sys.exit(ended)
+    sys.exit(ended if isinstance(ended, int) else 0)  # a command's own exit code; the others give nothing
 
 
 def _fail_typing(mistake: Any) -> None:

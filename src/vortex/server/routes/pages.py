@@ -62,7 +62,8 @@ def _welcome(described: Mapping[str, Any]) -> str:
         yield f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
         yield "<p>Point any OpenAI client at this address followed by <code>/v1</code>, or ask from a terminal:</p>"
         question = '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}'
-        yield f"<pre>curl {HERE}v1/chat/completions -H 'Content-Type: application/json' \\\n  -d '{question}'</pre><table>"
+        yield f"<pre>curl {HERE}v1/chat/completions -H 'Content-Type: application/json' \\\n  -d '{question}'</pre>"
+        yield "<table>"
         for path, what in PLACES:
             if path in described["paths"] or path in {"/docs", "/openapi.json"}:
                 yield f'<tr><td><a href="{path}"><code>{path}</code></a></td><td>{what}</td></tr>'
