@@ -206,7 +206,7 @@ class HostileMeasurement:
 
     async def _memory(self, session: aiohttp.ClientSession) -> dict[str, int]:
         async with session.post("/bench/memory") as response:
-            found: dict[str, int] = await response.json()
+            found: dict[str, int] = await response.json(content_type=None)
         return found
 
 
