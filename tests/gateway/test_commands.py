@@ -33,7 +33,9 @@ async def test_replay_says_identical_and_ends_with_1_when_not(tmp_path: Path) ->
 
 def test_calibrate_on_the_synthetic_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run.invoke(whole_app(), ["gateway", "calibrate", "--synthetic", "--tasks", "40", "--parallel", "8", "--write"])
+    result = run.invoke(
+        whole_app(), ["gateway", "calibrate", "--synthetic", "--tasks", "40", "--parallel", "8", "--write"]
+    )
     assert result.exit_code == 0, result.output
     assert "oracle" in result.stdout
     assert "LKN_ENTROPY_THRESHOLD=" in (tmp_path / "config" / ".env").read_text()
