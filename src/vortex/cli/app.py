@@ -1,7 +1,7 @@
 """The program `vortex` (also `klimeai`, `python -m vortex`, `python -m c3rnt2`).
 
-Each command group lives in its own file and registers itself here. Commands import what they need when they run, so
-`vortex --help` stays fast. An error a user can cause is one line on stderr with an exit code that scripts can rely on
+Each command group lives in its own file (commands.py); commands import what they need when they run, so that the
+program starts fast. An error a user can cause is one line on stderr with an exit code that scripts can rely on
 (`errors.py`); VORTEX_DEBUG=1 shows the traceback.
 """
 
@@ -10,82 +10,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated, Any
+from typing import NoReturn
 
-import typer
-
-from vortex.cli import adapters, c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
-from vortex.cli.agent import demo as agent_demo
-from vortex.cli.agent import editor as agent_editor
-from vortex.cli.agent import patches as agent_patches
-from vortex.cli.agent import run as agent_run
-from vortex.cli.bench import command as bench
-from vortex.cli.doctor import command as doctor
-from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
-from vortex.cli.mistakes import EXIT_CODE, Mistake, told
 from vortex.errors import VortexError
 
-WELCOME = """\
-Vortex: your own language model, on your own machine.
-
-Try these first:
-  vortex chat "What is the capital of France?"   ask once (the first run fetches a 98 MB model)
-  vortex chat                                    have a conversation
-  vortex doctor                                  what this machine can run
-
-All commands: vortex --help
-"""
 INTERNAL_ERROR = 70
-
-app = typer.Typer(
-    name="vortex",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(invoke_without_command=True)
-def welcome(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    """Your own language model, on your own machine: it fits, adapts and improves under your control."""
-    if version:
-        from vortex import __version__
-
-        typer.echo(f"vortex {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        typer.echo(WELCOME, nl=False)
-
-
-for group in (
-    chat,
-    serve,
-    gateway,
-    stack,
-    models,
-    adapters,
-    knowledge,
-    memory,
-    learn,
-    self_training,
-    doctor,
-    c3,
-    bench,
-    tokenizer,
-    train_core,
-    bootstrap,
-    evaluate,
-    config,
-    sandbox,
-    agent_demo,
-    agent_run,
-    agent_patches,
-    agent_editor,
-    mcp,
-):
-    group.register(app)
 
 
 def main() -> None:
@@ -94,32 +23,38 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
     if os.environ.get("VORTEX_DEBUG"):
-        app()
-        return
+        sys.exit(_run())
     try:
-        ended = app(prog_name="vortex", standalone_mode=False)
-    except Mistake as error:
-        _fail_typing(error)
+        sys.exit(_run())
     except VortexError as error:
         _fail(str(error), error.exit_code)
-    except typer.Abort:
-        _fail("stopped before an answer", 1)
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:
         _fail(f"internal: {type(error).__name__}: {error}; VORTEX_DEBUG=1 shows where", INTERNAL_ERROR)
-    sys.exit(ended if isinstance(ended, int) else 0)  # a command's own exit code; the others give nothing
 
 
-def _fail_typing(mistake: Any) -> None:
-    message = told(mistake)
-    if message is not None:
-        _fail(message, EXIT_CODE)
-    mistake.show()
-    sys.exit(EXIT_CODE)
+def _run() -> int:
+    """The exit code. What was mistyped is told here, in one line."""
+    from typer import Abort
+
+    from vortex.cli.commands import app_for
+    from vortex.cli.mistakes import EXIT_CODE, Mistake, told
+
+    app = app_for(sys.argv[1] if len(sys.argv) > 1 else None)
+    try:
+        ended = app(prog_name="vortex", standalone_mode=False)
+    except Mistake as mistake:
+        if (message := told(mistake)) is not None:
+            _fail(message, EXIT_CODE)
+        getattr(mistake, "show")()  # noqa: B009 - click's own, which its base class does not declare
+        return EXIT_CODE
+    except Abort:
+        _fail("stopped before an answer", 1)
+    return ended if isinstance(ended, int) else 0  # a command's own exit code; the others give nothing
 
 
-def _fail(message: str, exit_code: int) -> None:
+def _fail(message: str, exit_code: int) -> NoReturn:
     one_line = " ".join(message.split())
     print(f"error: {one_line}", file=sys.stderr)
     sys.exit(exit_code)
