@@ -52,6 +52,11 @@ def test_its_earlier_name_is_the_same_program(vortex) -> None:
         (["xyzzy"], 2, "error: no command 'xyzzy'; see: vortex --help"),
         (["chat", "--budgt", "2GB"], 2, "error: no option '--budgt' (did you mean '--budget'?); see: vortex chat"),
         (["chat", "hi", "--budget", "60"], 2, "error: '60' has no unit"),
+        (
+            ["serve", "--host", "192.0.2.1"],
+            2,
+            "192.0.2.1:8000: this machine has no such address; choose another --host",
+        ),
         (["models", "rm"], 2, "error: missing argument 'name'; see: vortex models rm --help"),
         (["serve", "--port", "abc"], 2, "error: --port: "),
         (["chat", "hi", "--profile", "defualt"], 2, "error: no profile 'defualt' (did you mean 'default'?)"),

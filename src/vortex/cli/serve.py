@@ -106,7 +106,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
     try:
         loaded, system = with_manners(loaded)
-        backend = open_backend(loaded, system)
+        backend = open_backend(loaded, system, serves=True)
     except BaseException:
         listener.close()
         raise

@@ -53,7 +53,7 @@ def hard_schemas() -> list[dict[str, Any]]:
     shaped = {f"p{i}": {"type": "string", "pattern": patterns[i % len(patterns)]} for i in range(12)}
     many = {"type": "array", "minItems": 200, "items": {"type": "integer", "minimum": 10}}
     nested: dict[str, Any] = {"type": "string", "minLength": 20}
-    for _ in range(12):
+    for _ in range(8):
         nested = {"type": "object", "properties": {"a": nested, "b": nested}, "required": ["a"]}
     choice = {"anyOf": [_object({f"k{i}": {"enum": [f"{i}-{j}" for j in range(40)]}}) for i in range(40)]}
     return [_object(fields), _object(shaped), _object({"numbers": many}), _object({"tree": nested}), choice]
