@@ -29,7 +29,8 @@ def main() -> None:
     except VortexError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+        said = error.strerror or str(error) or type(error).__name__
+        _fail(f"{said}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:
         _fail(f"internal: {type(error).__name__}: {error}; VORTEX_DEBUG=1 shows where", INTERNAL_ERROR)
 
