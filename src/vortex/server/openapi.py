@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from vortex import __version__
+from vortex.server.bodies.anthropic import CountBody, MessagesBody
 from vortex.server.bodies.chat import ChatBody
 from vortex.server.bodies.completion import CompletionBody
 from vortex.server.bodies.reading import Body
@@ -19,10 +20,12 @@ BODIES: dict[str, type[Body]] = {
     "/v1/chat/completions": ChatBody,
     "/v1/completions": CompletionBody,
     "/v1/responses": ResponsesBody,
+    "/v1/messages": MessagesBody,
+    "/v1/messages/count_tokens": CountBody,
     "/v1/embeddings": EmbeddingBody,
     "/v1/feedback": FeedbackBody,
 }
-STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {
     "type": "object",

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 from vortex.errors import RequestError
+from vortex.server.bodies.images import refuse_url
 from vortex.server.bodies.reading import Items, Part
 from vortex.types import ChatMessage, ToolCall
+
+
+class ImageUrl(Part):
+    url: str
 
 
 class ContentPart(Part):
     type: str
     text: str | None = None
     refusal: str | None = None
+    image_url: str | ImageUrl | None = None
 
 
 class CalledFunction(Part):
@@ -32,6 +38,8 @@ class Message(Part):
     name: str | None = None
     tool_calls: Items[MessageToolCall] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None  # an assistant's thoughts, as they came with its answer
+    reasoning: str | None = None  # the same by another name
 
 
 def conversation(messages: list[Message]) -> tuple[ChatMessage, ...]:
@@ -68,6 +76,7 @@ def _message(message: Message, index: int) -> ChatMessage:
         name=message.name,
         tool_calls=calls,
         tool_call_id=message.tool_call_id,
+        reasoning=(message.reasoning_content or message.reasoning or "") if message.role == "assistant" else "",
     )
 
 
@@ -76,6 +85,9 @@ def text_of(content: str | list[ContentPart] | None, param: str) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     for index, part in enumerate(content):
+        if part.image_url is not None and part.type in ("image_url", "input_image"):
+            url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+            raise refuse_url(url, f"{param}[{index}].image_url")
         if part.type not in ("text", "refusal", "input_text", "output_text"):
             reason = f"parts of type {part.type!r} are not supported: this model reads text alone"
             raise RequestError(reason, param=f"{param}[{index}].type", code="unsupported_content")
