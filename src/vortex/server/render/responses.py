@@ -186,7 +186,7 @@ class ResponseWriter:
 
     def _open_call(self, event: ToolCallDelta) -> list[bytes]:
         item_id = f"fc_{self._request_id.removeprefix('resp_')}_{event.index}"
-        call = Output(item_id, len(self._outputs), event.id or item_id, event.name or "")
+        call = Output(item_id, len(self._outputs), event.id or item_id, name=event.name or "")
         self._calls[event.index] = call
         self._outputs.append(call)
         return [self._frame("response.output_item.added", output_index=call.index, item=call.item("in_progress"))]
