@@ -22,6 +22,7 @@ from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
+from vortex.cli.launch import command as launch
 from vortex.errors import VortexError
 
 WELCOME = """\
@@ -61,6 +62,7 @@ def welcome(
 for group in (
     chat,
     serve,
+    launch,
     gateway,
     stack,
     models,
