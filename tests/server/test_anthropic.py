@@ -263,7 +263,7 @@ REFUSED = [
     ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "messages[0].content[0].tool_use_id"),
     (
         {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x", "content": "?"}]}]},
-        "messages[0].tool_call_id",
+        "messages[0].content[0].tool_use_id",
     ),
 ]  # fmt: skip
 

@@ -109,7 +109,8 @@ class CountBody(Body):
         system = _words(self.system, "system") if self.system else ""
         messages = [Message(role="system", content=system)] if system else []
         for index, message in enumerate(self.messages):
-            messages += _turn(message, f"messages[{index}]")
+            place = f"messages[{index}]"
+            messages += [one if one.place else one.at(place) for one in _turn(message, place)]
         return messages
 
     def prompt_request(self, request_id: str, options: ServerOptions) -> ChatRequest:
@@ -193,7 +194,7 @@ def _turn(message: AnthropicMessage, param: str) -> list[Message]:
     for index, block in enumerate(message.content):
         place = f"{param}.content[{index}]"
         if block.type == "tool_result":
-            answers.append(_answer(block, place))
+            answers.append(_answer(block, place).at(f"{place}.tool_use_id"))
         elif block.type == "tool_use":
             calls.append(_call(block, place))
         elif block.type == "thinking":

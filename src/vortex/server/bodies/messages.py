@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import PrivateAttr
 
 from vortex.errors import RequestError
 from vortex.server.bodies.images import refuse_url
@@ -40,17 +42,27 @@ class Message(Part):
     tool_call_id: str | None = None
     reasoning_content: str | None = None  # an assistant's thoughts, as they came with its answer
     reasoning: str | None = None  # the same by another name
+    _place: str = PrivateAttr(default="")
+
+    def at(self, place: str) -> Self:
+        """The same, remembering where in the body it stood, for errors."""
+        self._place = place
+        return self
+
+    @property
+    def place(self) -> str:
+        return self._place
 
 
 def conversation(messages: list[Message]) -> tuple[ChatMessage, ...]:
     """The messages as values. RequestError where a content is missing or a tool's answer is out of place."""
     waiting: set[str] = set()  # calls of the last assistant message that no tool message has answered yet
     for index, message in enumerate(messages):
-        param = f"messages[{index}]"
+        param = message.place or f"messages[{index}]"
         if message.role == "tool":
             if message.tool_call_id not in waiting:
                 reason = "a tool message must answer a call of the assistant message before it, each once"
-                raise RequestError(reason, param=f"{param}.tool_call_id")
+                raise RequestError(reason, param=message.place or f"{param}.tool_call_id")
             waiting.discard(message.tool_call_id)
         elif waiting:
             raise RequestError(f"the tool calls {sorted(waiting)} are not answered before this message", param=param)
@@ -72,7 +84,7 @@ def _message(message: Message, index: int) -> ChatMessage:
     )
     return ChatMessage(
         role="system" if message.role == "developer" else message.role,
-        content=text_of(message.content, f"messages[{index}].content"),
+        content=text_of(message.content, f"{message.place or f'messages[{index}]'}.content"),
         name=message.name,
         tool_calls=calls,
         tool_call_id=message.tool_call_id,

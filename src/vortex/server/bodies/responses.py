@@ -176,16 +176,17 @@ class ResponsesBody(Body):
                 parts = item.content if isinstance(item.content, list) else item.summary or []
                 thought = "\n".join(part.text or "" for part in parts)
             elif item.type in CALLS:
-                _add_call(messages, _call(item, index), thought)
+                _add_call(messages, _call(item, index), thought, f"input[{index}]")
                 thought = ""
             elif item.type.endswith("_output"):
-                messages.append(_output(item, index))
+                messages.append(_output(item, index).at(f"input[{index}].call_id"))
             elif item.type == "message":
                 if item.role is None:
                     raise RequestError("the role is missing", param=f"input[{index}].role")
                 own = item.role == "assistant"
                 reasoning = thought or None if own else None
-                messages.append(Message(role=item.role, content=_content(item, index), reasoning_content=reasoning))
+                message = Message(role=item.role, content=_content(item, index), reasoning_content=reasoning)
+                messages.append(message.at(f"input[{index}]"))
                 thought = "" if own else thought
         return messages
 
@@ -226,13 +227,13 @@ def _content(item: InputItem, index: int) -> str | list[ContentPart]:
     return item.content
 
 
-def _add_call(messages: list[Message], call: MessageToolCall, thought: str) -> None:
+def _add_call(messages: list[Message], call: MessageToolCall, thought: str, place: str) -> None:
     last = messages[-1] if messages else None
     if last is not None and last.role == "assistant":
         last.tool_calls = [*(last.tool_calls or ()), call]
         last.reasoning_content = "\n".join(filter(None, [last.reasoning_content, thought])) or None
     else:
-        messages.append(Message(role="assistant", tool_calls=[call], reasoning_content=thought or None))
+        messages.append(Message(role="assistant", tool_calls=[call], reasoning_content=thought or None).at(place))
 
 
 def _call(item: InputItem, index: int) -> MessageToolCall:
