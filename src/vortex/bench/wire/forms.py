@@ -74,7 +74,8 @@ class WiresMeasurement:
             raise CheckFailed("an answer with more text in it counts as the same")
 
     def measure(self) -> Report:
-        rows, figures = [], {}
+        rows: list[list[str]] = []
+        figures: dict[str, object] = {}
         for name in SPELLINGS:
             same, right, agreed, asked = self._family(name)
             rows.append(
