@@ -12,7 +12,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from vortex.cli.app import app
+from vortex.cli.commands import whole_app
 from vortex.cli.launch.programs import PROGRAMS, Server
 from vortex.server.process import bind
 
@@ -52,7 +52,7 @@ def options(port: int) -> list[str]:
 
 def test_print_shows_and_does_nothing(alone: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KLIMEAI_API_TOKEN", "very-secret")
-    shown = CliRunner().invoke(app, ["launch", "--print", *options(alone), "continue", "-p", "hi"])
+    shown = CliRunner().invoke(whole_app(), ["launch", "--print", *options(alone), "continue", "-p", "hi"])
     assert shown.exit_code == 0
     assert "vortex serve" in shown.stdout
     assert "cn --config '{config}' -p hi" in shown.stdout
@@ -61,9 +61,9 @@ def test_print_shows_and_does_nothing(alone: int, tmp_path: Path, monkeypatch: p
 
 
 def test_an_unknown_or_missing_program_is_one_line(alone: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "choose one of: claude" in str(CliRunner().invoke(app, ["launch", "emacs"]).exception)
+    assert "choose one of: claude" in str(CliRunner().invoke(whole_app(), ["launch", "emacs"]).exception)
     monkeypatch.setenv("PATH", "")
-    missing = CliRunner().invoke(app, ["launch", *options(alone), "aider"])
+    missing = CliRunner().invoke(whole_app(), ["launch", *options(alone), "aider"])
     assert "pip install aider-chat" in str(missing.exception)
 
 
@@ -85,7 +85,7 @@ def test_a_server_is_started_for_the_program_and_ends_with_it(
     program.write_text(f"#!{sys.executable}\n{code}")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    done = CliRunner().invoke(app, ["launch", *options(alone), "claude", "--flag", "word"])
+    done = CliRunner().invoke(whole_app(), ["launch", *options(alone), "claude", "--flag", "word"])
     assert done.exit_code == 7
     said = (tmp_path / "said").read_text()
     assert "Paris." in said
