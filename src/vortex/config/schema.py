@@ -81,6 +81,9 @@ class DecodeSettings(Section):
         default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
     )
     repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+    penalty_reads_prompt: bool = Field(
+        default=True, description="Penalties look at the prompt too; off: at the answer alone."
+    )
     end_loops: bool = Field(default=True, description="End an answer that repeats itself for ever, and say so.")
     exact_copy_mode: Literal["off", "quotes"] = Field(
         default="off", description="quotes: what an answer quotes is copied from the prompt, byte by byte."
