@@ -12,8 +12,9 @@ from tests.models.tiny_transformers import tiny_model
 from vortex.adapters.peft_config import PeftConfig
 from vortex.adapters.writing import write_adapter
 from vortex.errors import ConfigError, TrainingStopped, UnsupportedModel
-from vortex.training.low_rank.layers import LowRankParameters, attach
+from vortex.training.low_rank.layers import LowRankLinear, LowRankParameters, attach
 from vortex.training.low_rank.loop import Consolidation, Example, Recipe
+from vortex.training.low_rank.packed import logits_at, packed
 
 SHAPES = {
     "model.layers.0.self_attn.q_proj": (128, 64),
@@ -53,6 +54,34 @@ def test_an_untrained_adapter_changes_nothing_and_only_it_is_trained() -> None:
 def test_a_layer_that_is_not_there_or_no_such_linear_is_refused(targets: dict[str, tuple[int, int]]) -> None:
     with pytest.raises(UnsupportedModel, match="cannot be trained here"):
         attach(tiny_model("llama"), targets, rank=2, alpha=2.0, seed=0)
+
+
+def test_a_row_is_computed_the_same_alone_and_packed_beside_others() -> None:
+    model, parameters = tiny()
+    with torch.no_grad():
+        for layer in parameters.layers.values():
+            layer.b_Nr.normal_(std=0.1)
+    rows = packed([KEPT[0], [7, 8, 9], KEPT[1]], torch.device("cpu"))
+    places = torch.arange(rows.num_tokens)
+    together = logits_at(model, rows, places)
+    for start, row in zip(rows.starts, [KEPT[0], [7, 8, 9], KEPT[1]], strict=True):
+        alone = model(torch.tensor([row])).logits[0]
+        torch.testing.assert_close(together[start : start + len(row)], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_are_those_of_the_plain_operations() -> None:
+    layer = LowRankLinear(torch.nn.Linear(12, 20), 4, 8.0, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        layer.b_Nr.normal_()
+    found = []
+    for forward in (layer, lambda x: layer.base(x) + 2.0 * (x @ layer.a_rK.T) @ layer.b_Nr.T):
+        x = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(2), requires_grad=True)
+        y = forward(x)
+        torch.autograd.backward((y * y).sum())
+        found.append((y.detach(), x.grad, layer.a_rK.grad, layer.b_Nr.grad))
+        layer.a_rK.grad = layer.b_Nr.grad = None
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain)
 
 
 def test_facts_are_learnt_and_the_distance_to_the_base_holds_the_rest() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vortex.config.data_folder import data_path
 from vortex.errors import AdapterError
 from vortex.protocols import LanguageModel, TakesAdapters
 
 if TYPE_CHECKING:
     from vortex.adapters.current import Current
+    from vortex.adapters.promoted_here import PromotedHere
     from vortex.adapters.reading import ModelTargets
     from vortex.adapters.shelf import AdapterShelf
     from vortex.adapters.store import AdapterStore
@@ -30,8 +31,18 @@ def adapter_store() -> AdapterStore:
 def current_of(model: str) -> Current:
     """What `MODEL:current` means in this working folder."""
     from vortex.adapters.current import Current
+    from vortex.adapters.promoted_here import PromotedHere
 
-    return Current(Path(os.environ.get("VORTEX_DATA") or "data") / "continuous" / "current", model)
+    return Current(data_path("continuous", "current"), model, promoted_here())
+
+
+def promoted_here() -> PromotedHere:
+    """What this user promoted, whichever working folder it was in."""
+    import platformdirs
+
+    from vortex.adapters.promoted_here import PromotedHere
+
+    return PromotedHere(platformdirs.user_config_path("vortex") / "promoted.jsonl")
 
 
 def targets_of(resolved: ResolvedModel, form: str) -> ModelTargets:

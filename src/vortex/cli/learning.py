@@ -41,9 +41,10 @@ SMALL = Sizes(windows=1, questions=4, kept_prompts=8)
 
 
 def open_runs() -> Runs:
+    from vortex.cli.adapter_shelf import promoted_here
     from vortex.learn.candidates.runs import Runs
 
-    return Runs(data_path("continuous"))
+    return Runs(data_path("continuous"), promoted_here())
 
 
 def row_store() -> RowStore:
@@ -161,7 +162,7 @@ def _taught(runs: Runs, model: str) -> frozenset[str]:
     from vortex.learn.candidates.manifest import DATA_FILE
     from vortex.records.jsonl import read_jsonl
 
-    current = runs.current(model).read()
+    current = runs.answering(model)
     if current is None or not current.run_id:
         return frozenset()
     return frozenset(str(line.get("digest")) for line in read_jsonl(runs.promoted / current.run_id / DATA_FILE))

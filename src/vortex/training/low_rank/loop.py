@@ -4,7 +4,7 @@ Each step is the loss of some corrected answers, plus `kl_weight` times the dist
 and running text: templates bring the paraphrases, the distance saves the model (docs/learning.md has the table). A
 fact whose phrasings are all under `skip_under` rests; the training ends when the mean is under `stop_at`, at the
 steps, or when its minutes are over. Resumable: what a step sees follows from the seed, the step and the kept losses.
-Writes only states (training/state.py). Shapes: B rows, T tokens, V vocabulary.
+Writes only states (training/state.py). Shapes: B rows, N places that count, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ import torch.nn.functional as F
 from vortex.errors import ConfigError, TrainingStopped
 from vortex.training.loop import explained_memory
 from vortex.training.low_rank.layers import LowRankParameters
+from vortex.training.low_rank.packed import logits_at, packed
 from vortex.training.state import Progress, newest_state, read_head, restore, save_state
 
-IGNORED = -100  # a label that is not learnt
 CLIP = 1.0
 KL_PLACES = 256  # of a step's kept tokens, drawn anew each time
-CHANGED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # what a model does behind its last layer
 WARM_UP_STEPS = 4
 
 
@@ -164,20 +163,19 @@ class Consolidation:
 
     def _answers(self, chosen: Sequence[int]) -> float:
         examples = [self.examples[index] for index in chosen]
-        ids_BT, mask_BT = _padded([example.ids for example in examples], self._device)
-        labels_BT = ids_BT.masked_fill(mask_BT == 0, IGNORED)
-        for row, example in enumerate(examples):
-            labels_BT[row, : example.answer_from] = IGNORED
-        wanted_BT = labels_BT[:, 1:] != IGNORED
-        logits_NV = self._logits(ids_BT, mask_BT, F.pad(wanted_BT, (0, 1)))
-        losses_N = F.cross_entropy(logits_NV, labels_BT[:, 1:][wanted_BT], reduction="none")
-        rows_BT = torch.zeros_like(wanted_BT, dtype=losses_N.dtype).masked_scatter(wanted_BT, losses_N)
-        counts_B = wanted_BT.sum(1).clamp(min=1)
-        each_B = rows_BT.sum(1) / counts_B
+        rows = packed([example.ids for example in examples], self._device)
+        places, lengths = [], []
+        for start, example in zip(rows.starts, examples, strict=True):
+            places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
+            lengths.append(len(example.ids) - example.answer_from)
+        places_N = torch.tensor(places, device=self._device)
+        logits_NV = logits_at(self.model, rows, places_N)
+        losses_N = F.cross_entropy(logits_NV, rows.ids_1M[0, places_N + 1], reduction="none")
+        each_B = torch.stack([part.mean() for part in losses_N.split(lengths)])
         torch.autograd.backward(each_B.mean())
         for index, value in zip(chosen, each_B.detach().tolist(), strict=True):
             self.losses[index] = value
-        self.progress.tokens += int(counts_B.sum())
+        self.progress.tokens += len(places)
         return float(each_B.mean().detach())
 
     def _distance(self, step: int) -> float:
@@ -187,28 +185,16 @@ class Consolidation:
             return 0.0
         chance = np.random.default_rng((recipe.seed, step, 1))
         count = min(recipe.kl_rows, len(self.kept))
-        rows = [self.kept[index] for index in chance.choice(len(self.kept), count, replace=False)]
-        ids_BT, mask_BT = _padded(rows, self._device)
-        places = mask_BT.flatten().nonzero()[:, 0].cpu().numpy()
-        drawn = chance.choice(places, min(KL_PLACES, len(places)), replace=False)
-        wanted_BT = torch.zeros(mask_BT.numel(), dtype=torch.bool, device=self._device)
-        wanted_BT[torch.from_numpy(drawn).to(self._device)] = True
-        wanted_BT = wanted_BT.view_as(mask_BT)
+        chosen = chance.choice(len(self.kept), count, replace=False)
+        rows = packed([self.kept[index] for index in chosen], self._device)
+        drawn = chance.choice(rows.num_tokens, min(KL_PLACES, rows.num_tokens), replace=False)
+        places_N = torch.from_numpy(drawn).to(self._device)
         with torch.no_grad(), self.parameters.off():
-            base_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
-        ours_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
-        kl = (base_NV.exp() * (base_NV - ours_NV)).sum(-1).mean()
+            base_NV = logits_at(self.model, rows, places_N).log_softmax(-1)
+        ours_NV = logits_at(self.model, rows, places_N).log_softmax(-1)
+        kl = F.kl_div(ours_NV, base_NV, reduction="batchmean", log_target=True)
         torch.autograd.backward(recipe.kl_weight * kl)
         return float(kl.detach())
-
-    def _logits(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, wanted_BT: torch.Tensor) -> torch.Tensor:
-        """float32 logits of the wanted places alone, [N, V]: a vocabulary is wide, and most places teach nothing."""
-        if any(getattr(self.model.config, name, None) for name in CHANGED_LOGITS):
-            whole: torch.Tensor = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
-            return whole[wanted_BT].float()
-        hidden_BTD = self.model.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BTD[wanted_BT])
-        return logits.float()
 
     @property
     def _device(self) -> torch.device:
@@ -232,14 +218,3 @@ class Consolidation:
         if self.state is not None:
             note = {**self.recipe_note, "losses": {str(index): value for index, value in self.losses.items()}}
             save_state(self.state, self.progress, self.parameters, optimizer, note)
-
-
-def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and mask, [B, T] int64, filled up on the right."""
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(list(row))
-        mask[index, : len(row)] = 1
-    return ids.to(device), mask.to(device)
