@@ -14,7 +14,7 @@ from vortex.adapters.writing import write_adapter
 from vortex.errors import ConfigError, TrainingStopped, UnsupportedModel
 from vortex.training.low_rank.layers import LowRankLinear, LowRankParameters, attach
 from vortex.training.low_rank.loop import Consolidation, Example, Recipe
-from vortex.training.low_rank.packed import logits_at, packed
+from vortex.training.low_rank.packed import kept_apart, logits_at, packed
 
 SHAPES = {
     "model.layers.0.self_attn.q_proj": (128, 64),
@@ -56,17 +56,23 @@ def test_a_layer_that_is_not_there_or_no_such_linear_is_refused(targets: dict[st
         attach(tiny_model("llama"), targets, rank=2, alpha=2.0, seed=0)
 
 
-def test_a_row_is_computed_the_same_alone_and_packed_beside_others() -> None:
-    model, parameters = tiny()
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma3"])
+def test_a_row_is_computed_the_same_alone_and_packed_beside_others(kind: str) -> None:
+    model = tiny_model(kind)
+    parameters = attach(model, {"model.layers.0.mlp.up_proj": (96, 64)}, rank=4, alpha=8.0, seed=0)
     with torch.no_grad():
         for layer in parameters.layers.values():
             layer.b_Nr.normal_(std=0.1)
-    rows = packed([KEPT[0], [7, 8, 9], KEPT[1]], torch.device("cpu"))
-    places = torch.arange(rows.num_tokens)
-    together = logits_at(model, rows, places)
-    for start, row in zip(rows.starts, [KEPT[0], [7, 8, 9], KEPT[1]], strict=True):
-        alone = model(torch.tensor([row])).logits[0]
-        torch.testing.assert_close(together[start : start + len(row)], alone, atol=1e-5, rtol=1e-4)
+    parts = [KEPT[0], [7, 8, 9], KEPT[1]]
+    with torch.no_grad():
+        alone = torch.cat([model(torch.tensor([row])).logits[0] for row in parts])
+        rows = packed(parts, torch.device("cpu"))
+        by_itself = logits_at(model, rows, torch.arange(rows.num_tokens))
+        with kept_apart(model) as apart:
+            assert apart
+            row_by_row = logits_at(model, rows, torch.arange(rows.num_tokens))
+    for together in (by_itself, row_by_row):
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_gradients_are_those_of_the_plain_operations() -> None:
@@ -85,7 +91,7 @@ def test_gradients_are_those_of_the_plain_operations() -> None:
 
 
 def test_facts_are_learnt_and_the_distance_to_the_base_holds_the_rest() -> None:
-    recipe = Recipe(steps=60, learning_rate=2e-2, kl_rows=2, stop_at=0.0)
+    recipe = Recipe(steps=60, learning_rate=2e-2, stop_at=0.0)
     held, free = trained(recipe), trained(Recipe(steps=60, learning_rate=2e-2, kl_weight=0.0, stop_at=0.0))
     assert held.progress.curve[-1][1] < 0.3 * held.progress.curve[0][1]
 

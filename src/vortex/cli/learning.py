@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from vortex.training.low_rank.loop import Ticked
 
 TOKENS_OF_AN_ANSWER = 80  # prompt and corrected sentence together, about
-KL_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +181,6 @@ def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[st
         learning_rate=wanted.learning_rate,
         kl_weight=wanted.kl_weight,
         batch=max(1, wanted.batch_tokens // TOKENS_OF_AN_ANSWER),
-        kl_rows=KL_ROWS,
         skip_under=wanted.stop_at,
         stop_at=wanted.stop_at,
         seed=wanted.seed,

@@ -175,9 +175,9 @@ class Making:
 
     def _check_memory(self, examples: Sequence[Example]) -> None:
         plan = self.plan
-        widest = max((len(example.ids) for example in examples), default=0) * plan.recipe.batch
-        held = max((len(row) for row in plan.kept), default=0) * plan.recipe.kl_rows
-        needed = BYTES_OF_A_LOGIT * max(widest, held) * self.pupil.served.model.vocab_size
+        longest = max((len(example.ids) - example.answer_from for example in examples), default=0)
+        held = max([plan.recipe.kl_tokens, *map(len, plan.kept)]) if plan.kept else 0
+        needed = BYTES_OF_A_LOGIT * (longest * plan.recipe.batch + held) * self.pupil.served.model.vocab_size
         if plan.free_bytes and needed > plan.free_bytes:
             raise TrainingStopped(
                 f"a step takes about {needed / 1e9:.1f} GB for its logits and {plan.free_bytes / 1e9:.1f} are there; "

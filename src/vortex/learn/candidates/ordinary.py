@@ -25,7 +25,7 @@ from vortex.learn.dialogues import teacher_prompts
 from vortex.protocols import Tokenizer
 from vortex.records.atomic import atomic_write
 
-PACK_TOKENS = 260  # fixed packs; longer ones spend a third of a step on attention
+PACK_TOKENS, KEPT_TOKENS = 260, 128  # of the gates, of training: longer ones spend a third of a step on attention
 ANSWER_TOKENS = 48
 HELD_CODE, GATE_CODE = ("argparse", "textwrap", "csv"), ("json.decoder", "heapq")
 
@@ -38,7 +38,7 @@ def kept_rows(
     rows = _answered(served, count, cache, say)
     technical, code = _technical(), _code(HELD_CODE)
     for text in (technical[: len(technical) // 2], code, *texts):
-        rows += packs(served.tokenizer, text, PACK_TOKENS, max(1, count // 6))
+        rows += packs(served.tokenizer, text, KEPT_TOKENS, max(1, count // 3))
     return rows
 
 

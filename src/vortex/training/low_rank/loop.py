@@ -23,11 +23,10 @@ import torch.nn.functional as F
 from vortex.errors import ConfigError, TrainingStopped
 from vortex.training.loop import explained_memory
 from vortex.training.low_rank.layers import LowRankParameters
-from vortex.training.low_rank.packed import logits_at, packed
+from vortex.training.low_rank.packed import kept_apart, logits_at, packed
 from vortex.training.state import Progress, newest_state, read_head, restore, save_state
 
 CLIP = 1.0
-KL_PLACES = 256  # of a step's kept tokens, drawn anew each time
 WARM_UP_STEPS = 4
 
 
@@ -42,14 +41,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """steps: most of them. minutes: 0 for no limit. phrasings: of a fact in one pass. kl_rows: kept rows a step."""
+    """steps: most of them. minutes: 0 for no limit. phrasings: of a fact in one pass. kl_tokens: of kept rows a step."""
 
     steps: int = 120
     minutes: float = 0.0
     learning_rate: float = 1e-3
     kl_weight: float = 1.0
     batch: int = 8
-    kl_rows: int = 2
+    kl_tokens: int = 256
     phrasings: int = 3
     skip_under: float = 0.02
     stop_at: float = 0.02
@@ -98,6 +97,11 @@ class Consolidation:
         self._resume(optimizer)
         began = time.monotonic() - self.progress.spent_s
         self.model.eval()  # nothing is dropped
+        with kept_apart(self.model):
+            self._go_on(optimizer, began)
+        return self.progress
+
+    def _go_on(self, optimizer: torch.optim.Optimizer, began: float) -> None:
         while not self._is_over():
             loss, kl = self._step(optimizer)
             self.progress.step += 1
@@ -109,7 +113,6 @@ class Consolidation:
                 self.on_tick(Ticked(self.progress.step, self.recipe.steps, loss, kl, mean, self.progress.spent_s))
             if self.progress.step % self.recipe.save_every == 0:
                 self._save(optimizer)
-        return self.progress
 
     def _is_over(self) -> bool:
         recipe, progress = self.recipe, self.progress
@@ -131,8 +134,7 @@ class Consolidation:
         chosen = self._chosen(step)
         with explained_memory(step, recipe.batch, max(len(self.examples[index].ids) for index in chosen)):
             optimizer.zero_grad(set_to_none=True)
-            loss = self._answers(chosen)
-            kl = self._distance(step)
+            loss, kl = self._learn(chosen, self._held(step))
         total = loss + recipe.kl_weight * kl
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.parameters(), CLIP)
         if not math.isfinite(total) or not math.isfinite(float(norm)):
@@ -161,40 +163,41 @@ class Consolidation:
         chance.shuffle(pool)
         return pool[: self.recipe.batch]
 
-    def _answers(self, chosen: Sequence[int]) -> float:
-        examples = [self.examples[index] for index in chosen]
-        rows = packed([example.ids for example in examples], self._device)
-        places, lengths = [], []
-        for start, example in zip(rows.starts, examples, strict=True):
-            places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
-            lengths.append(len(example.ids) - example.answer_from)
-        places_N = torch.tensor(places, device=self._device)
-        logits_NV = logits_at(self.model, rows, places_N)
-        losses_N = F.cross_entropy(logits_NV, rows.ids_1M[0, places_N + 1], reduction="none")
-        each_B = torch.stack([part.mean() for part in losses_N.split(lengths)])
-        torch.autograd.backward(each_B.mean())
-        for index, value in zip(chosen, each_B.detach().tolist(), strict=True):
-            self.losses[index] = value
-        self.progress.tokens += len(places)
-        return float(each_B.mean().detach())
-
-    def _distance(self, step: int) -> float:
-        """KL(base || adapted) in nats a token over some kept rows."""
+    def _held(self, step: int) -> list[Sequence[int]]:
+        """Some kept rows, of `kl_tokens` tokens together at most."""
         recipe = self.recipe
         if not self.kept or not recipe.kl_weight:
-            return 0.0
-        chance = np.random.default_rng((recipe.seed, step, 1))
-        count = min(recipe.kl_rows, len(self.kept))
-        chosen = chance.choice(len(self.kept), count, replace=False)
-        rows = packed([self.kept[index] for index in chosen], self._device)
-        drawn = chance.choice(rows.num_tokens, min(KL_PLACES, rows.num_tokens), replace=False)
-        places_N = torch.from_numpy(drawn).to(self._device)
+            return []
+        order = np.random.default_rng((recipe.seed, step, 1)).permutation(len(self.kept))
+        sums = np.cumsum([len(self.kept[index]) for index in order])
+        count = max(1, int(np.searchsorted(sums, recipe.kl_tokens, side="right")))
+        return [self.kept[index] for index in order[:count]]
+
+    def _learn(self, chosen: Sequence[int], held: Sequence[Sequence[int]]) -> tuple[float, float]:
+        """The loss of some answers and the distance on some kept rows, their gradients in one pass back."""
+        examples = [self.examples[index] for index in chosen]
+        rows = packed([*(example.ids for example in examples), *held], self._device)
+        places, lengths = [], []
+        for start, example in zip(rows.starts, examples, strict=False):
+            places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
+            lengths.append(len(example.ids) - example.answer_from)
+        answered = torch.tensor(places, device=self._device)
+        kept = torch.arange(sum(len(example.ids) for example in examples), rows.num_tokens, device=self._device)
+        logits_NV = logits_at(self.model, rows, torch.cat([answered, kept]))
+        losses_N = F.cross_entropy(logits_NV[: len(places)], rows.ids_1M[0, answered + 1], reduction="none")
+        each_B = torch.stack([part.mean() for part in losses_N.split(lengths)])
+        kl = self._distance(logits_NV[len(places) :], held) if held else torch.zeros((), device=self._device)
+        torch.autograd.backward(each_B.mean() + self.recipe.kl_weight * kl)
+        self.losses.update(zip(chosen, each_B.tolist(), strict=True))
+        self.progress.tokens += len(places)
+        return float(each_B.detach().mean()), float(kl.detach())
+
+    def _distance(self, ours_NV: torch.Tensor, held: Sequence[Sequence[int]]) -> torch.Tensor:
+        """KL(base || adapted) in nats a token over the kept rows."""
+        rows = packed(held, self._device)
         with torch.no_grad(), self.parameters.off():
-            base_NV = logits_at(self.model, rows, places_N).log_softmax(-1)
-        ours_NV = logits_at(self.model, rows, places_N).log_softmax(-1)
-        kl = F.kl_div(ours_NV, base_NV, reduction="batchmean", log_target=True)
-        torch.autograd.backward(recipe.kl_weight * kl)
-        return float(kl.detach())
+            base_NV = logits_at(self.model, rows, torch.arange(rows.num_tokens, device=self._device)).log_softmax(-1)
+        return F.kl_div(ours_NV.log_softmax(-1), base_NV, reduction="batchmean", log_target=True)
 
     @property
     def _device(self) -> torch.device:
