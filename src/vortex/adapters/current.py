@@ -1,8 +1,8 @@
 """Which adapter `MODEL:current` means: a pointer in a small file, moved atomically, asked by whoever serves.
 
 The file is the whole state: a reader sees the old pointer or the new one, also after a crash. It names the folder and
-the hash that was approved; whoever loads it checks the hash (bank.py). Without a file the model answers alone. A pointer
-to what this user never promoted (promoted_here.py) is refused: it came with the folder.
+the hash that was approved; whoever loads it checks the hash (bank.py). Without a file the model answers alone. A
+pointer to what this user never promoted (promoted_here.py) is refused: it came with the folder.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Current:
         return Promoted(self.file.parent / folder, digest, run_id)  # an absolute folder stays as it is
 
     def set(self, promoted: Promoted) -> None:
-        """From now on this is the current one. Raises OSError, StorageError. A folder beside the pointers' is kept as a relative path."""
+        """From now on this is the current one. A folder beside the pointers' is kept as a relative path.
+
+        Raises OSError, StorageError.
+        """
         folder, near = promoted.folder.resolve(), self.file.parent.parent.resolve()
         kept = Path("..") / folder.relative_to(near) if folder.is_relative_to(near) else folder
         if self._here is not None:  # before the pointer: a kill between leaves the old one, which counts

@@ -31,7 +31,6 @@ def adapter_store() -> AdapterStore:
 def current_of(model: str) -> Current:
     """What `MODEL:current` means in this working folder."""
     from vortex.adapters.current import Current
-    from vortex.adapters.promoted_here import PromotedHere
 
     return Current(data_path("continuous", "current"), model, promoted_here())
 

@@ -154,8 +154,10 @@ class Making:
             kinds=plan.kinds,
         )
         loop = Consolidation(network, parameters, examples, plan.kept, plan.recipe, work, note, self.on_tick)
+        began = time.process_time()
         progress = loop.run()
         return parameters, {
+            "processor_s": round(time.process_time() - began, 1),
             "steps_done": progress.step,
             "ended": loop.ended,
             "training_s": round(progress.spent_s, 1),

@@ -71,7 +71,7 @@ def new_run_id() -> str:
 
 
 class Runs:
-    """root: `data/continuous`. here: what this user promoted; None: every pointer there counts. Reading writes nothing."""
+    """root: `data/continuous`. here: what this user promoted; None: every pointer counts. Reading writes nothing."""
 
     def __init__(self, root: Path, here: PromotedHere | None = None) -> None:
         self.root, self.here = root, here
@@ -82,7 +82,7 @@ class Runs:
         return Current(self.root / "current", model, self.here)
 
     def answering(self, model: str) -> Promoted | None:
-        """What the model answers with; None also where the pointer is damaged or a stranger's: it is served by no one."""
+        """What the model answers with; None also where the pointer is damaged or a stranger's, which nobody serves."""
         try:
             return self.current(model).read()
         except AdapterError:

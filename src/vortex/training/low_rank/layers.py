@@ -31,12 +31,11 @@ class _Beside(torch.autograd.Function):
     def forward(
         ctx: Any,
         x_MK: torch.Tensor,
-        base: tuple[torch.Tensor, torch.Tensor | None],
         a_rK: torch.Tensor,
         b_Nr: torch.Tensor,
-        scale: float,
+        base: tuple[torch.Tensor, torch.Tensor | None, float],
     ) -> torch.Tensor:
-        weight_NK, bias_N = base
+        weight_NK, bias_N, scale = base
         a, b = a_rK.to(x_MK.dtype), b_Nr.to(x_MK.dtype)
         inner_Mr = x_MK @ a.T
         y_MN = F.linear(x_MK, weight_NK, bias_N)
@@ -55,7 +54,7 @@ class _Beside(torch.autograd.Function):
             dx_MK = dy_MN @ weight_NK
             dx_MK.addmm_(inside_Mr, a_rK)
         da_rK, db_Nr = inside_Mr.T @ x_MK, dy_MN.T @ inner_Mr
-        return dx_MK, None, da_rK.float(), db_Nr.float().mul_(ctx.scale), None
+        return dx_MK, da_rK.float(), db_Nr.float().mul_(ctx.scale), None
 
 
 class LowRankLinear(nn.Module):
@@ -76,8 +75,8 @@ class LowRankLinear(nn.Module):
         if not self.on:
             y: torch.Tensor = self.base(x)
             return y
-        weights = (self.base.weight, self.base.bias)
-        y_MN = _Beside.apply(x.reshape(-1, x.shape[-1]), weights, self.a_rK, self.b_Nr, self.scale)
+        frozen = (self.base.weight, self.base.bias, self.scale)
+        y_MN = _Beside.apply(x.reshape(-1, x.shape[-1]), self.a_rK, self.b_Nr, frozen)
         return y_MN.view(*x.shape[:-1], y_MN.shape[-1])
 
 

@@ -41,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """steps: most of them. minutes: 0 for no limit. phrasings: of a fact in one pass. kl_tokens: of kept rows a step."""
+    """steps: most of them. minutes: 0: no limit. phrasings: of a fact in one pass. kl_tokens: of kept rows a step."""
 
     steps: int = 120
     minutes: float = 0.0
