@@ -56,12 +56,14 @@ def ingest(paths: list[Path]) -> tuple[Taken, list[tuple[str, str]]]:
     """Corrections, lessons and files into the rows; and the files that were left out, with reasons."""
     from itertools import chain
 
+    from vortex.knowledge.documents.worker import DocumentWorker
     from vortex.learn.material.reading import Reading, rows_of_episodes
     from vortex.records.episodes import EpisodeStore
 
-    reading = Reading()
-    rows: Iterable[Row] = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons(), reading.paths(paths))
-    taken = row_store().add(rows)
+    with DocumentWorker() as worker:
+        reading = Reading(worker.parse)
+        own = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons())
+        taken = row_store().add(chain(own, reading.paths(paths)))
     open_runs().journal.note("ingest", **taken.to_json())
     return taken, reading.left_out
 

@@ -20,6 +20,7 @@ from vortex.adapters.peft_config import PeftConfig
 from vortex.adapters.reading import ModelTargets, read_adapter
 from vortex.adapters.writing import write_adapter
 from vortex.errors import RequestError, StorageError, TrainingStopped
+from vortex.learn.candidates.doubts import doubts_about
 from vortex.learn.candidates.gates import Gate, Limits, gates_of
 from vortex.learn.candidates.manifest import (
     ADAPTER_FOLDER,
@@ -30,7 +31,7 @@ from vortex.learn.candidates.manifest import (
     read_manifest,
     seal,
 )
-from vortex.learn.candidates.measuring import Measuring, Questions
+from vortex.learn.candidates.measuring import Measuring, Questions, answers
 from vortex.learn.candidates.runs import Runs, new_run_id
 from vortex.learn.candidates.served import Served
 from vortex.learn.material.phrasings import phrasings
@@ -124,6 +125,7 @@ class Making:
                 _write(draft / RECIPE_FILE, {**recipe, **spent, "version": __version__})
                 report = {
                     "gates": [gate.to_json() for gate in gates],
+                    "doubts": [doubt.to_json() for doubt in doubts_about(self.pupil.served, lessons, answers)],
                     "figures": found.figures,
                     "answers": found.answers,
                 }

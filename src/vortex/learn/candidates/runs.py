@@ -154,6 +154,7 @@ def report_of(manifest: Manifest) -> dict[str, Any]:
     rows = list(read_jsonl(manifest.folder / DATA_FILE))
     return {
         "gates": evaluation["gates"],
+        "doubts": evaluation.get("doubts", []),
         "answers": evaluation.get("answers", []),
         "figures": evaluation.get("figures", {}),
         "recipe": recipe,
