@@ -12,6 +12,7 @@ from tests.models.tiny_transformers import tiny_model
 from vortex.adapters.peft_config import PeftConfig
 from vortex.adapters.writing import write_adapter
 from vortex.errors import ConfigError, TrainingStopped, UnsupportedModel
+from vortex.training.low_rank.four_bit import pack_base
 from vortex.training.low_rank.layers import LowRankLinear, LowRankParameters, attach
 from vortex.training.low_rank.loop import Consolidation, Example, Recipe
 from vortex.training.low_rank.packed import kept_apart, logits_at, packed
@@ -164,3 +165,19 @@ def test_peft_reads_what_was_trained(tmp_path: Path) -> None:
     ids = torch.tensor([[3, 9, 20, 44]])
     with torch.no_grad():
         torch.testing.assert_close(theirs(ids).logits, loop.model(ids).logits, atol=2e-4, rtol=2e-4)
+
+
+def test_a_base_of_four_bits_is_near_and_is_trained_beside(tmp_path: Path) -> None:
+    whole, model = tiny_model("llama"), tiny_model("llama")
+    pack_base(model, SHAPES, torch.device("cpu"))
+    name = "model.layers.1.mlp.up_proj"
+    packed_layer, plain = model.get_submodule(name), whole.get_submodule(name)
+    assert packed_layer.packed.nbytes < plain.weight.numel()  # bytes: five bits and a half a weight
+    step = (plain.weight.amax() - plain.weight.amin()) / 15
+    assert (packed_layer.weight.float() - plain.weight).abs().max() < 0.6 * step
+    parameters = attach(model, SHAPES, rank=4, alpha=8.0, seed=0)
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=30, learning_rate=2e-2, stop_at=0.0))
+    loop.run()
+    assert loop.progress.curve[-1][1] < 0.5 * loop.progress.curve[0][1]
+    with pytest.raises(UnsupportedModel, match="base_bits"):
+        pack_base(tiny_model("llama"), ["model.norm"], torch.device("cpu"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,8 @@ def make(
 
     with working("learning", lines_every_s=15) as say:
         plan = plan_of(loaded, pupil.served, sizes, [row.statement for row in texts], say)
-        return Making(runs or open_runs(), pupil, plan, say, Ticker(say)).make(*lessons)
+        notes = {"base_bits": loaded.settings.continuous.base_bits}
+        return Making(runs or open_runs(), pupil, plan, say, Ticker(say), notes).make(*lessons)
 
 
 def _taught(runs: Runs, model: str) -> frozenset[str]:
@@ -198,7 +200,7 @@ def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[st
         alpha=wanted.alpha,
         kinds=[name.strip() for name in wanted.layers.split(",") if name.strip()],
         max_phrasings=wanted.phrasings,
-        free_bytes=memory_available_bytes(),
+        free_bytes=min(memory_available_bytes(), wanted.memory_mb * 10**6 or sys.maxsize),
     )
 
 
@@ -219,20 +221,21 @@ def opened_pupil(loaded: LoadedSettings) -> Iterator[Pupil]:
             raise MissingCapability(f"{opened.name} takes no adapters as it is served here, so it cannot learn")
         resolved = resolve_model(loaded)
         identity = opened.identity
+        four_bit = tuple(opened.model.adapter_targets()) if loaded.settings.continuous.base_bits == 4 else ()
         yield Pupil(
             name=opened.name,
             served=Served(opened.model, opened.tokenizer, opened.chat_format),
             targets=ModelTargets(opened.name, opened.model.adapter_targets(), identity),
             identity=identity(),
-            open_network=lambda: _network(resolved, load_options(resolved, loaded)),
+            open_network=lambda: _network(resolved, load_options(resolved, loaded), four_bit),
             systems=tuple(dict.fromkeys(("", loaded.settings.chat.system))),
         )
     finally:
         opened.model.close()
 
 
-def _network(resolved: ResolvedModel, options: Any) -> Any:
-    """The model's own weights, dequantised, as transformers has them."""
+def _network(resolved: ResolvedModel, options: Any, four_bit: Sequence[str]) -> Any:
+    """The model's own weights, dequantised, as transformers has them. four_bit: layers that are packed."""
     from dataclasses import replace
 
     from vortex.models.hf.folder import folder_of_gguf
@@ -242,7 +245,14 @@ def _network(resolved: ResolvedModel, options: Any) -> Any:
     folder = resolved.path
     if folder.is_file():
         folder = folder_of_gguf(folder, options.packed_root, fingerprint(folder))
-    network, _ = open_transformers(folder, replace(options, form="auto", budget_bytes=0))
+    whole = replace(options, form="auto", budget_bytes=0)
+    if not four_bit:
+        return open_transformers(folder, whole)[0]
+    from vortex.machine.torch_device import set_up_torch
+    from vortex.training.low_rank.four_bit import pack_base
+
+    network, _ = open_transformers(folder, replace(whole, device="cpu"))
+    pack_base(network, four_bit, set_up_torch(options.device, options.threads))
     return network
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vortex.training.low_rank.layers import LowRankParameters
     from vortex.training.low_rank.loop import Example, Recipe, Ticked
 
+BYTES_OF_AN_ACTIVATION = 4  # of what goes into and comes out of each layer, kept for the way back
 BYTES_OF_A_LOGIT = 16  # logits, their softmax and the gradient, in float32, and the base's beside them
 
 
@@ -182,10 +183,12 @@ class Making:
         longest = max((len(example.ids) - example.answer_from for example in examples), default=0)
         held = max([plan.recipe.kl_tokens, *map(len, plan.kept)]) if plan.kept else 0
         needed = BYTES_OF_A_LOGIT * (longest * plan.recipe.batch + held) * self.pupil.served.model.vocab_size
+        widest = max((len(example.ids) for example in examples), default=0) * plan.recipe.batch + held
+        needed += BYTES_OF_AN_ACTIVATION * widest * sum(map(sum, self.pupil.targets.layers.values()))
         if plan.free_bytes and needed > plan.free_bytes:
             raise TrainingStopped(
-                f"a step takes about {needed / 1e9:.1f} GB for its logits and {plan.free_bytes / 1e9:.1f} are there; "
-                "lower continuous.batch_tokens"
+                f"a step takes about {needed / 1e9:.1f} GB and {plan.free_bytes / 1e9:.1f} may be used; lower "
+                "continuous.batch_tokens, or raise continuous.memory_mb"
             )
 
     def _write_adapter(self, folder: Path, parameters: LowRankParameters) -> None:

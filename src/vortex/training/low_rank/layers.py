@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from vortex.errors import UnsupportedModel
+from vortex.training.low_rank.four_bit import FourBitLinear
 
 
 class _Beside(torch.autograd.Function):
@@ -33,39 +34,38 @@ class _Beside(torch.autograd.Function):
         x_MK: torch.Tensor,
         a_rK: torch.Tensor,
         b_Nr: torch.Tensor,
-        base: tuple[torch.Tensor, torch.Tensor | None, float],
+        layer: LowRankLinear,
     ) -> torch.Tensor:
-        weight_NK, bias_N, scale = base
         a, b = a_rK.to(x_MK.dtype), b_Nr.to(x_MK.dtype)
         inner_Mr = x_MK @ a.T
-        y_MN = F.linear(x_MK, weight_NK, bias_N)
-        y_MN.addmm_(inner_Mr, b.T, alpha=scale)
-        ctx.save_for_backward(x_MK, inner_Mr, weight_NK, a, b)
-        ctx.scale = scale
+        y_MN: torch.Tensor = layer.base(x_MK)
+        y_MN.addmm_(inner_Mr, b.T, alpha=layer.scale)
+        ctx.save_for_backward(x_MK, inner_Mr, a, b)
+        ctx.layer = layer
         return y_MN
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x_MK, inner_Mr, weight_NK, a_rK, b_Nr = ctx.saved_tensors
-        (dy_MN,) = gradients
-        inside_Mr = (dy_MN @ b_Nr).mul_(ctx.scale)
+        x_MK, inner_Mr, a_rK, b_Nr = ctx.saved_tensors
+        (dy_MN,), scale = gradients, ctx.layer.scale
+        inside_Mr = (dy_MN @ b_Nr).mul_(scale)
         dx_MK = None
         if ctx.needs_input_grad[0]:
-            dx_MK = dy_MN @ weight_NK
+            dx_MK = dy_MN @ ctx.layer.base.weight.to(dy_MN.dtype)
             dx_MK.addmm_(inside_Mr, a_rK)
         da_rK, db_Nr = inside_Mr.T @ x_MK, dy_MN.T @ inner_Mr
-        return dx_MK, da_rK.float(), db_Nr.float().mul_(ctx.scale), None
+        return dx_MK, da_rK.float(), db_Nr.float().mul_(scale), None
 
 
 class LowRankLinear(nn.Module):
     """A frozen linear layer and what is learnt beside it. `on` False: the base alone."""
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float, generator: torch.Generator) -> None:
+    def __init__(self, base: nn.Linear | FourBitLinear, rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
         self.base = base
         self.scale = alpha / rank
         self.on = True
-        device = base.weight.device
+        device = next(chain(base.parameters(), base.buffers())).device
         drawn_rK = torch.empty(rank, base.in_features)
         nn.init.kaiming_uniform_(drawn_rK, a=math.sqrt(5), generator=generator)
         self.a_rK = nn.Parameter(drawn_rK.to(device))
@@ -75,8 +75,7 @@ class LowRankLinear(nn.Module):
         if not self.on:
             y: torch.Tensor = self.base(x)
             return y
-        frozen = (self.base.weight, self.base.bias, self.scale)
-        y_MN = _Beside.apply(x.reshape(-1, x.shape[-1]), self.a_rK, self.b_Nr, frozen)
+        y_MN = _Beside.apply(x.reshape(-1, x.shape[-1]), self.a_rK, self.b_Nr, self)
         return y_MN.view(*x.shape[:-1], y_MN.shape[-1])
 
 
@@ -136,7 +135,7 @@ def attach(
             raise UnsupportedModel(
                 f"the model as transformers has it lacks {name}; it cannot be trained here"
             ) from error
-        if not isinstance(base, nn.Linear) or (base.out_features, base.in_features) != (rows, columns):
+        if not isinstance(base, nn.Linear | FourBitLinear) or (base.out_features, base.in_features) != (rows, columns):
             raise UnsupportedModel(f"{name} is no linear layer of {rows} x {columns}; it cannot be trained here")
         layer = LowRankLinear(base, rank, alpha, generator)
         setattr(parent, own, layer)
