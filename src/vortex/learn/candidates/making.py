@@ -162,6 +162,7 @@ class Making:
         return parameters, {
             "processor_s": round(time.process_time() - began, 1),
             "steps_done": progress.step,
+            "resumed_at": loop.resumed_at,
             "ended": loop.ended,
             "training_s": round(progress.spent_s, 1),
             "loss": progress.curve,

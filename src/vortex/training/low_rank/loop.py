@@ -52,7 +52,7 @@ class Recipe:
     phrasings: int = 3
     skip_under: float = 0.02
     stop_at: float = 0.02
-    save_every: int = 20
+    save_every: int = 10
     seed: int = 0
 
 
@@ -86,6 +86,7 @@ class Consolidation:
     progress: Progress = field(default_factory=Progress)
     losses: dict[int, float] = field(default_factory=dict)
     ended: str = ""
+    resumed_at: int = 0
 
     def run(self) -> Progress:
         """Raises TrainingStopped, StorageError, ConfigError. `ended` says why it ended."""
@@ -214,7 +215,7 @@ class Consolidation:
                 f"{self.state} holds a training with another recipe or other data; remove it to begin anew"
             )
         restore(state, self.parameters, optimizer, self._device)
-        self.progress = progress
+        self.progress, self.resumed_at = progress, progress.step
         self.losses = {int(index): float(value) for index, value in losses.items()}
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
