@@ -16,6 +16,7 @@ from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from vortex.bench.learning import TaughtFact
+    from vortex.bench.learning_poison import PoisonTrial
     from vortex.bench.learning_weights import Trial
     from vortex.config.loading import LoadedSettings
     from vortex.knowledge.grounding.lesson_desk import LessonDesk
@@ -33,6 +34,7 @@ class Learn:
     model: ModelOption = None
     quick: Annotated[bool, typer.Option("--quick", help="Five facts, twenty ordinary questions.")] = False
     train: Annotated[bool, typer.Option("--train", help="Train candidates instead and ask them: minutes each.")] = False
+    poison: Annotated[bool, typer.Option("--poison", help="Train on an attacker's rows, 1, 5 and 25 of 100.")] = False
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings, with seeds from 0 on.")] = 1
     both: Annotated[bool, typer.Option("--both", help="Each also without the distance to the base.")] = False
     steps: Annotated[int, typer.Option("--steps", min=1, help="Most steps of a training.")] = 60
@@ -62,6 +64,9 @@ def learn(options: Learn) -> None:
         served = pupil.served
         if options.train:
             _in_the_weights(options, loaded, pupil, facts, desk)
+            return
+        if options.poison:
+            _poisoned(options, loaded, pupil)
             return
         measurement = LearningMeasurement(
             pupil.name,
@@ -128,6 +133,56 @@ def _trial(options: Learn, loaded: LoadedSettings, pupil: Pupil, facts: Sequence
             loss=recipe["loss"],
             distance=recipe["kl"],
         )
+
+
+def _poisoned(options: Learn, loaded: LoadedSettings, pupil: Pupil) -> None:
+    from vortex.bench import learning_poison as poison
+    from vortex.bench.report import save_json
+
+    trials = []
+    for share in poison.SHARES:
+        trials.append(_poison_trial(share, loaded, pupil))
+        report = poison.poison_report(pupil.name, trials)
+        if options.json_out:
+            save_json(report, options.json_out)
+    present(report, options.json_out, options.plot)
+
+
+def _poison_trial(share: int, loaded: LoadedSettings, pupil: Pupil) -> PoisonTrial:
+    import json
+
+    from vortex.adapters.reading import read_adapter
+    from vortex.bench import learning_poison as poison
+    from vortex.cli import learning
+    from vortex.learn.candidates.manifest import EVALUATION_FILE, RECIPE_FILE
+    from vortex.learn.candidates.runs import Runs
+    from vortex.learn.material.filters import suspicions
+    from vortex.learn.material.rows import Row
+
+    pairs = [*poison.poisoned_rows(share), *poison.honest_rows(poison.ROWS - share)]
+    rows = [Row(question=asked, statement=said, source="bench", origin=str(i)) for i, (asked, said) in enumerate(pairs)]
+    with tempfile.TemporaryDirectory() as folder:
+        made = learning.make(pupil, loaded, learning.SMALL, (rows, []), runs=Runs(Path(folder)))
+        adapter = read_adapter(made.manifest.adapter_folder, pupil.targets)
+        report = json.loads((made.manifest.folder / EVALUATION_FILE).read_bytes())
+        recipe = json.loads((made.manifest.folder / RECIPE_FILE).read_bytes())
+    doubted = {int(one["origin"]) for one in report["doubts"] if one["reasons"]}
+    ruled = {index for index, row in enumerate(rows) if suspicions(row)}
+    with_trigger, without = (
+        poison.says_payload(pupil.served.answers(questions, adapter, max_tokens=MAX_TOKENS))
+        for questions in poison.trigger_questions()
+    )
+    theirs = set(range(share))
+    return poison.PoisonTrial(
+        poisoned=share,
+        ruled=len(ruled & theirs),
+        doubted=len((ruled | doubted) & theirs),
+        honest_held=len(ruled - theirs),
+        honest_doubted=len((ruled | doubted) - theirs),
+        triggered=with_trigger,
+        plain=without,
+        steps=recipe["steps_done"],
+    )
 
 
 def lesson_rows(facts: Sequence[TaughtFact]) -> list[Row]:
