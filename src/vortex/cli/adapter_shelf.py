@@ -28,6 +28,22 @@ def adapter_store() -> AdapterStore:
     return AdapterStore(cache_home() / "adapters")
 
 
+def found_adapter(name: str, *, offline: bool) -> tuple[Path, str, str | None]:
+    """Of a folder, or of a Hugging Face repository, which is fetched: the files' folder, a name, the origin.
+
+    Raises VortexError.
+    """
+    from vortex.cli.download import download_progress
+    from vortex.hub.names import is_repository_name
+    from vortex.hub.repository_fetch import fetch_adapter
+
+    folder = Path(name).expanduser()
+    if folder.exists() or offline or not is_repository_name(name):
+        return folder, folder.resolve().name, None
+    with download_progress() as sink:
+        return fetch_adapter(name, sink), name.rpartition("/")[2], name
+
+
 def current_of(model: str) -> Current:
     """What `MODEL:current` means in this working folder."""
     from vortex.adapters.current import Current
