@@ -92,8 +92,8 @@ def _in_the_weights(
         "lessons at once": asked(facts, lambda questions: _with_lessons(served, desk, questions)),
     }
     trials: list[Trial] = []
-    for weight in (loaded.settings.continuous.kl_weight, *((0.0,) if options.both else ())):
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):
+        for weight in (loaded.settings.continuous.kl_weight, *((0.0,) if options.both else ())):
             trials.append(_trial(options, _settings(loaded, seed, weight), pupil, facts))
             report = report_of(pupil.name, facts, others, trials)
             if options.json_out:
