@@ -178,7 +178,8 @@ class Consolidation:
         """The loss of some answers and the distance on some kept rows, their gradients in one pass back."""
         examples = [self.examples[index] for index in chosen]
         rows = packed([*(example.ids for example in examples), *held], self._device)
-        places, lengths = [], []
+        places: list[int] = []
+        lengths: list[int] = []
         for start, example in zip(rows.starts, examples, strict=False):
             places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
             lengths.append(len(example.ids) - example.answer_from)

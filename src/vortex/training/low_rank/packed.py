@@ -89,8 +89,9 @@ def rows_attention(
     lengths = list(_lengths.get())
     window = options.get("sliding_window") or layer_windows(module.config)[module.layer_idx]
     scale = options.get("scaling") or query.shape[-1] ** -0.5
-    parts = zip(*(each[0].split(lengths, dim=1) for each in (query, key, value)), strict=True)
-    return torch.cat([_attend(*part, scale, window) for part in parts])[None], None
+    queries, keys, values = (each[0].split(lengths, dim=1) for each in (query, key, value))
+    parts = zip(queries, keys, values, strict=True)
+    return torch.cat([_attend(q, k, v, scale, window) for q, k, v in parts])[None], None
 
 
 def _attend(q_HLD: torch.Tensor, k_KLD: torch.Tensor, v_KLD: torch.Tensor, scale: float, window: int) -> torch.Tensor:
