@@ -138,7 +138,12 @@ class Promotion:
         promoted = Promoted(kept.adapter_folder, self._adapter_hash(kept), kept.run_id)
         note: dict[str, Any] = {"run_id": kept.run_id, "model": kept.model, "before": moved.before}
         self._runs.journal.note(event, **note, hash=kept.hash, adapter=kept.adapter_hash)
-        current.set(promoted)
+        try:
+            current.set(promoted)
+        except OSError as error:
+            raise StorageError(
+                f"{current.file} cannot be written ({error.strerror or error}); free some space"
+            ) from error
         return moved
 
     def _before(self, model: str, current: Promoted | None) -> str:

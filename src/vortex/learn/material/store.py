@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vortex.errors import StorageError
 from vortex.knowledge.memory.folder import folded
 from vortex.learn.material.filters import suspicions
 from vortex.learn.material.near_duplicates import NearDuplicates
@@ -64,7 +65,15 @@ class RowStore:
         self._file, self._lock = root / FILE_NAME, root / "rows.lock"
 
     def add(self, rows: Iterable[Row]) -> Taken:
-        """Raises OSError."""
+        """Raises StorageError: what was taken in until then is there, the next ingestion goes on."""
+        try:
+            return self._add(rows)
+        except OSError as error:
+            raise StorageError(
+                f"{self._file} cannot be written ({error.strerror or error}); free some space"
+            ) from error
+
+    def _add(self, rows: Iterable[Row]) -> Taken:
         taken = Taken()
         with FileLock(self._lock):
             there = self.rows()
