@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vortex.config.loading import LoadedSettings
     from vortex.knowledge.grounding.lesson_desk import LessonDesk
     from vortex.learn.candidates.making import Pupil
+    from vortex.learn.candidates.manifest import Manifest
     from vortex.learn.candidates.served import Served
     from vortex.learn.material.rows import Row
 
@@ -35,6 +36,9 @@ class Learn:
     quick: Annotated[bool, typer.Option("--quick", help="Five facts, twenty ordinary questions.")] = False
     train: Annotated[bool, typer.Option("--train", help="Train candidates instead and ask them: minutes each.")] = False
     poison: Annotated[bool, typer.Option("--poison", help="Train on an attacker's rows, 1, 5 and 25 of 100.")] = False
+    run: Annotated[
+        list[str] | None, typer.Option("--run", help="With --train: ask this run's candidate instead. Repeatable.")
+    ] = None
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Trainings, with seeds from 0 on.")] = 1
     both: Annotated[bool, typer.Option("--both", help="Each also without the distance to the base.")] = False
     steps: Annotated[int, typer.Option("--steps", min=1, help="Most steps of a training.")] = 60
@@ -92,13 +96,31 @@ def _in_the_weights(
         "lessons at once": asked(facts, lambda questions: _with_lessons(served, desk, questions)),
     }
     trials: list[Trial] = []
+    for trial in _trials(options, loaded, pupil, facts):
+        trials.append(trial)
+        report = report_of(pupil.name, facts, others, trials)
+        if options.json_out:
+            save_json(report, options.json_out)
+    present(report, options.json_out, options.plot)
+
+
+def _trials(options: Learn, loaded: LoadedSettings, pupil: Pupil, facts: Sequence[TaughtFact]) -> Iterator[Trial]:
+    from vortex.cli import learning
+    from vortex.learn.candidates.manifest import verify
+    from vortex.learn.candidates.runs import Runs
+
+    if options.run:
+        runs = learning.open_runs()
+        for run in options.run:
+            yield _trial_of(verify(runs.folder(run)), pupil, facts)
+        return
+    sizes = learning.SMALL if options.quick else learning.Sizes()
     for seed in range(options.seeds):
         for weight in (loaded.settings.continuous.kl_weight, *((0.0,) if options.both else ())):
-            trials.append(_trial(options, _settings(loaded, seed, weight), pupil, facts))
-            report = report_of(pupil.name, facts, others, trials)
-            if options.json_out:
-                save_json(report, options.json_out)
-    present(report, options.json_out, options.plot)
+            with tempfile.TemporaryDirectory() as folder:
+                settings = _settings(loaded, seed, weight)
+                made = learning.make(pupil, settings, sizes, (lesson_rows(facts), []), runs=Runs(Path(folder)))
+                yield _trial_of(made.manifest, pupil, facts)
 
 
 def _settings(loaded: LoadedSettings, seed: int, kl_weight: float) -> LoadedSettings:
@@ -106,33 +128,29 @@ def _settings(loaded: LoadedSettings, seed: int, kl_weight: float) -> LoadedSett
     return replace(loaded, settings=loaded.settings.model_copy(update={"continuous": wanted}))
 
 
-def _trial(options: Learn, loaded: LoadedSettings, pupil: Pupil, facts: Sequence[TaughtFact]) -> Trial:
+def _trial_of(manifest: Manifest, pupil: Pupil, facts: Sequence[TaughtFact]) -> Trial:
+    """A candidate's own report, and what it answers now."""
     import json
 
     from vortex.adapters.reading import read_adapter
     from vortex.bench.learning_weights import Trial, asked
-    from vortex.cli import learning
-    from vortex.learn.candidates.manifest import RECIPE_FILE
-    from vortex.learn.candidates.runs import Runs
+    from vortex.learn.candidates.gates import read_gates
+    from vortex.learn.candidates.manifest import EVALUATION_FILE, RECIPE_FILE
 
-    rows = lesson_rows(facts)
-    sizes = learning.SMALL if options.quick else learning.Sizes()
-    with tempfile.TemporaryDirectory() as folder:
-        made = learning.make(pupil, loaded, sizes, (rows, []), runs=Runs(Path(folder)))
-        adapter = read_adapter(made.manifest.adapter_folder, pupil.targets)
-        recipe = json.loads((made.manifest.folder / RECIPE_FILE).read_bytes())
-        return Trial(
-            seed=loaded.settings.continuous.seed,
-            kl_weight=loaded.settings.continuous.kl_weight,
-            steps=recipe["steps_done"],
-            ended=recipe["ended"],
-            training_s=recipe["training_s"],
-            processor_s=recipe["processor_s"],
-            found=asked(facts, lambda questions: pupil.served.answers(questions, adapter, max_tokens=MAX_TOKENS)),
-            gates={gate.name: (gate.value, gate.note) for gate in made.gates},
-            loss=recipe["loss"],
-            distance=recipe["kl"],
-        )
+    adapter = read_adapter(manifest.adapter_folder, pupil.targets)
+    recipe = json.loads((manifest.folder / RECIPE_FILE).read_bytes())
+    return Trial(
+        seed=recipe["seed"],
+        kl_weight=recipe["kl_weight"],
+        steps=recipe["steps_done"],
+        ended=recipe["ended"],
+        training_s=recipe["training_s"],
+        processor_s=recipe["processor_s"],
+        found=asked(facts, lambda questions: pupil.served.answers(questions, adapter, max_tokens=MAX_TOKENS)),
+        gates={gate.name: (gate.value, gate.note) for gate in read_gates(manifest.folder / EVALUATION_FILE)},
+        loss=recipe["loss"],
+        distance=recipe["kl"],
+    )
 
 
 def _poisoned(options: Learn, loaded: LoadedSettings, pupil: Pupil) -> None:
