@@ -105,7 +105,7 @@ def _attend(q_HLD: torch.Tensor, k_KLD: torch.Tensor, v_KLD: torch.Tensor, scale
     return (weights_KQL @ v_KLD).view(heads, length, -1).transpose(0, 1)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)  # a step has a dozen lengths, each met in every layer
 def _unseen(length: int, window: int, device: torch.device) -> torch.Tensor:
     """[L, L]: -inf where a token may not look."""
     hidden = torch.ones(length, length, dtype=torch.bool, device=device).triu_(1)
