@@ -150,6 +150,11 @@ def test_a_pointer_that_came_with_a_strangers_folder_is_refused(tmp_path: Path) 
     current = Current(tmp_path / "repository" / "current", "tiny", mine)
     with pytest.raises(AdapterError, match="you never promoted"):
         current.read()
+    shelf = AdapterShelf(model="tiny", bank=bank_of(10 * ONE_BYTES), current=current)
+    assert shelf.choose("tiny").adapter is None
+    for name in (None, "tiny:current"):
+        with pytest.raises(AdapterError, match="the pointer of tiny:current points to an adapter that you never"):
+            shelf.choose(name)
     current.set(theirs)
     assert Current(current.file.parent, "tiny", PromotedHere(mine.file)).read() == current.read()
     with pytest.raises(AdapterError, match="you never promoted"):  # of that model alone

@@ -96,12 +96,11 @@ def shelf_for(opened: Opened[LanguageModel], loaded: LoadedSettings) -> AdapterS
         lambda folder, limit_bytes: read_adapter(folder, targets, limit_bytes),
         loaded.settings.adapters.budget_mb * 10**6,
     )
-    store = adapter_store()
+    store, current = adapter_store(), current_of(opened.name)
+    current.read()  # a pointer that is damaged, or came with the folder, is told now
     given = _given(wanted, store)
     default = next(iter(given), wanted)
-    shelf = AdapterShelf(
-        model=opened.name, bank=bank, store=store, current=current_of(opened.name), given=given, default=default
-    )
+    shelf = AdapterShelf(model=opened.name, bank=bank, store=store, current=current, given=given, default=default)
     if default is not None:
         shelf.choose(default).release()  # so that a wrong one is told now, not by the first request
     return shelf
