@@ -357,6 +357,10 @@ class ContinuousSettings(Section):
     batch_tokens: int = Field(default=640, ge=16, description="Tokens of corrected answers in a step, about.")
     phrasings: int = Field(default=8, ge=1, le=32, description="Phrasings of a question, made by rules.")
     stop_at: float = Field(default=0.02, ge=0, description="Mean loss that ends a training; facts below it rest.")
+    memory_mb: int = Field(default=0, ge=0, description="Most memory of a training step; 0: what is free.")
+    base_bits: Literal[16, 4] = Field(
+        default=16, description="4: the frozen base is packed to four bits (QLoRA), for a card that does not hold 16."
+    )
     kept_prompts: int = Field(default=200, ge=0, description="Ordinary questions on which the model is held.")
     seed: int = Field(default=0, ge=0, description="Of everything that is drawn.")
     gates: GateSettings = GateSettings()

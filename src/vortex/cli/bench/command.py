@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
     group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
-    group.command("learn")(bench_learn.learn)
+    group.command("learn")(with_options(bench_learn.learn))
     group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")
