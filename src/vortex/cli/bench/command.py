@@ -25,6 +25,7 @@ from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
 from vortex.cli.bench import tokenizer_quality as bench_quality
+from vortex.cli.bench import wires as bench_wires
 from vortex.cli.bench.presenting import JsonOutOption, PeerPythonOption, PlotOption, RunsOption, present
 from vortex.cli.command_options import with_options
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
+    group.command("wires")(bench_wires.wires)
     bench_generate.register(group)
     bench_paging.register(group)
     bench_core.register(group)
