@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,33 +191,34 @@ def write_bill(found: Findings, stranger: Stranger, out: Path) -> None:
     found.add("bill of materials", said, count > 0, components=count)
 
 
-def checks(options: argparse.Namespace, folder: Path) -> Iterator[Findings]:
-    found = Findings()
-    made = check_packages(found, folder, twice=not options.once)
-    yield found
-    wheel = repair(found, made, folder / "repaired")
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for path in (made.sdist, wheel):
-            shutil.copy2(path, options.out)
-    check_stranger(found, wheel, folder / "stranger")
+def check(found: Findings, options: argparse.Namespace, folder: Path) -> None:
+    """All of it in order; with --wheel only what a stranger meets."""
+    wheel = options.wheel
+    if wheel is None:
+        made = check_packages(found, folder, twice=not options.once)
+        wheel = repair(found, made, folder / "repaired")
+        if options.out:
+            options.out.mkdir(parents=True, exist_ok=True)
+            for path in (made.sdist, wheel):
+                shutil.copy2(path, options.out)
+    check_stranger(found, wheel.resolve(), folder / "stranger")
     if options.out and (bill := folder / "stranger" / "klimeai.cdx.json").exists():
         shutil.copy2(bill, options.out)
-    yield found
     if not options.no_tools:
-        check_tools(found, wheel, folder / "tools")
-    yield found
+        check_tools(found, wheel.resolve(), folder / "tools")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="keep the packages in this folder")
+    parser.add_argument("--wheel", type=Path, help="build nothing: what a stranger meets with this wheel")
     parser.add_argument("--once", action="store_true", help="do not build a second time")
     parser.add_argument("--no-tools", action="store_true", help="leave out pipx and uv")
     parser.add_argument("--json-out", type=Path)
     options = parser.parse_args()
+    found = Findings()
     with tempfile.TemporaryDirectory(prefix="vortex-release-") as name:
-        *_, found = checks(options, Path(name))
+        check(found, options, Path(name))
     report = Report("release", "packages", ("", "", "held"), found.rows, {**found.figures, "held": not found.failed})
     if options.json_out:
         save_json(report, options.json_out)

@@ -24,6 +24,8 @@ from vortex.machine.python_program import python_module
 
 ALONE, LEAST_LOADED, AFFINE = "one server", "least loaded", "affinity"
 TOPICS = ("the printing press", "tides", "bread", "glaciers", "violins", "lighthouses", "bees", "compasses")
+NOTES = 16  # lines that open a conversation: some 350 tokens, since servers keep whole chunks of a prompt
+NOTE = "Note {line}: on day {day} we looked at {topic} again and wrote down the number {value}."
 ASK = "And what else should one know about it, in one short sentence? That is question {turn}."
 QUIET = {"LKN_LEDGER": "off", "LKN_CONTROLLER": "off", "LKN_MODE": "passthrough"}
 PATH = "/v1/chat/completions"
@@ -66,7 +68,7 @@ class Asker:
 
     async def lead(self, number: int, turns: int) -> None:
         """One conversation: each turn asks with all that was said. A refused or lost turn ends it."""
-        messages = [{"role": "user", "content": f"Tell me about {TOPICS[number % len(TOPICS)]}, briefly ({number})."}]
+        messages = [{"role": "user", "content": opening(number)}]
         for turn in range(turns):
             body = {"model": self.model, "messages": messages, "max_tokens": self.new_tokens, "temperature": 0}
             try:
@@ -80,6 +82,16 @@ class Asker:
                 return
             messages.append(answer["choices"][0]["message"])
             messages.append({"role": "user", "content": ASK.format(turn=turn + 2)})
+
+
+def opening(number: int) -> str:
+    """How a conversation begins: with notes of its own, as one with a pasted text does."""
+    topic = TOPICS[number % len(TOPICS)]
+    lines = [
+        NOTE.format(line=line, day=7 * line + number, topic=topic, value=(line + 3) * (number + 11))
+        for line in range(NOTES)
+    ]
+    return "\n".join([f"My notes on {topic}:", *lines, "What do these notes say, in one sentence?"])
 
 
 class ReplicasMeasurement:
