@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 from typer.core import TyperGroup
 
-from vortex.cli.app import app
+from vortex.cli.commands import whole_app
 
 ROOT = Path(__file__).parent.parent
 CARDS = [
@@ -55,7 +55,7 @@ def commands_of(page: Path) -> Iterator[Documented]:
 
 @cache
 def program() -> TyperGroup:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(whole_app())
     assert isinstance(command, TyperGroup)
     return command
 
