@@ -20,6 +20,8 @@ from vortex.cli.agent import editor as agent_editor
 from vortex.cli.agent import patches as agent_patches
 from vortex.cli.agent import run as agent_run
 from vortex.cli.bench import command as bench
+from vortex.cli.console import calls
+from vortex.cli.console import command as console
 from vortex.cli.doctor import command as doctor
 from vortex.cli.improve import bootstrap, evaluate, learn, self_training, tokenizer, train_core
 from vortex.errors import VortexError
@@ -67,6 +69,7 @@ for group in (
     adapters,
     knowledge,
     memory,
+    console,
     learn,
     self_training,
     doctor,
@@ -81,6 +84,7 @@ for group in (
     agent_demo,
     agent_run,
     agent_patches,
+    calls,
     agent_editor,
     mcp,
 ):
