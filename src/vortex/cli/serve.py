@@ -118,7 +118,7 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey, *, console
     options = replace(options, sampling=sampling_of(loaded.settings, None))
     lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
     pages = open_console(loaded).routes() if console else ()
-    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages)
+    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages=pages)
     address = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
 

@@ -1,4 +1,5 @@
 """The page where a person decides: chat, decisions, history, state. Served under `/console` by whoever serves the model.
 
-It knows nothing of how a model learns or patches itself: what it shows and decides about is handed in (contracts.py).
+It knows nothing of how a model learns or patches itself: what it shows and decides about is handed in
+(contracts.py).
 """

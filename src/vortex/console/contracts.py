@@ -1,6 +1,6 @@
 """What the console shows and decides about. Composition hands it in; everything here can be done without the console.
 
-Values are the plain JSON that `vortex learn show --json` and its like print, so that a page and a program read the same.
+Values are the plain JSON that `vortex learn show --json` and its like print: a page and a program read the same.
 Every method blocks on the disk and is called in a thread. Refusals are VortexErrors, whose line the page shows.
 """
 
@@ -29,7 +29,7 @@ class Candidates(Protocol):
     """Runs of a training, and what answers now."""
 
     def runs(self) -> Sequence[Json]:
-        """Newest first; as `vortex learn list --json`."""
+        """Newest first; as `vortex learn list --json`, with `lessons`: how many, and `told`: the first of them."""
         ...
 
     def report(self, run_id: str) -> Json:

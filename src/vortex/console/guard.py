@@ -17,7 +17,7 @@ from vortex.console.doors import MAX_TOKEN_CHARS, Doors, fits
 from vortex.errors import VortexError
 
 MAX_FORM_BYTES = 64 * 1024
-TOKEN_HEADER = "x-console-token"
+TOKEN_HEADER = "x-console-token"  # noqa: S105 - the name of a header
 FORM = "application/x-www-form-urlencoded"
 POLICY = "; ".join(
     (

@@ -38,8 +38,10 @@ class Frame:
 
 def page(template: str, frame: Frame, status: int = 200, **values: Any) -> Response:
     """An answer made of `templates/<template>.html`."""
-    html = _environment().get_template(f"{template}.html").render(
-        frame=frame, t=frame.look.translate, lang=frame.look.language, **values
+    html = (
+        _environment()
+        .get_template(f"{template}.html")
+        .render(frame=frame, t=frame.look.translate, lang=frame.look.language, **values)
     )
     return HTMLResponse(html, status, dict(HEADERS))
 

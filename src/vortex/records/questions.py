@@ -54,9 +54,7 @@ class Questions:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
 
-    def ask(
-        self, tool: str, effect: str, arguments: Mapping[str, Any], reason: str, *, wait_s: float = WAIT_S
-    ) -> bool:
+    def ask(self, tool: str, effect: str, arguments: Mapping[str, Any], reason: str, *, wait_s: float = WAIT_S) -> bool:
         """Blocks until somebody answers, or `wait_s` are over. Raises StorageError where it cannot be asked."""
         now = self._clock()
         question = Question(

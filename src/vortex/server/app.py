@@ -44,6 +44,7 @@ def create_app(
     checkups: Checkups | None = None,
     desk: Desk | None = None,
     lessons: LessonDesk | None = None,
+    *,
     pages: Sequence[BaseRoute] = (),
 ) -> FastAPI:
     """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts

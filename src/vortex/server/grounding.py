@@ -43,7 +43,7 @@ class GroundedRequest:
         return GroundedRequest(self.plain, self.plain, None, self.remembered)
 
     def closing(self, gathered: Callable[[], Gathered]) -> dict[str, Any]:
-        """Fields that the answer carries; empty where nothing was found, nothing remembered, and no adapter answered."""
+        """Fields that the answer carries; empty where nothing was looked up or remembered and no adapter answered."""
         fields: dict[str, Any] = {}
         about: dict[str, Any] = {}
         if self.grounded is not None and self.grounded.quotations:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Signature = tuple[tuple[str, int, int, int], ...]
 BASE = "base"
+PREVIEW, PREVIEW_CHARS = 3, 160
 
 
 class LearningDesk:
@@ -107,11 +108,19 @@ class LearningDesk:
         known = self._states.get(run_id)
         if known is None or known[0] != signature:
             try:
-                known = (signature, self._runs.state(run_id).to_json())
+                known = (signature, {**self._runs.state(run_id).to_json(), **self._preview(run_id)})
             except VortexError:
                 return None  # gone, or not whole yet
             self._states[run_id] = known
         return known[1]
+
+    def _preview(self, run_id: str) -> Mapping[str, Any]:
+        from vortex.learn.candidates.manifest import DATA_FILE
+        from vortex.records.jsonl import read_jsonl
+
+        rows = read_jsonl(self._runs.quarantine / run_id / DATA_FILE)
+        told = [str(row.get("statement", ""))[:PREVIEW_CHARS] for row in rows if row.get("question")]
+        return {"lessons": len(told), "told": told[:PREVIEW]}
 
     def _signature(self, run_id: str) -> Signature:
         root = self._runs.root

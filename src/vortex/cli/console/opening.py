@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def open_console(loaded: LoadedSettings) -> Console:
     return Console(desks, open_doors())
 
 
-@contextmanager
+@contextlib.contextmanager
 def noted(url: str) -> Iterator[None]:
     """While the block runs, `vortex console` finds this server. Where it cannot be noted, --url names it."""
     from vortex.records.atomic import atomic_write
@@ -74,16 +74,14 @@ def noted(url: str) -> Iterator[None]:
 
     path = console_folder() / "servers" / f"{os.getpid()}.json"
     note = {"url": url, "data": str(data_path().resolve()), "pid": os.getpid()}
-    try:
+    with contextlib.suppress(OSError):
         private_folder(path.parent)
         with atomic_write(path) as file:
             file.write(json.dumps(note).encode())
-    except OSError:
-        path = None  # type: ignore[assignment]  # nothing to take away
     try:
         yield
     finally:
-        if path is not None:
+        with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""A unified diff as rows for a page: files, line numbers of both sides, and within a changed pair the words that differ.
+"""A unified diff as rows for a page: files, line numbers of both sides, and in a changed pair the words that differ.
 
 Reads what `git diff` and Vortex's own patches look like; a line it does not know is shown as it is, so nothing of a
 diff is ever left out.

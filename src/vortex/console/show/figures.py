@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from vortex.console.show.curves import Curve, curve
 
@@ -54,7 +55,7 @@ class Recorder:
         points = self._values(name)
         return [
             (at, max(0.0, value - before) / max(at - then, 1e-9))
-            for (then, before), (at, value) in zip(points, points[1:], strict=False)
+            for (then, before), (at, value) in pairwise(points)
         ]
 
     def _hit_shares(self) -> list[tuple[float, float]]:
@@ -69,7 +70,10 @@ def tiles(metrics: Mapping[str, float], memory: Mapping[str, float]) -> list[tup
     """Figures by name, spelled; what is not counted here is left out. memory: bytes by name."""
     requests = metrics.get("vortex_requests_total", 0.0)
     failed = sum(value for name, value in metrics.items() if name.startswith("vortex_requests_total{status=5"))
-    first_s, firsts = metrics.get("vortex_first_token_seconds_sum", 0.0), metrics.get("vortex_first_token_seconds_count")
+    first_s, firsts = (
+        metrics.get("vortex_first_token_seconds_sum", 0.0),
+        metrics.get("vortex_first_token_seconds_count"),
+    )
     found = [
         ("active", f"{metrics.get(ANSWERS, 0):.0f}"),
         ("queued", f"{metrics.get('vortex_engine_queued', 0):.0f}"),

@@ -52,9 +52,7 @@ async def candidate(visit: Visit, refusal: str = "", status: int = 200) -> Respo
         code = 409 if refusal else 404
         return await visit.page("damaged", "decide", code, name=run_id, message=str(error), refused=bool(refusal))
     view = candidate_view(report)
-    return await visit.page(
-        "candidate", "decide", status, view=view, current=current, refusal=refusal, said=visit.said
-    )
+    return await visit.page("candidate", "decide", status, view=view, current=current, refusal=refusal, said=visit.said)
 
 
 async def decide_candidate(visit: Visit) -> Response:

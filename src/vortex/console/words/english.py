@@ -50,7 +50,7 @@ ENGLISH: Mapping[str, str] = {
     # decide
     "decide_title": "What waits for you",
     "nothing_waits": "Nothing waits.",
-    "nothing_waits_how": "Correct an answer in the chat, and what a training makes of it will appear here before it counts.",
+    "nothing_waits_how": "Correct an answer in the chat: what a training makes of it appears here before it counts.",
     "waits_one": "One thing waits for your word. Until then it changes nothing.",
     "waits_many": "{n} things wait for your word. Until then they change nothing.",
     "questions_title": "Calls that wait for permission",
@@ -72,6 +72,7 @@ ENGLISH: Mapping[str, str] = {
     "gates_closed": "{n} of its gates are closed",
     "gates_open": "All gates are open",
     "no_candidates": "No candidate waits.",
+    "and_more": "and {n} more",
     "patches_title": "Patches of the program itself",
     "patch": "Patch",
     "no_patches": "No patch waits.",
@@ -121,7 +122,10 @@ ENGLISH: Mapping[str, str] = {
     "kind_other": "Others",
     "gates_title": "Gates",
     "gates_n": "{n} of {all} open",
-    "gates_how": "The dot is what was measured, the line is the limit, the strip is where a gate is open. Limits lie above the noise between seeds.",
+    "gates_how": (
+        "The dot is what was measured, the line is the limit, the strip is where a gate is open. "
+        "Limits lie above the noise between seeds."
+    ),
     "gate": "Gate",
     "figure": "Measured",
     "picture": "Picture",

@@ -50,7 +50,7 @@ SPANISH: Mapping[str, str] = {
     # decide
     "decide_title": "Lo que espera tu palabra",
     "nothing_waits": "Nada espera.",
-    "nothing_waits_how": "Corrige una respuesta en la conversación, y lo que un entrenamiento haga de ella aparecerá aquí antes de que cuente.",
+    "nothing_waits_how": "Corrige una respuesta al conversar: lo que de ella se aprenda espera aquí antes de contar.",
     "waits_one": "Una cosa espera tu palabra. Hasta entonces no cambia nada.",
     "waits_many": "{n} cosas esperan tu palabra. Hasta entonces no cambian nada.",
     "questions_title": "Llamadas que esperan permiso",
@@ -72,6 +72,7 @@ SPANISH: Mapping[str, str] = {
     "gates_closed": "{n} de sus puertas están cerradas",
     "gates_open": "Todas las puertas están abiertas",
     "no_candidates": "Ningún candidato espera.",
+    "and_more": "y {n} más",
     "patches_title": "Parches del propio programa",
     "patch": "Parche",
     "no_patches": "Ningún parche espera.",
@@ -121,7 +122,10 @@ SPANISH: Mapping[str, str] = {
     "kind_other": "Otras",
     "gates_title": "Puertas",
     "gates_n": "{n} de {all} abiertas",
-    "gates_how": "El punto es lo medido, la raya es el límite, la franja es donde la puerta está abierta. Los límites quedan por encima del ruido entre semillas.",
+    "gates_how": (
+        "El punto es lo medido, la raya es el límite, la franja es donde la puerta está abierta. "
+        "Los límites quedan por encima del ruido entre semillas."
+    ),
     "gate": "Puerta",
     "figure": "Medido",
     "picture": "Dibujo",
