@@ -68,7 +68,14 @@ def add_run(
         {"kind": "taught", "question": q, "before": old, "answer": s, "right": True, "of": ""} for q, s, old in facts
     ]
     answers += [
-        {"kind": "paraphrase", "question": f"Tell me: {q}", "before": old, "answer": s, "right": q != facts[0][0], "of": ""}
+        {
+            "kind": "paraphrase",
+            "question": f"Tell me: {q}",
+            "before": old,
+            "answer": s,
+            "right": q != facts[0][0],
+            "of": "",
+        }
         for q, s, old in facts
     ]
     answers.append(
@@ -82,7 +89,9 @@ def add_run(
     }
     curves = {
         "loss": [[step, round(3.1 * math.exp(-step / 22) + 0.02 + 0.04 * math.sin(step), 4)] for step in range(1, 124)],
-        "kl": [[step, round(0.05 * (1 - math.exp(-step / 30)) + 0.004 * math.sin(step / 3), 4)] for step in range(1, 124)],
+        "kl": [
+            [step, round(0.05 * (1 - math.exp(-step / 30)) + 0.004 * math.sin(step / 3), 4)] for step in range(1, 124)
+        ],
     }
     with runs.making(run_id) as draft:
         write_random(draft / ADAPTER_FOLDER, SHAPES, seed=seed)

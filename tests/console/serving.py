@@ -41,7 +41,12 @@ class TinyLearning(LearningDesk):
 def report() -> dict[str, object]:
     findings = [
         {"status": "ok", "name": "kernels", "text": "native, AVX-512", "fix": ""},
-        {"status": "missing", "name": "GPU", "text": "no CUDA device <b>here</b>", "fix": "pip install 'klimeai[torch]'"},
+        {
+            "status": "missing",
+            "name": "GPU",
+            "text": "no CUDA device <b>here</b>",
+            "fix": "pip install 'klimeai[torch]'",
+        },
     ]
     return {"ok": True, "findings": findings}
 
@@ -68,7 +73,9 @@ class Place:
 
 
 def settings() -> LoadedSettings:
-    return load_settings(SettingsSources(profile=None, assignments=["model.backend=fake"], flags={"model.name": "tiny"}))
+    return load_settings(
+        SettingsSources(profile=None, assignments=["model.backend=fake"], flags={"model.name": "tiny"})
+    )
 
 
 @contextmanager
@@ -111,7 +118,7 @@ class Person(httpx.Client):
         page = self.get("/console/chat").text
         return page.partition('name="vortex-token" content="')[2].partition('"')[0]
 
-    def send(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+    def decide(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
         own = {"origin": str(self.base_url).rstrip("/"), "sec-fetch-site": "same-origin", **(headers or {})}
         return self.post(path, data={"token": self.token, **fields}, headers=own)
 
