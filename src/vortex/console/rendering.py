@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from vortex.console.guard import HEADERS
 from vortex.console.show.diff import read_diff
-from vortex.console.show.foreign import foreign
+from vortex.console.show.foreign import foreign, visible
 from vortex.console.words.choosing import Look, say
 
 FOLDER = Path(__file__).parent
@@ -68,12 +68,18 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     found.filters |= {"foreign": foreign, "moment": moment, "ago": ago, "diff": read_diff, "short_hash": short_hash}
     found.globals |= {"static": lambda name: f"/console/static/{name}?v={static_version(name)}"}
     return found
+
+
+def _finalized(value: Any) -> Any:
+    """Whatever a template writes that no filter has made fit already: also an attribute reorders nothing."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def short_hash(value: object) -> str:

@@ -83,6 +83,6 @@ def tiles(metrics: Mapping[str, float], memory: Mapping[str, float]) -> list[tup
     ]
     if firsts:
         found.append(("first_token", f"{first_s / firsts * 1000:.0f} ms"))
-    found += [(name, f"{value / 1e6:,.0f} MB") for name, value in memory.items()]
+    found += [(name, f"{value / 1e6:,.0f} MB") for name, value in memory.items() if value]
     counted = [("page_faults", FAULTS), ("prefetch_hits", HITS)]
     return found + [(name, f"{metrics[key]:,.0f}") for name, key in counted if metrics.get(key)]

@@ -20,13 +20,28 @@ def foreign(text: object) -> Markup:
     """Safe to stand in a page, in an element with `dir="auto"`."""
     pieces: list[str] = []
     plain: list[str] = []
-    for char in str(text).replace("\r\n", "\n"):
+    whole = str(text).replace("\r\n", "\n")
+    if _is_plain(whole):
+        return escape(whole)
+    for char in whole:
         if not is_unseen(char):
             plain.append(char)
             continue
         pieces += [str(escape("".join(plain))), f'<span class="unseen">U+{ord(char):04X}</span>']
         plain.clear()
     return Markup("".join([*pieces, str(escape("".join(plain)))]))  # noqa: S704 - every piece is escaped above
+
+
+def visible(text: str) -> str:
+    """The same as plain text, for where no markup may stand."""
+    if _is_plain(text):
+        return text
+    return "".join(f"U+{ord(char):04X}" if is_unseen(char) else char for char in text)
+
+
+def _is_plain(text: str) -> bool:
+    """Quickly, for the many texts without anything odd."""
+    return text.replace("\n", "").replace("\t", "").isprintable()
 
 
 def is_unseen(char: str) -> bool:

@@ -38,11 +38,17 @@ def _link_open(renderer: RendererHTML, tokens: Sequence[Token], index: int, opti
     return f'<a href="{escape(href)}" rel="noopener noreferrer nofollow" target="_blank">'
 
 
+def _cell(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: Any) -> str:
+    return f"<{tokens[index].tag}>"  # without the alignment, a style of its own, which no page here may have
+
+
 def _reader() -> MarkdownIt:
     reader = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
     reader.validateLink = lambda url: bool(_LINK.match(url))  # type: ignore[method-assign]  # markdown-it's own way
     reader.add_render_rule("image", _image)
     reader.add_render_rule("link_open", _link_open)
+    reader.add_render_rule("th_open", _cell)
+    reader.add_render_rule("td_open", _cell)
     return reader
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from vortex.console.show.figures import GATEWAY, tiles
 from vortex.console.views.visit import Visit
-from vortex.machine.measured import memory_available_bytes
+from vortex.machine.measured import memory_available_bytes, memory_of_this_process_bytes
 
 
 async def state(visit: Visit) -> Response:
@@ -31,7 +31,7 @@ async def _figures(visit: Visit) -> dict[str, Any]:
         beside = {name: float(gateway[name]) for name in GATEWAY} if gateway else {}
         visit.recorder.add({**metrics, **beside})
     models = (await visit.api.json("/v1/models") or {}).get("data", [])
-    memory = {"free": float(await visit.in_thread(memory_available_bytes))}
+    memory = {"memory": float(memory_of_this_process_bytes()), "free": float(memory_available_bytes())}
     return {
         "models": [{"id": str(one["id"]), "licence": str(one.get("licence") or "")} for one in models],
         "tiles": tiles(metrics, memory),

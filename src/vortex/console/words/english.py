@@ -81,7 +81,7 @@ ENGLISH: Mapping[str, str] = {
     "no_memories": "You have read all there is.",
     "kind_fact": "Fact",
     "kind_lesson": "Lesson",
-    "from_source": "from {source}",
+    "from_source": "from",
     "keep": "Keep",
     "drop": "Drop",
     "state_quarantine": "in quarantine",

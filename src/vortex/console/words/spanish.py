@@ -81,7 +81,7 @@ SPANISH: Mapping[str, str] = {
     "no_memories": "Has leído todo lo que hay.",
     "kind_fact": "Hecho",
     "kind_lesson": "Lección",
-    "from_source": "de {source}",
+    "from_source": "de",
     "keep": "Conservar",
     "drop": "Descartar",
     "state_quarantine": "en cuarentena",
