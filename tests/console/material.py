@@ -1,4 +1,4 @@
-"""Something of everything that the console shows: a sealed run of a random adapter, a patch, memories, a waiting call."""
+"""Something of everything that the console shows: a sealed run of a random adapter, a patch, memories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A word counts for what was on the screen: refused where it changed since, or where somebody else decided meanwhile."""
+"""A word counts for what was on the screen: refused where it changed since, or was decided meanwhile."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Other pages, other people, other tokens: none of them acts, and what is answered can be framed or scripted by none."""
+"""Other pages, other people, other tokens: none acts; and nobody can frame or script what is answered."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -60,7 +59,8 @@ def attacks(own: str, token: str, digest: str) -> dict[str, dict[str, Any]]:
                                    "headers": {"content-type": "application/json"}},
         "text, as a plain form can send": {"content": f"token={token}&hash={digest}&state=quarantine&act=approve",
                                            "headers": {"content-type": "text/plain"}},
-        "a form of another kind": {"content": "--x\r\n", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+        "a form of another kind": {"content": "--x\r\n",
+                                   "headers": {"content-type": "multipart/form-data; boundary=x"}},
         "a form without end": {"fields": {"reason": "x" * 70_000}},
         "GET instead of POST": {"method": "GET"},
         "PUT instead of POST": {"method": "PUT"},
@@ -154,7 +154,7 @@ def test_a_cookie_of_the_console_is_no_key_of_the_api(place: Place) -> None:
 
 
 @pytest.fixture
-def answers(person: Person, run_id: str) -> Iterator[list[httpx.Response]]:
+def answers(person: Person, run_id: str) -> list[httpx.Response]:
     paths = (
         "/console/chat",
         "/console/decide",
@@ -168,7 +168,7 @@ def answers(person: Person, run_id: str) -> Iterator[list[httpx.Response]]:
             stranger.get("/console/enter?key=x"),
             stranger.get("/console/static/console.css"),
         ]
-    yield [
+    return [
         *(person.get(path) for path in paths),
         person.get("/console/nothing"),
         person.get("/console/static/no.css"),

@@ -222,9 +222,15 @@ function teach(one, no) {
   text.focus();
 }
 
+let following = false;
 function follow() {
-  const room = document.documentElement;
-  if (room.scrollHeight - room.scrollTop - room.clientHeight < 300) room.scrollTop = room.scrollHeight;
+  if (following) return; // once a picture: a layout for every word would be slower than the words
+  following = true;
+  requestAnimationFrame(() => {
+    following = false;
+    const room = document.documentElement;
+    if (room.scrollHeight - room.scrollTop - room.clientHeight < 300) room.scrollTop = room.scrollHeight;
+  });
 }
 
 form.addEventListener("submit", (event) => {
