@@ -144,7 +144,8 @@ def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = 
         backend = with_embedder(backend)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
     lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
-    return create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons)
+    pages = open_console(loaded).routes() if console else ()
+    return create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages=pages)
 
 
 def _key(settings: Settings, api_key_file: Path | None, *, insecure: bool) -> ApiKey:
