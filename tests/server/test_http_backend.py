@@ -26,7 +26,7 @@ async def collect(backend, request: ChatRequest) -> list:
 
 
 def without_ids(events: list) -> list:
-    """Ids are drawn by each side, and times differ."""
+    """Ids are drawn by each side, and times differ; the wire tells the prompt's length at the end, not at the start."""
     return [_without_ids(event) for event in events]
 
 
@@ -34,7 +34,7 @@ def _without_ids(event):
     if isinstance(event, Completed):
         return event.usage.completion_tokens
     if isinstance(event, Started):
-        return dataclasses.replace(event, request_id="")
+        return dataclasses.replace(event, request_id="", prompt_tokens=0)
     return dataclasses.replace(event, id="id") if getattr(event, "id", None) else event
 
 
