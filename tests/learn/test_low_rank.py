@@ -108,6 +108,24 @@ def test_facts_are_learnt_and_the_distance_to_the_base_holds_the_rest() -> None:
     assert drift(held) < 0.5 * drift(free)
 
 
+def test_sisters_keep_what_the_base_says_about_something_else() -> None:
+    ids = torch.tensor([list(SISTERS[0].ids)])
+
+    def drift(sisters: list[Example]) -> float:
+        model, parameters = tiny()
+        recipe = Recipe(steps=60, learning_rate=2e-2, stop_at=0.0, skip_under=0.0)
+        loop = Consolidation(model, parameters, EXAMPLES, (), recipe, sisters)
+        loop.run()
+        assert loop.progress.curve[-1][1] < 0.3 * loop.progress.curve[0][1]
+        with torch.no_grad():
+            own = model(ids).logits[0, 2:-1].log_softmax(-1)
+            with parameters.off():
+                base = model(ids).logits[0, 2:-1].log_softmax(-1)
+        return float((base.exp() * (base - own)).sum(-1).mean())
+
+    assert drift(SISTERS) < 0.5 * drift([])
+
+
 def test_it_stops_at_the_mean_loss_and_says_why() -> None:
     loop = trained(Recipe(steps=400, learning_rate=2e-2, kl_weight=0.0, stop_at=0.5))
     assert loop.ended == "mean loss under 0.5"
