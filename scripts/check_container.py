@@ -57,6 +57,8 @@ def build(root: Path, wheel: Path) -> None:
     (root / "wheels").mkdir()
     shutil.copy2(wheel, root / "wheels")
     shutil.copy2("/etc/resolv.conf", root / "etc")
+    if authorities := os.environ.get("SSL_CERT_FILE"):  # whom this machine trusts for its package index
+        shutil.copyfile(authorities, root / authorities.lstrip("/"))
     building = {name: text for name, text in environment().items() if name != "HOME"}
     for word, rest in last_stage():
         if word == "RUN":
