@@ -1,5 +1,5 @@
-"""The whole circle with the real default model and a real browser: a wrong answer, the right one, a candidate, a person's
-approval, the taught answer, and back to what it was."""
+"""The whole circle with the real default model in a real browser: a wrong answer, the right one, a candidate, a
+person's approval, the taught answer, and back to what it was."""
 
 from __future__ import annotations
 
