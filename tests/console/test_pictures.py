@@ -10,6 +10,7 @@ import json
 import os
 import statistics
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.console.serving import Place, serving
 from tests.console.test_in_chromium import DONE, LAST, ask, go, inside
 from vortex.backends.fake import FakeBackend
 from vortex.cli.console.questions import open_questions
+from vortex.machine.measured import describe_machine
 from vortex.types import ChatRequest
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -138,5 +140,6 @@ async def test_pictures_of_each_view(place: Place, tmp_path: Path) -> None:
         (one,) = open_questions().waiting()
         open_questions().answer(one.id, one.hash, allowed=False)
     asking.join()
-    print(json.dumps(figures))
+    about = {"measurement": "console", "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    print(json.dumps({**about, "machine": describe_machine(), "loads": LOADS, "views": figures}))
     assert all(view["bytes"] <= 150_000 for view in figures.values())
