@@ -57,6 +57,7 @@ def add_run(
     figures: dict[str, tuple[float | None, str]] | None = None,
     facts: tuple[tuple[str, str, str], ...] = FACTS,
     seed: int = 0,
+    model: str = "tiny",
 ) -> str:
     """A sealed candidate; its id."""
     run_id, now = new_run_id(), time.time()
@@ -102,7 +103,7 @@ def add_run(
         (draft / EVALUATION_FILE).write_text(json.dumps(report))
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         adapter = hash_of(draft / ADAPTER_FOLDER, "tiny")
-        seal(draft, {"run_id": run_id, "model": "tiny", "adapter_hash": adapter, "created": created})
+        seal(draft, {"run_id": run_id, "model": model, "adapter_hash": adapter, "created": created})
     return run_id
 
 

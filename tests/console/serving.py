@@ -80,12 +80,17 @@ def settings() -> LoadedSettings:
 
 @contextmanager
 def serving(
-    place: Place, backend: ChatBackend | None = None, options: ServerOptions | None = None, port: int = 0
+    place: Place,
+    backend: ChatBackend | None = None,
+    options: ServerOptions | None = None,
+    *,
+    port: int = 0,
+    model: str = "tiny",
 ) -> Iterator[str]:
     """The address of a server with a console."""
     options = options or ServerOptions(episodes_dir=place.data / "episodes")
     desks = Desks(
-        candidates=TinyLearning(settings(), lambda: "tiny"), patches=PatchDesk(place.repository), memories=MemoryDesk(),
+        candidates=TinyLearning(settings(), lambda: model), patches=PatchDesk(place.repository), memories=MemoryDesk(),
         questions=QuestionDesk(),
     )  # fmt: skip
     lessons = LessonDesk(place.memory, lambda: SameQuestion(place.memory))

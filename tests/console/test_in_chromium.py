@@ -26,6 +26,9 @@ pytestmark = pytest.mark.browser
 WAIT_S = 20
 LAST = "[...document.querySelectorAll('.turn.assistant')].at(-1)"
 DONE = f"!!({LAST})?.querySelector('.under button')"
+OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+BEYOND = "(n) => n.getBoundingClientRect().right > innerWidth + 1 && !n.closest('.scroll, .hidden, .skip, pre')"
+WIDE = f"[...document.querySelectorAll('body *')].filter({BEYOND}).slice(0, 3).map((n) => n.outerHTML)"
 RIGHT = "The capital of Zubria is Onavel."
 HEBREW = "שלום \u202eabc\u202c e\u0301\u0302\u0303 مرحبا"
 MEGABYTE = " ".join(f"{number}_" + "all_work_and_no_play_" * 50 for number in range(1000))
@@ -273,11 +276,7 @@ async def test_nothing_is_cut_off_on_a_narrow_or_enlarged_page(
         )
         for path in paths:
             await go(page, f"{address}/console/{path}")
-            found = await page.evaluate(
-                "JSON.stringify([document.documentElement.scrollWidth - document.documentElement.clientWidth, "
-                "[...document.querySelectorAll('body *')]"
-                ".filter((n) => n.getBoundingClientRect().right > innerWidth + 1 && !n.closest('.scroll, .hidden, .skip, pre')).slice(0, 3).map((n) => n.outerHTML)])"
-            )
+            found = await page.evaluate(f"JSON.stringify([{OVER}, {WIDE}])")
             over, wide = json.loads(found)
             assert over <= 0, (path, wide)
 

@@ -1,5 +1,5 @@
-"""The whole circle with the real default model and a real browser: a wrong answer, the right one, a candidate, a person's
-approval, the taught answer, and back to what it was."""
+"""The whole circle with the real default model in a real browser: a wrong answer, the right one, a candidate, a
+person's approval, the taught answer, and back to what it was."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_taught_approved_answered_and_taken_back(tmp_path: Path) -> None:
             await page.until(f"{LAST}.innerText.includes('counts from the next question')", ANSWER_S)
 
             limits = [part for limit in WIDE for part in ("--set", f"continuous.gates.{limit}")]
-            trained = vortex(tmp_path, "learn", "train", "--quick", "--steps", "40", *limits)
+            trained = vortex(tmp_path, "learn", "train", "--quick", "--steps", "30", *limits)
             run_id = re.search(r"run_id: (\S+)", trained)[1]
             await go(page, f"{address}/console/decide")
             await page.until(f"document.body.innerText.includes('{run_id}')", 30)
