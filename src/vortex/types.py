@@ -174,7 +174,8 @@ class SamplingOptions:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    penalty_window: int = 64  # the last tokens (prompt included) that penalties look at; 0: all of them
+    penalty_window: int = 64  # the last tokens that penalties look at; 0: all of them
+    penalty_reads_prompt: bool = True  # False: penalties look at the answer alone
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None  # None: drawn, and reported back
 

@@ -95,6 +95,7 @@ def sampling_of(settings: Settings, seed: int | None) -> SamplingOptions:
         min_p=decode.min_p,
         repetition_penalty=decode.repetition_penalty,
         penalty_window=bad.penalty_window,
+        penalty_reads_prompt=decode.penalty_reads_prompt,
         top_p_min_k=bad.top_p_min_k,
         top_p_max_k=bad.top_p_max_k,
         seed=seed,

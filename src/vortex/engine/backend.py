@@ -16,7 +16,7 @@ import numpy as np
 from vortex.adapters.shelf import AdapterShelf, Chosen
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
-from vortex.engine.given_text import GivenTexts
+from vortex.engine.given_text import GivenTexts, carrying
 from vortex.engine.intake import AnswerRules, Intake, check_texts, wants_structure
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
@@ -162,16 +162,22 @@ class LocalBackend:
     async def rivals(self, given: GivenText, search: RivalSearch) -> Sequence[Rival]:
         """As `GivenTextReader` says."""
         reading = await self._prepared(True, self._given.read, given)
-        asked = self._engine.visit(lambda model: self._given.rivals(model, reading, search))
-        found: list[Rival] = await asyncio.wrap_future(asked)
+        with await self._chosen(None) as chosen:
+            adapter = chosen.adapter
+            asked = self._engine.visit(lambda model: carrying(self._given.rivals(model, reading, search), adapter))
+            found: list[Rival] = await asyncio.wrap_future(asked)
         return found
 
     async def log_probabilities(self, given: GivenText, others: Sequence[str]) -> Sequence[float]:
         """As `GivenTextReader` says."""
         reading = await self._prepared(True, self._given.read, given)
         readings = await self._prepared(True, lambda texts: [self._given.read(given, text) for text in texts], others)
-        asked = self._engine.visit(lambda model: self._given.log_probabilities(model, reading, readings))
-        sums: list[float] = await asyncio.wrap_future(asked)
+        with await self._chosen(None) as chosen:
+            adapter = chosen.adapter
+            asked = self._engine.visit(
+                lambda model: carrying(self._given.log_probabilities(model, reading, readings), adapter)
+            )
+            sums: list[float] = await asyncio.wrap_future(asked)
         return sums
 
     async def status(self) -> BackendStatus:

@@ -20,6 +20,7 @@ from vortex.cli.bench import knowledge as bench_knowledge
 from vortex.cli.bench import learn as bench_learn
 from vortex.cli.bench import paging as bench_paging
 from vortex.cli.bench import repair as bench_repair
+from vortex.cli.bench import replicas as bench_replicas
 from vortex.cli.bench import sandbox as bench_sandbox
 from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
@@ -58,10 +59,11 @@ def register(app: typer.Typer) -> None:
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("replicas")(bench_replicas.replicas)
     group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
-    group.command("learn")(bench_learn.learn)
+    group.command("learn")(with_options(bench_learn.learn))
     group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")
