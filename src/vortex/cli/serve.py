@@ -55,6 +55,7 @@ def serve(
     allow_host: Annotated[list[str] | None, typer.Option(help="A further name this server goes by.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="A web page's origin that may call.")] = None,
     episodes: Annotated[bool, typer.Option("--episodes/--no-episodes", help="Write chats down for feedback.")] = True,
+    console: Annotated[bool, typer.Option("--console/--no-console", help="The page of `vortex console`.")] = True,
     set_: SetOption = None,
 ) -> None:
     """Serve the model to any OpenAI client.
@@ -87,11 +88,14 @@ def serve(
         allowed_hosts=tuple(allow_host or ()),
         allowed_origins=tuple(allow_origin or ()),
     )
-    _run(loaded, options, key)
+    _run(loaded, options, key, console=console)
 
 
-def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
+def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey, *, console: bool) -> None:
     """The port is taken first: to load a model in vain takes longer than to be told."""
+    from contextlib import nullcontext
+
+    from vortex.cli.console.opening import noted
     from vortex.cli.terminal import notice
     from vortex.server.process import bind, run
 
@@ -99,24 +103,35 @@ def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey) -> None:
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
     try:
-        app = open_app(loaded, options)
+        app = open_app(loaded, options, console=console)
     except BaseException:
         listener.close()
         raise
     address = f"[{options.host}]" if ":" in options.host else options.host
+    port = listener.getsockname()[1]
 
     def announce() -> None:
-        sys.stdout.write(f"serving on http://{address}:{listener.getsockname()[1]}/v1\n")
+        sys.stdout.write(f"serving on http://{address}:{port}/v1\n")
         sys.stdout.flush()
+        if console:
+            notice("to decide what it learns: vortex console")
 
-    run(app, listener, options, announce)
+    with noted(f"http://{_own_address(options.host)}:{port}") if console else nullcontext():
+        run(app, listener, options, announce)
 
 
-def open_app(loaded: LoadedSettings, options: ServerOptions) -> FastAPI:
+def _own_address(host: str) -> str:
+    """How this machine reaches a server that listens on `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
+
+
+def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = False) -> FastAPI:
     """The application with its model opened, for whatever runs it. It closes what is opened here when it shuts down."""
     from dataclasses import replace
 
     from vortex.cli.composition import open_backend, with_manners
+    from vortex.cli.console.opening import open_console
     from vortex.cli.embedder import with_embedder
     from vortex.cli.knowing import open_desk
     from vortex.cli.lessons import open_lesson_desk
@@ -129,7 +144,8 @@ def open_app(loaded: LoadedSettings, options: ServerOptions) -> FastAPI:
         backend = with_embedder(backend)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
     lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
-    return create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons)
+    pages = open_console(loaded).routes() if console else ()
+    return create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages=pages)
 
 
 def _key(settings: Settings, api_key_file: Path | None, *, insecure: bool) -> ApiKey:

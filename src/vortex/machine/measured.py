@@ -77,6 +77,14 @@ def memory_available_bytes() -> int:
     return _meminfo("MemAvailable") or memory_total_bytes()
 
 
+def memory_of_this_process_bytes() -> int:
+    """Resident memory; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def disk_free_bytes(folder: Path) -> int:
     """Free space where `folder` is or would be."""
     while not folder.exists():

@@ -26,6 +26,7 @@ from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
 from vortex.cli.bench import tokenizer_quality as bench_quality
+from vortex.cli.bench import wires as bench_wires
 from vortex.cli.bench.presenting import JsonOutOption, PeerPythonOption, PlotOption, RunsOption, present
 from vortex.cli.command_options import with_options
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
@@ -49,6 +50,7 @@ def register(app: typer.Typer) -> None:
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
     group.command("structured")(bench_structured.structured)
+    group.command("wires")(bench_wires.wires)
     bench_generate.register(group)
     bench_paging.register(group)
     bench_core.register(group)
@@ -61,7 +63,7 @@ def register(app: typer.Typer) -> None:
     group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
     group.command("kernels")(bench_kernels.kernels)
-    group.command("learn")(bench_learn.learn)
+    group.command("learn")(with_options(bench_learn.learn))
     group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")
