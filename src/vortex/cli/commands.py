@@ -24,6 +24,7 @@ All commands: vortex --help
 FILES: dict[str, tuple[str, ...]] = {  # in the order of `vortex --help`
     "chat": ("chat",),
     "serve": ("serve",),
+    "launch.command": ("launch",),
     "gateway": ("gateway",),
     "stack": ("up", "down", "status", "smoke", "logs"),
     "models": ("pull", "models"),

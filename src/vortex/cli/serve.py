@@ -24,6 +24,8 @@ from vortex.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from vortex.cli.doctor.checkup import Finding
     from vortex.config.loading import LoadedSettings
     from vortex.config.schema import Settings
@@ -82,7 +84,7 @@ def serve(
     loaded = settings_for(profile, set_, flags)
     key = _key(loaded.settings, api_key_file, insecure=insecure)
     options = replace(
-        _options(loaded.settings, key, episodes=episodes),
+        server_options(loaded.settings, key, episodes=episodes),
         allowed_hosts=tuple(allow_host or ()),
         allowed_origins=tuple(allow_origin or ()),
     )
@@ -92,33 +94,19 @@ def serve(
 def _run(loaded: LoadedSettings, options: ServerOptions, key: ApiKey, *, console: bool) -> None:
     """The port is taken first: to load a model in vain takes longer than to be told."""
     from contextlib import nullcontext
-    from dataclasses import replace
 
-    from vortex.cli.composition import open_backend, with_manners
-    from vortex.cli.console.opening import noted, open_console
-    from vortex.cli.embedder import with_embedder
-    from vortex.cli.knowing import open_desk
-    from vortex.cli.lessons import open_lesson_desk
+    from vortex.cli.console.opening import noted
     from vortex.cli.terminal import notice
-    from vortex.cli.turn import sampling_of
-    from vortex.server.app import create_app
     from vortex.server.process import bind, run
 
     listener = bind(options.host, options.port)
     if key.drawn_to is not None:
         notice(f"others can reach this server, so clients need a key (kept in {key.drawn_to}):\n  {key.value}")
     try:
-        loaded, system = with_manners(loaded)
-        backend = open_backend(loaded, system)
+        app = open_app(loaded, options, console=console)
     except BaseException:
         listener.close()
         raise
-    if loaded.settings.model.backend not in {"fake", "http"}:
-        backend = with_embedder(backend)
-    options = replace(options, sampling=sampling_of(loaded.settings, None))
-    lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
-    pages = open_console(loaded).routes() if console else ()
-    app = create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages=pages)
     address = f"[{options.host}]" if ":" in options.host else options.host
     port = listener.getsockname()[1]
 
@@ -136,6 +124,28 @@ def _own_address(host: str) -> str:
     """How this machine reaches a server that listens on `host`."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"[{host}]" if ":" in host else host
+
+
+def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = False) -> FastAPI:
+    """The application with its model opened, for whatever runs it. It closes what is opened here when it shuts down."""
+    from dataclasses import replace
+
+    from vortex.cli.composition import open_backend, with_manners
+    from vortex.cli.console.opening import open_console
+    from vortex.cli.embedder import with_embedder
+    from vortex.cli.knowing import open_desk
+    from vortex.cli.lessons import open_lesson_desk
+    from vortex.cli.turn import sampling_of
+    from vortex.server.app import create_app
+
+    loaded, system = with_manners(loaded)
+    backend = open_backend(loaded, system)
+    if loaded.settings.model.backend not in {"fake", "http"}:
+        backend = with_embedder(backend)
+    options = replace(options, sampling=sampling_of(loaded.settings, None))
+    lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
+    pages = open_console(loaded).routes() if console else ()
+    return create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages=pages)
 
 
 def _key(settings: Settings, api_key_file: Path | None, *, insecure: bool) -> ApiKey:
@@ -170,7 +180,7 @@ def _checkups(loaded: LoadedSettings) -> Checkups:
     return Checkups(quick=quick, deep=deep)
 
 
-def _options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
+def server_options(settings: Settings, key: ApiKey, *, episodes: bool) -> ServerOptions:
     from vortex.cli.turn import sampling_of
     from vortex.config.data_folder import data_path
     from vortex.server.options import Limits, ServerOptions

@@ -35,7 +35,7 @@ class AccessControl:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         if refusal is not None:
-            await error_response(refusal)(scope, receive, send)
+            await error_response(refusal, scope["path"])(scope, receive, send)
         elif scope["type"] != "websocket":
             await self._app(scope, receive, send)
 
@@ -49,7 +49,7 @@ class AccessControl:
             return Refusal(403, message, code="origin_not_allowed")
         open_here = scope["path"] in OPEN_PATHS or scope["path"].startswith(OWN_SESSIONS)
         if self._key and not open_here and not self._key_fits(scope):
-            message = "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'"
+            message = "the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
             return Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         return None
 
@@ -71,6 +71,8 @@ class AccessControl:
         return header(scope, b"sec-fetch-site") in (None, "none", "same-origin")
 
     def _key_fits(self, scope: Scope) -> bool:
+        """As OpenAI's clients send it, or as Anthropic's do."""
         scheme, _, sent = (header(scope, b"authorization") or "").partition(" ")
-        fits = hmac.compare_digest(sent.strip().encode("latin-1"), self._key or b"")
-        return fits and scheme.lower() == "bearer"
+        fits = hmac.compare_digest(sent.strip().encode("latin-1"), self._key or b"") and scheme.lower() == "bearer"
+        other = (header(scope, b"x-api-key") or "").strip().encode("latin-1")
+        return hmac.compare_digest(other, self._key or b"") or fits

@@ -33,7 +33,18 @@ from vortex.server.metrics import CountRequests
 from vortex.server.options import ServerOptions
 from vortex.server.plain_paths import PlainPaths
 from vortex.server.request_id import RequestId
-from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
+from vortex.server.routes import (
+    chat,
+    completions,
+    embeddings,
+    feedback,
+    health,
+    messages,
+    models,
+    ollama,
+    responses,
+    tokens,
+)
 from vortex.server.routes.doctor import doctor_router
 from vortex.server.serving import Checkups, Serving
 
@@ -66,7 +77,17 @@ def create_app(
         },
     )
     app.state.serving = serving
-    for group in (chat, completions, responses, embeddings, models, health):  # looked through in this order
+    for group in (
+        chat,
+        completions,
+        responses,
+        messages,
+        embeddings,
+        models,
+        ollama,
+        tokens,
+        health,
+    ):  # looked through in this order
         app.include_router(group.router)
     if options.episodes_dir is not None:
         app.include_router(feedback.router)

@@ -69,8 +69,9 @@ def ingest(
         print_json({**taken.to_json(), "left_out": len(left_out)})
         return
     held = "".join(f"; held back: {count} with {what}" for what, count in taken.held.items())
+    near = f"; {taken.near} nearly the same as others" if taken.near else ""
     quota = f"; {taken.over_quota} over their source's quota" if taken.over_quota else ""
-    typer.echo(f"{taken.added} rows added, {taken.known} were known{quota}{held}")
+    typer.echo(f"{taken.added} rows added, {taken.known} were known{near}{quota}{held}")
 
 
 def train(options: Train) -> None:
@@ -174,7 +175,12 @@ def show(run: RunArgument = None, *, as_json: JsonOption = False) -> None:
         return
     typer.echo(f"{manifest.run_id}: {state.state}, for {manifest.model}, made {state.created}")
     _print_gates(read_gates(folder / EVALUATION_FILE))
-    for one in report_of(manifest)["answers"]:
+    report = report_of(manifest)
+    for one in report["doubts"]:
+        if one["reasons"]:
+            told = f"{one['question']} -> {one['statement'][:90]!r} (the model alone: {one['own_answer'][:60]!r})"
+            typer.echo(f"doubt  {', '.join(one['reasons'])}: {told}")
+    for one in report["answers"]:
         typer.echo(
             f"{'right' if one['right'] else 'WRONG':6}{one['kind']:11} {one['question']} -> {one['answer'][:90]!r}"
         )

@@ -54,8 +54,7 @@ class Recorder:
     def _rates(self, name: str) -> list[tuple[float, float]]:
         points = self._values(name)
         return [
-            (at, max(0.0, value - before) / max(at - then, 1e-9))
-            for (then, before), (at, value) in pairwise(points)
+            (at, max(0.0, value - before) / max(at - then, 1e-9)) for (then, before), (at, value) in pairwise(points)
         ]
 
     def _hit_shares(self) -> list[tuple[float, float]]:

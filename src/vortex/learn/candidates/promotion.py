@@ -82,8 +82,8 @@ class Promotion:
         Raises CandidateRefused, RequestError.
         """
         with self._lock():
-            current = self._runs.current(model).read()
-            target = to if to is not None else self._before(model, current.run_id if current else "")
+            current = self._runs.answering(model)
+            target = to if to is not None else self._before(model, current)
             if target == BASE:
                 before = current.run_id if current else BASE
                 self._runs.journal.note("rollback", run_id=BASE, model=model, before=before)
@@ -95,6 +95,10 @@ class Promotion:
             kept = verify(folder)
             if kept.model != model:
                 raise RequestError(f"{target} was trained for {kept.model}, not for {model}")
+            if self._runs.here is not None and not self._runs.here.holds(model, kept.adapter_hash):
+                raise CandidateRefused(
+                    f"you never promoted {target} (it came with the folder); look at it with `vortex learn show`"
+                )
             return self._point(kept, "rollback")
 
     def reject(self, run_id: str, reason: str, seen: Seen | None = None) -> None:
@@ -165,20 +169,27 @@ class Promotion:
 
     def _point(self, kept: Manifest, event: str) -> Moved:
         current = self._runs.current(kept.model)
-        before = current.read()
+        before = self._runs.answering(kept.model)
         moved = Moved(kept.model, kept.run_id, before.run_id if before else BASE)
         promoted = Promoted(kept.adapter_folder, self._adapter_hash(kept), kept.run_id)
         note: dict[str, Any] = {"run_id": kept.run_id, "model": kept.model, "before": moved.before}
         self._runs.journal.note(event, **note, hash=kept.hash, adapter=kept.adapter_hash)
-        current.set(promoted)
+        try:
+            current.set(promoted)
+        except OSError as error:
+            raise StorageError(
+                f"{current.file} cannot be written ({error.strerror or error}); free some space"
+            ) from error
         return moved
 
-    def _before(self, model: str, run_id: str) -> str:
-        if not run_id:
+    def _before(self, model: str, current: Promoted | None) -> str:
+        if current is None and self._runs.current(model).file.exists():
+            return BASE  # a pointer that is damaged or a stranger's, which nothing answers with
+        if current is None or not current.run_id:
             raise RequestError(f"{model} answers alone already; nothing was promoted")
-        line = self._runs.journal.last("promote", run_id)
+        line = self._runs.journal.last("promote", current.run_id)
         before = str(line["before"]) if line else BASE
-        return BASE if before == run_id else before
+        return BASE if before == current.run_id else before
 
 
 def _write_word(path: Path, word: str) -> None:
