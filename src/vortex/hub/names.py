@@ -49,7 +49,7 @@ def resolve(
         return _local(name, path, cache)
     if here := cache.find(name):
         return here
-    if name not in catalogue and not _looks_like_repository(name):
+    if name not in catalogue and not is_repository_name(name):
         raise ModelNotFound(_unknown(name, catalogue, cache))
     if not allow_download:
         found = None if name in catalogue else _repository_in_library_cache(name, cache)
@@ -142,7 +142,7 @@ def _is_gguf(path: Path) -> bool:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _looks_like_repository(name: str) -> bool:
+def is_repository_name(name: str) -> bool:
     return bool(_REPOSITORY.fullmatch(name)) and not name.lower().endswith(".gguf")
 
 

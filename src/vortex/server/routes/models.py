@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from vortex.errors import UnknownModel
 from vortex.server.serving import Serving
 from vortex.types import ModelCard
 
+VERSION_HEADER = "anthropic-version"  # its clients send it with every request
+
 router = APIRouter()
 
 
@@ -20,8 +23,12 @@ router = APIRouter()
 async def list_models(request: Request) -> Response:
     """The models that requests may name."""
     serving: Serving = request.app.state.serving
-    cards = [_entry(card) for card in await serving.backend.models()]
-    return Response(orjson.dumps({"object": "list", "data": cards}), media_type="application/json")
+    found = await serving.backend.models()
+    listed: dict[str, Any] = {"object": "list", "data": [_entry(card) for card in found]}
+    if VERSION_HEADER in request.headers:
+        ends = {"first_id": found[0].name, "last_id": found[-1].name} if found else {}
+        listed = {"data": [_anthropic_entry(card) for card in found], "has_more": False, **ends}
+    return Response(orjson.dumps(listed), media_type="application/json")
 
 
 @router.get("/v1/models/{name:path}", response_model=None)
@@ -31,7 +38,8 @@ async def one_model(request: Request, name: str) -> Response:
     card = next((card for card in await serving.backend.models() if card.name == name), None)
     if card is None:
         raise UnknownModel(f"the model {name!r} is not served here; GET /v1/models lists what is")
-    return Response(orjson.dumps(_entry(card)), media_type="application/json")
+    entry = _anthropic_entry(card) if VERSION_HEADER in request.headers else _entry(card)
+    return Response(orjson.dumps(entry), media_type="application/json")
 
 
 def _entry(card: ModelCard) -> dict[str, Any]:
@@ -43,4 +51,11 @@ def _entry(card: ModelCard) -> dict[str, Any]:
         "context_length": card.context_length,
         "licence": card.licence,
         "parent": card.parent,
+        "abilities": list(card.abilities),
     }
+
+
+def _anthropic_entry(card: ModelCard) -> dict[str, Any]:
+    created = datetime.fromtimestamp(card.created, UTC).isoformat().replace("+00:00", "Z")
+    shown = {"id": card.name, "type": "model", "display_name": card.name, "created_at": created}
+    return {**shown, "max_input_tokens": card.context_length, "max_tokens": card.context_length}

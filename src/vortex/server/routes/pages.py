@@ -34,10 +34,10 @@ PLACES = (
 )
 
 
-def pages_router(described: Mapping[str, Any]) -> APIRouter:
+def pages_router(described: Mapping[str, Any], *, has_console: bool = False) -> APIRouter:
     """`described`: the app's OpenAPI document."""
     router = APIRouter(include_in_schema=False)
-    pages = {"/": _welcome(described), "/docs": _reference(described)}
+    pages = {"/": _welcome(described, has_console=has_console), "/docs": _reference(described)}
     for path, page in pages.items():
         router.add_api_route(path, _serving(page), methods=["GET"], response_model=None)
     return router
@@ -56,13 +56,15 @@ def _page(title: str, parts: Iterator[str]) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n'
 
 
-def _welcome(described: Mapping[str, Any]) -> str:
+def _welcome(described: Mapping[str, Any], *, has_console: bool) -> str:
     def parts() -> Iterator[str]:
         info = described["info"]
         yield f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
         yield "<p>Point any OpenAI client at this address followed by <code>/v1</code>, or ask from a terminal:</p>"
         question = '{"messages": [{"role": "user", "content": "What is the capital of France?"}]}'
         yield f"<pre>curl {HERE}v1/chat/completions -H 'Content-Type: application/json' \\\n  -d '{question}'</pre>"
+        if has_console:
+            yield "<p>To decide what it learns: <code>vortex console</code> in a terminal opens the page.</p>"
         yield "<table>"
         for path, what in PLACES:
             if path in described["paths"] or path in {"/docs", "/openapi.json"}:
