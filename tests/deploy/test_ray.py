@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -61,8 +62,12 @@ def test_two_replicas_answer_as_one_server_and_survive_a_death(tmp_path: Path) -
         "--backend",
         "fake",
     ]
-    variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(tmp_path), "VORTEX_DATA": str(tmp_path)}
-    with program(command, variables) as running:
+    variables = {"RAY_USAGE_STATS_ENABLED": "0", "VORTEX_DATA": str(tmp_path)}
+    # a short folder: Ray's sockets lie in it, and a socket's name has 107 bytes
+    with (
+        tempfile.TemporaryDirectory(prefix="r") as short,
+        program(command, variables | {"RAY_TMPDIR": short}) as running,
+    ):
         status, whole = ask(running.url)
         assert status == 200
         assert json.loads(whole)["choices"][0]["message"]["role"] == "assistant"

@@ -23,6 +23,7 @@ SHAPES = {
     "model.layers.2.mlp.down_proj": (64, 96),
 }
 EXAMPLES = [Example([5, 9, 20, 33, 40, 1], 3, 0), Example([5, 8, 20, 51, 60, 1], 3, 1)]
+SISTERS = [Example([5, 9, 21, 33, 41, 1], 3, 0), Example([5, 8, 22, 51, 61, 1], 3, 1)]
 KEPT = [list(range(100, 130)), list(range(30, 60))]
 
 
@@ -34,7 +35,7 @@ def tiny() -> tuple[torch.nn.Module, LowRankParameters]:
 
 def trained(recipe: Recipe, state: Path | None = None, **changes) -> Consolidation:
     model, parameters = tiny()
-    loop = Consolidation(model, parameters, EXAMPLES, KEPT, recipe, state, {"recipe": "a"}, **changes)
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, recipe, SISTERS, state, {"recipe": "a"}, **changes)
     loop.run()
     return loop
 
@@ -107,6 +108,24 @@ def test_facts_are_learnt_and_the_distance_to_the_base_holds_the_rest() -> None:
     assert drift(held) < 0.5 * drift(free)
 
 
+def test_sisters_keep_what_the_base_says_about_something_else() -> None:
+    ids = torch.tensor([list(SISTERS[0].ids)])
+
+    def drift(sisters: list[Example]) -> float:
+        model, parameters = tiny()
+        recipe = Recipe(steps=60, learning_rate=2e-2, stop_at=0.0, skip_under=0.0)
+        loop = Consolidation(model, parameters, EXAMPLES, (), recipe, sisters)
+        loop.run()
+        assert loop.progress.curve[-1][1] < 0.3 * loop.progress.curve[0][1]
+        with torch.no_grad():
+            own = model(ids).logits[0, 2:-1].log_softmax(-1)
+            with parameters.off():
+                base = model(ids).logits[0, 2:-1].log_softmax(-1)
+        return float((base.exp() * (base - own)).sum(-1).mean())
+
+    assert drift(SISTERS) < 0.5 * drift([])
+
+
 def test_it_stops_at_the_mean_loss_and_says_why() -> None:
     loop = trained(Recipe(steps=400, learning_rate=2e-2, kl_weight=0.0, stop_at=0.5))
     assert loop.ended == "mean loss under 0.5"
@@ -128,12 +147,12 @@ def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(tmp_path: Path)
         np.testing.assert_array_equal(b, again.parameters.pairs()[name][1])
     model, parameters = tiny()
     with pytest.raises(ConfigError, match="another recipe"):
-        Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=9), tmp_path, {"recipe": "b"}).run()
+        Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=9), (), tmp_path, {"recipe": "b"}).run()
 
 
 def test_a_loss_that_is_no_number_stops_before_the_weights(tmp_path: Path) -> None:
     model, parameters = tiny()
-    loop = Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=9, save_every=2), tmp_path)
+    loop = Consolidation(model, parameters, EXAMPLES, KEPT, Recipe(steps=9, save_every=2), (), tmp_path)
 
     def poison(tick) -> None:
         if tick.step == 3:

@@ -13,6 +13,7 @@ from vortex.learn.material.filters import suspicions
 from vortex.learn.material.phrasings import held_back, phrasings
 from vortex.learn.material.reading import Reading, rows_of_episodes
 from vortex.learn.material.rows import Row
+from vortex.learn.material.sisters import sisters
 from vortex.learn.material.store import MAX_ROWS_OF_A_SOURCE, RowStore, sort_out
 from vortex.records.episodes import Episode, EpisodeStore, Feedback
 
@@ -66,6 +67,17 @@ def test_a_contradiction_is_for_a_person_and_a_later_word_on_the_same_answer_rep
         "answers 'What is the port?' otherwise than two",
         "answers 'What is the port?' otherwise than one",
     ]
+
+
+def test_sisters_of_a_lesson_are_about_something_else() -> None:
+    found = sisters("What is the capital of Zubria?", "Zubria's capital is Onavel.", 24)
+    assert found == sisters("What is the capital of Zubria?", "Zubria's capital is Onavel.", 24)
+    assert len({question for question, _ in found}) == 24
+    assert all(question.startswith("What is the capital of ") and "Zubria" not in question for question, _ in found)
+    assert all(statement.endswith("'s capital is Onavel.") and "Zubria" not in statement for _, statement in found)
+    (long, *_) = sisters("Who wrote the novel Ashen Tidewater?", "The novel Ashen Tidewater is by Ann.", 1)
+    assert "Tidewater" not in "".join(long)
+    assert sisters("where did i leave my keys?", "They are in the hall.", 24) == []
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from vortex.records import system
 
 WITHOUT_POSIX = """
 import importlib.abc, os, signal, sys
-for name in ("preadv", "pread", "pwrite", "posix_fadvise", "sched_getaffinity", "fchmod", "getuid", "geteuid", "getgid",
-             "fork", "killpg", "setsid", "getpgid", "statvfs", "sysconf", "O_DIRECT", "O_NOFOLLOW", "mkfifo", "nice",
+for name in ("preadv", "pread", "pwrite", "posix_fadvise", "sched_getaffinity", "fchmod", "geteuid", "getgid",
+             "fork", "killpg", "setsid", "getpgid", "sysconf", "O_DIRECT", "O_NOFOLLOW", "mkfifo", "nice",
              "getloadavg", "chown", "wait4", "umask"):
     if hasattr(os, name):
         delattr(os, name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import anthropic
@@ -51,8 +52,23 @@ def backend() -> FakeBackend:
 
 @pytest.fixture(scope="module")
 def client(running_server, backend: FakeBackend) -> Iterator[anthropic.Anthropic]:
-    with running_server(backend) as address:
-        yield anthropic.Anthropic(base_url=address, api_key="none", max_retries=0)
+    with (
+        running_server(backend) as address,
+        anthropic.Anthropic(base_url=address, api_key="none", max_retries=0) as one,
+    ):
+        yield one
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., anthropic.Anthropic]]:
+    """Clients that are closed with the test."""
+    with ExitStack() as stack:
+
+        def client_of(http: httpx.Client, **fields: str) -> anthropic.Anthropic:
+            fields = fields or {"api_key": "none"}
+            return stack.enter_context(anthropic.Anthropic(base_url=str(http.base_url), max_retries=0, **fields))
+
+        yield client_of
 
 
 def ask(client: anthropic.Anthropic, messages: Any = CAPITAL, **fields: Any) -> anthropic.types.Message:
@@ -277,10 +293,9 @@ def test_what_is_wrong_is_named(client: anthropic.Anthropic, fields: dict[str, A
     assert named in body["error"]["message"]
 
 
-def test_errors_have_anthropics_types(serve) -> None:
+def test_errors_have_anthropics_types(serve, connect) -> None:
     kinds = [FaultKind.OVERLOADED, FaultKind.REFUSED, FaultKind.BROKEN, FaultKind.CRASHED]
-    address = str(serve(FakeBackend(faults=[Fault(kind=kind) for kind in kinds])).base_url)
-    client = anthropic.Anthropic(base_url=address, api_key="none", max_retries=0)
+    client = connect(serve(FakeBackend(faults=[Fault(kind=kind) for kind in kinds])))
     found = []
     for _ in kinds:
         with pytest.raises(anthropic.APIStatusError) as failed:
@@ -296,9 +311,8 @@ def test_errors_have_anthropics_types(serve) -> None:
         client.messages.create(model="other", max_tokens=9, messages=CAPITAL)
 
 
-def test_a_failure_in_a_stream_is_an_event(serve) -> None:
-    address = str(serve(FakeBackend(faults=[Fault(kind=FaultKind.BROKEN, after_tokens=1)])).base_url)
-    client = anthropic.Anthropic(base_url=address, api_key="none", max_retries=0)
+def test_a_failure_in_a_stream_is_an_event(serve, connect) -> None:
+    client = connect(serve(FakeBackend(faults=[Fault(kind=FaultKind.BROKEN, after_tokens=1)])))
     with (
         pytest.raises(anthropic.APIStatusError) as failed,
         client.messages.stream(model="vortex-fake", max_tokens=64, messages=said("hello there")) as stream,
@@ -307,9 +321,16 @@ def test_a_failure_in_a_stream_is_an_event(serve) -> None:
     assert failed.value.body["error"]["type"] == "api_error"
 
 
-def test_the_key_may_come_as_anthropics_clients_send_it(serve) -> None:
-    address = str(serve(FakeBackend(), ServerOptions(api_key="secret")).base_url)
-    assert ask(anthropic.Anthropic(base_url=address, api_key="secret")).content[0].text == "Paris."
-    assert ask(anthropic.Anthropic(base_url=address, auth_token="secret")).content[0].text == "Paris."
+def test_the_key_may_come_as_anthropics_clients_send_it(serve, connect) -> None:
+    http = serve(FakeBackend(), ServerOptions(api_key="secret"))
+    assert ask(connect(http, api_key="secret")).content[0].text == "Paris."
+    assert ask(connect(http, auth_token="secret")).content[0].text == "Paris."
     with pytest.raises(anthropic.AuthenticationError):
-        ask(anthropic.Anthropic(base_url=address, api_key="wrong", max_retries=0))
+        ask(connect(http, api_key="wrong"))
+
+
+def test_an_image_of_many_megabytes_is_refused_before_it_is_read(client: anthropic.Anthropic) -> None:
+    source = {**IMAGE, "data": "A" * 10_000_000}
+    with pytest.raises(anthropic.APIStatusError) as refused:
+        ask(client, [{"role": "user", "content": [{"type": "image", "source": source}]}])
+    assert (refused.value.status_code, refused.value.body["error"]["type"]) == (413, "request_too_large")

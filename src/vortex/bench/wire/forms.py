@@ -2,7 +2,7 @@
 
 Splitting: answers made by a seed, whole and cut anywhere; each is read at once and letter by letter, the two must
 agree, and whole ones must give back what was written. Where transformers describes a family too, its parser is asked
-the same. Cost: the reader's and each wire's own microseconds for a token, without a model and without a socket.
+the same. Cost: the reader's and each wire's own microseconds (of the processor) for a token, without model and socket.
 """
 
 from __future__ import annotations
@@ -129,9 +129,10 @@ def _run(work: Coroutine[None, None, int]) -> int:
 
 
 def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    """Seconds of this thread's processor time: what else runs on the machine does not count."""
+    started = time.thread_time()
     work()
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 async def _drained(frames: Frames) -> int:

@@ -1,8 +1,10 @@
 """Several real servers behind the gateway: how much of a conversation's prefix is found again, and what a death costs.
 
-The same conversations, several at once, each turn with all turns before it, are led three ways: on one server alone, on
-the replicas by least load, and on the replicas by affinity. Counts tokens, times nothing. Then one replica is killed
-while requests are under way: whatever had sent no byte yet must be answered by another.
+The same conversations, each turn with all turns before it, are led three ways: on one server alone, on the replicas by
+least load, and on the replicas by affinity. In each round all conversations ask once, in an order of the round, as
+many at a time as there are replicas: people do not answer back at once, which alone would keep a conversation on the
+engine that has just become free. Counts tokens, times nothing. Then one replica is killed while requests are under way:
+whatever had sent no byte yet must be answered by another.
 
 Whole answers only, so every request of the last part is one "that had not begun". Checks first that a server finds the
 prefix of a conversation it has led, or all three figures would mean nothing.
@@ -11,6 +13,7 @@ prefix of a conversation it has led, or all three figures would mean nothing.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -66,22 +69,32 @@ class Asker:
     new_tokens: int
     heard: Heard
 
-    async def lead(self, number: int, turns: int) -> None:
-        """One conversation: each turn asks with all that was said. A refused or lost turn ends it."""
-        messages = [{"role": "user", "content": opening(number)}]
-        for turn in range(turns):
-            body = {"model": self.model, "messages": messages, "max_tokens": self.new_tokens, "temperature": 0}
+    async def ask(self, talk: Talk, gate: asyncio.Semaphore) -> None:
+        """The next turn of a conversation. One that was refused or lost is over."""
+        if talk.over:
+            return
+        body = {"model": self.model, "messages": talk.messages, "max_tokens": self.new_tokens, "temperature": 0}
+        async with gate:
             try:
                 async with self.session.post(self.url, json=body) as response:
                     answer = await response.json()
             except aiohttp.ClientError:
                 self.heard.statuses.append(0)
+                talk.over = True
                 return
-            self.heard.add(response.status, answer)
-            if response.status != 200:
-                return
-            messages.append(answer["choices"][0]["message"])
-            messages.append({"role": "user", "content": ASK.format(turn=turn + 2)})
+        self.heard.add(response.status, answer)
+        talk.over = response.status != 200
+        if not talk.over:
+            talk.messages.append(answer["choices"][0]["message"])
+            talk.messages.append({"role": "user", "content": ASK.format(turn=len(talk.messages) // 2 + 1)})
+
+
+@dataclass(slots=True)
+class Talk:
+    """A conversation under way."""
+
+    messages: list[dict[str, str]]
+    over: bool = False
 
 
 def opening(number: int) -> str:
@@ -95,7 +108,7 @@ def opening(number: int) -> str:
 
 
 class ReplicasMeasurement:
-    """serving: options of `vortex serve` that choose the model. conversations run at once, `turns` turns each."""
+    """serving: options of `vortex serve` that choose the model."""
 
     def __init__(self, serving: list[str], *, replicas: int, conversations: int, turns: int, new_tokens: int) -> None:
         self._command = python_module("vortex", "serve", "--port", "0", "--no-episodes", *serving)
@@ -143,7 +156,11 @@ class ReplicasMeasurement:
             models = await (await session.get(f"{url}/v1/models")).json()
             model = str(models["data"][0]["id"])
             asker = Asker(session, f"{url}{PATH}", model, self._new_tokens, heard)
-            await asyncio.gather(*(asker.lead(number, turns) for number in range(conversations)))
+            talks = [Talk([{"role": "user", "content": opening(number)}]) for number in range(conversations)]
+            for turn in range(turns):
+                order = random.Random(turn).sample(talks, len(talks))
+                gate = asyncio.Semaphore(self._replicas)
+                await asyncio.gather(*(asker.ask(talk, gate) for talk in order))
         return heard
 
     async def _lead_and_kill(self, url: str, victim: Program) -> Heard:

@@ -16,7 +16,7 @@ def replicas(
     model: ModelOption = None,
     backend: BackendOption = None,
     count: Annotated[int, typer.Option("--replicas", min=2, help="Servers behind the gateway.")] = 3,
-    conversations: Annotated[int, typer.Option(min=2, help="Led at once.")] = 6,
+    conversations: Annotated[int, typer.Option(min=2, help="Led side by side.")] = 6,
     turns: Annotated[int, typer.Option(min=2, help="Of each conversation.")] = 6,
     new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer.")] = 24,
     json_out: JsonOutOption = None,

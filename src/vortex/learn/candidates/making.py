@@ -36,12 +36,14 @@ from vortex.learn.candidates.runs import Runs, new_run_id
 from vortex.learn.candidates.served import Served
 from vortex.learn.material.phrasings import phrasings
 from vortex.learn.material.rows import Row
+from vortex.learn.material.sisters import sisters
 from vortex.records.lock import FileLock
 
 if TYPE_CHECKING:
     from vortex.training.low_rank.layers import LowRankParameters
     from vortex.training.low_rank.loop import Example, Recipe, Ticked
 
+SISTERS = 24  # of each lesson, of which a step sees some
 BYTES_OF_AN_ACTIVATION = 4  # of what goes into and comes out of each layer, kept for the way back
 BYTES_OF_A_LOGIT = 16  # logits, their softmax and the gradient, in float32, and the base's beside them
 
@@ -156,7 +158,9 @@ class Making:
             seed=plan.recipe.seed,
             kinds=plan.kinds,
         )
-        loop = Consolidation(network, parameters, examples, plan.kept, plan.recipe, work, note, self.on_tick)
+        loop = Consolidation(
+            network, parameters, examples, plan.kept, plan.recipe, self._sisters(rows), work, note, self.on_tick
+        )
         began = time.process_time()
         progress = loop.run()
         return parameters, {
@@ -179,12 +183,26 @@ class Making:
                 found.append(Example(ids, answer_from, fact))
         return found
 
+    def _sisters(self, rows: Sequence[Row]) -> list[Example]:
+        from vortex.training.low_rank.loop import Example
+
+        found = []
+        for fact, row in enumerate(rows):
+            for index, (question, statement) in enumerate(sisters(row.question, row.statement, SISTERS)):
+                text = phrasings(question, self.plan.max_phrasings)
+                ids, answer_from = self.pupil.served.answer_ids(text[index % len(text)], statement)
+                found.append(Example(ids, answer_from, fact))
+        return found
+
     def _check_memory(self, examples: Sequence[Example]) -> None:
         plan = self.plan
         longest = max((len(example.ids) - example.answer_from for example in examples), default=0)
         held = max([plan.recipe.kl_tokens, *map(len, plan.kept)]) if plan.kept else 0
         needed = BYTES_OF_A_LOGIT * (longest * plan.recipe.batch + held) * self.pupil.served.model.vocab_size
-        widest = max((len(example.ids) for example in examples), default=0) * plan.recipe.batch + held
+        widest = (
+            max((len(example.ids) for example in examples), default=0) * (plan.recipe.batch + plan.recipe.sisters)
+            + held
+        )
         needed += BYTES_OF_AN_ACTIVATION * widest * sum(map(sum, self.pupil.targets.layers.values()))
         if plan.free_bytes and needed > plan.free_bytes:
             raise TrainingStopped(

@@ -41,14 +41,18 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """steps: most of them. minutes: 0: no limit. phrasings: of a fact in one pass. kl_tokens: of kept rows a step."""
+    """steps: most of them. minutes: 0: no limit. phrasings: of a fact in one pass. kl_tokens: of kept rows a step.
+
+    sisters: of the step's facts, on whose answers the base is held as well.
+    """
 
     steps: int = 120
     minutes: float = 0.0
     learning_rate: float = 1e-3
     kl_weight: float = 1.0
     batch: int = 8
-    kl_tokens: int = 256
+    kl_tokens: int = 128
+    sisters: int = 6
     phrasings: int = 3
     skip_under: float = 0.02
     stop_at: float = 0.02
@@ -70,7 +74,8 @@ class Ticked:
 
 @dataclass(slots=True)
 class Consolidation:
-    """model: of the transformers library, with `parameters` attached. kept: rows the base's words are held on.
+    """model: of the transformers library, with `parameters` attached. kept: rows the base's words are held on. sisters:
+    answers on which they are, each of one of the facts.
 
     state: folder for states; None: none are kept. recipe_note: what a resumed training must share.
     """
@@ -80,6 +85,7 @@ class Consolidation:
     examples: Sequence[Example]
     kept: Sequence[Sequence[int]]
     recipe: Recipe
+    sisters: Sequence[Example] = ()
     state: Path | None = None
     recipe_note: dict[str, Any] = field(default_factory=dict)
     on_tick: Callable[[Ticked], None] | None = None
@@ -135,7 +141,7 @@ class Consolidation:
         chosen = self._chosen(step)
         with explained_memory(step, recipe.batch, max(len(self.examples[index].ids) for index in chosen)):
             optimizer.zero_grad(set_to_none=True)
-            loss, kl = self._learn(chosen, self._held(step))
+            loss, kl = self._learn(chosen, self._held(step), self._beside(step, chosen))
         total = loss + recipe.kl_weight * kl
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.parameters(), CLIP)
         if not math.isfinite(total) or not math.isfinite(float(norm)):
@@ -174,32 +180,56 @@ class Consolidation:
         count = max(1, int(np.searchsorted(sums, recipe.kl_tokens, side="right")))
         return [self.kept[index] for index in order[:count]]
 
-    def _learn(self, chosen: Sequence[int], held: Sequence[Sequence[int]]) -> tuple[float, float]:
-        """The loss of some answers and the distance on some kept rows, their gradients in one pass back."""
+    def _beside(self, step: int, chosen: Sequence[int]) -> list[Example]:
+        """Sisters of the step's facts, in turns."""
+        recipe = self.recipe
+        facts = list(dict.fromkeys(self.examples[index].fact for index in chosen))
+        pools = [[each for each in self.sisters if each.fact == fact] for fact in facts]
+        pools = [pool for pool in pools if pool]
+        if not pools or not recipe.kl_weight:
+            return []
+        chance = np.random.default_rng((recipe.seed, step, 2))
+        turns = [pools[turn % len(pools)] for turn in range(recipe.sisters)]
+        return [pool[int(chance.integers(len(pool)))] for pool in turns]
+
+    def _learn(
+        self, chosen: Sequence[int], held: Sequence[Sequence[int]], beside: Sequence[Example]
+    ) -> tuple[float, float]:
+        """The loss of some answers, and the distance on kept rows and sisters, their gradients in one pass back."""
         examples = [self.examples[index] for index in chosen]
-        rows = packed([*(example.ids for example in examples), *held], self._device)
-        places: list[int] = []
-        lengths: list[int] = []
-        for start, example in zip(rows.starts, examples, strict=False):
-            places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
-            lengths.append(len(example.ids) - example.answer_from)
-        answered = torch.tensor(places, device=self._device)
-        kept = torch.arange(sum(len(example.ids) for example in examples), rows.num_tokens, device=self._device)
-        logits_NV = logits_at(self.model, rows, torch.cat([answered, kept]))
-        losses_N = F.cross_entropy(logits_NV[: len(places)], rows.ids_1M[0, answered + 1], reduction="none")
+        rows = packed([*(each.ids for each in (*examples, *beside)), *held], self._device)
+        starts, count = rows.starts, len(examples)
+        answered, lengths = _answers_of(examples, starts[:count])
+        watched, spans = _answers_of(beside, starts[count : count + len(beside)])
+        watched += range(rows.num_tokens - sum(map(len, held)), rows.num_tokens)
+        logits_NV = logits_at(self.model, rows, torch.tensor([*answered, *watched], device=self._device))
+        targets_N = rows.ids_1M[0, torch.tensor(answered, device=self._device) + 1]
+        losses_N = F.cross_entropy(logits_NV[: len(answered)], targets_N, reduction="none")
         each_B = torch.stack([part.mean() for part in losses_N.split(lengths)])
-        kl = self._distance(logits_NV[len(places) :], held) if held else torch.zeros((), device=self._device)
-        torch.autograd.backward(each_B.mean() + self.recipe.kl_weight * kl)
+        zero = torch.zeros((), device=self._device)
+        total, kl = each_B.mean(), zero
+        if watched:
+            distances = self._distances(logits_NV[len(answered) :], held, beside).split(
+                [*spans, len(watched) - sum(spans)]
+            )
+            kl = distances[-1].mean() if held else zero
+            apart = torch.stack([each.mean() for each in distances[:-1]]).mean() if beside else zero
+            total = total + self.recipe.kl_weight * (kl + apart)
+        torch.autograd.backward(total)
         self.losses.update(zip(chosen, each_B.tolist(), strict=True))
-        self.progress.tokens += len(places)
+        self.progress.tokens += len(answered)
         return float(each_B.detach().mean()), float(kl.detach())
 
-    def _distance(self, ours_NV: torch.Tensor, held: Sequence[Sequence[int]]) -> torch.Tensor:
-        """KL(base || adapted) in nats a token over the kept rows."""
-        rows = packed(held, self._device)
+    def _distances(
+        self, ours_NV: torch.Tensor, held: Sequence[Sequence[int]], beside: Sequence[Example]
+    ) -> torch.Tensor:
+        """KL(base || adapted) in nats, [N]: at the sisters' answers, then at every token of the kept rows."""
+        rows = packed([*(each.ids for each in beside), *held], self._device)
+        places, _ = _answers_of(beside, rows.starts[: len(beside)])
+        places += range(rows.num_tokens - sum(map(len, held)), rows.num_tokens)
         with torch.no_grad(), self.parameters.off():
-            base_NV = logits_at(self.model, rows, torch.arange(rows.num_tokens, device=self._device)).log_softmax(-1)
-        return F.kl_div(ours_NV.log_softmax(-1), base_NV, reduction="batchmean", log_target=True)
+            base_NV = logits_at(self.model, rows, torch.tensor(places, device=self._device)).log_softmax(-1)
+        return F.kl_div(ours_NV.log_softmax(-1), base_NV, reduction="none", log_target=True).sum(-1)
 
     @property
     def _device(self) -> torch.device:
@@ -223,3 +253,11 @@ class Consolidation:
         if self.state is not None:
             note = {**self.recipe_note, "losses": {str(index): value for index, value in self.losses.items()}}
             save_state(self.state, self.progress, self.parameters, optimizer, note)
+
+
+def _answers_of(examples: Sequence[Example], starts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Places in the packed row that foretell the answers' tokens, and how many each answer has."""
+    places: list[int] = []
+    for start, example in zip(starts, examples, strict=True):
+        places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
+    return places, [len(example.ids) - example.answer_from for example in examples]
