@@ -146,8 +146,11 @@ def open_model(loaded: LoadedSettings) -> Opened[LanguageModel]:
     return opened
 
 
-def open_backend(loaded: LoadedSettings, system: str = "") -> ChatBackend:
-    """What answers requests, as the settings ask. Close it after use. Raises VortexError."""
+def open_backend(loaded: LoadedSettings, system: str = "", *, serves: bool = False) -> ChatBackend:
+    """What answers requests, as the settings ask. Close it after use. Raises VortexError.
+
+    serves: others will ask, and some of them for a schema: what that needs is made ready meanwhile.
+    """
     settings = loaded.settings
     if settings.model.backend == "fake":
         from vortex.backends.fake import FakeBackend
@@ -157,10 +160,12 @@ def open_backend(loaded: LoadedSettings, system: str = "") -> ChatBackend:
         from vortex.backends.http import HttpBackend
 
         return HttpBackend(settings.model.base_url, api_key=settings.server.api_token or None)
-    return local_backend(open_model(loaded), loaded, system)
+    return local_backend(open_model(loaded), loaded, system, serves=serves)
 
 
-def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system: str = "") -> ChatBackend:
+def local_backend(
+    opened: Opened[LanguageModel], loaded: LoadedSettings, system: str = "", *, serves: bool = False
+) -> ChatBackend:
     """The engine around a loaded model, with the settings' limits. It owns the model from then on.
 
     system: what the model is told where a conversation says nothing itself.
@@ -193,6 +198,8 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
     abilities = ("completion", "tools", *(("thinking",) if form.thinks else ()))
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin, abilities=abilities)
     structured = StructuredDecoding(opened.tokenizer, form)
+    if serves:
+        structured.warm_up()
     return LocalBackend(
         opened.model,
         opened.tokenizer,

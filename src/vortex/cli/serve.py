@@ -139,7 +139,7 @@ def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = 
     from vortex.server.app import create_app
 
     loaded, system = with_manners(loaded)
-    backend = open_backend(loaded, system)
+    backend = open_backend(loaded, system, serves=True)
     if loaded.settings.model.backend not in {"fake", "http"}:
         backend = with_embedder(backend)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
