@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vortex.cli.composition import open_backend, with_manners
 from vortex.cli.grounded_turn import Knowing, open_knowing, remember, show_citations
+from vortex.cli.recommending import tell_once
 from vortex.cli.slash_commands import obey
 from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is
 from vortex.cli.turn import Turn, request_for, run_turn
@@ -110,6 +111,8 @@ def converse(
         finally:
             knowing.close()
             runner.run(conversation.backend.close())
+    if conversation.messages:
+        tell_once(conversation.loaded)
 
 
 def _loop(conversation: Conversation, typed: TypedLines) -> None:
