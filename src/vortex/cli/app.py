@@ -14,7 +14,21 @@ from typing import Annotated
 
 import typer
 
-from vortex.cli import adapters, c3, chat, config, gateway, knowledge, mcp, memory, models, sandbox, serve, stack
+from vortex.cli import (
+    adapters,
+    c3,
+    chat,
+    config,
+    gateway,
+    knowledge,
+    mcp,
+    memory,
+    models,
+    places,
+    sandbox,
+    serve,
+    stack,
+)
 from vortex.cli.agent import demo as agent_demo
 from vortex.cli.agent import editor as agent_editor
 from vortex.cli.agent import patches as agent_patches
@@ -64,6 +78,7 @@ for group in (
     gateway,
     stack,
     models,
+    places,
     adapters,
     knowledge,
     memory,

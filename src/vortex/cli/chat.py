@@ -123,7 +123,7 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
     grounded = knowing.ground([ChatMessage(role="user", content=prompt)])
     knowing.close()
     loaded, _ = with_manners(loaded)
-    backend = open_backend(loaded)
+    backend = open_backend(loaded, keep_prompts=True)
     live = options.stream and not options.as_json
     turn = Turn()
 

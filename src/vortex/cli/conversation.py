@@ -85,7 +85,7 @@ class Conversation:
         model = self.loaded.settings.model.model_copy(update={"name": name})
         settings = self.loaded.settings.model_copy(update={"model": model})
         loaded, _ = with_manners(dataclasses.replace(self.loaded, settings=settings))
-        backend = open_backend(loaded)
+        backend = open_backend(loaded, keep_prompts=True)
         self.runner.run(self.backend.close())
         self.backend, self.loaded = backend, loaded
 
@@ -101,7 +101,7 @@ def converse(
     """Talk until the user leaves. documents: looked up for every question."""
     loaded, _ = with_manners(loaded)
     knowing = open_knowing(loaded.settings, documents)
-    backend = open_backend(loaded)
+    backend = open_backend(loaded, keep_prompts=True)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
     typed = TypedLines()
     with asyncio.Runner() as runner:

@@ -20,7 +20,7 @@ from vortex import __version__
 from vortex.errors import VortexError
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, ManagesModels
 from vortex.records.episodes import EpisodeStore
 from vortex.server import errors, openapi
 from vortex.server.access import AccessControl
@@ -33,6 +33,7 @@ from vortex.server.options import ServerOptions
 from vortex.server.plain_paths import PlainPaths
 from vortex.server.request_id import RequestId
 from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
+from vortex.server.routes import places as places_routes
 from vortex.server.routes.doctor import doctor_router
 from vortex.server.serving import Checkups, Serving
 
@@ -43,10 +44,20 @@ def create_app(
     checkups: Checkups | None = None,
     desk: Desk | None = None,
     lessons: LessonDesk | None = None,
+    *,
+    places: ManagesModels | None = None,
 ) -> FastAPI:
     """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts
-    up. desk: looks questions up. lessons: offers what was corrected at once. None: nobody does."""
-    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk, lessons=lessons)
+    up. desk: looks questions up. lessons: offers what was corrected at once. places: opens and closes models (part of
+    the backend). None: nobody does."""
+    serving = Serving(
+        backend=backend,
+        options=options,
+        checkups=checkups or Checkups(),
+        desk=desk,
+        lessons=lessons,
+        places=places,
+    )
     app = FastAPI(
         title="Vortex",
         version=__version__,
@@ -66,6 +77,8 @@ def create_app(
         app.include_router(group.router)
     if options.episodes_dir is not None:
         app.include_router(feedback.router)
+    if places is not None:
+        app.include_router(places_routes.router)
     app.include_router(doctor_router(serving.checkups))
     described = openapi.document(app)
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document

@@ -14,10 +14,10 @@ import numpy as np
 from vortex.errors import ContextOverflow, RequestError
 from vortex.machine.sweep_clock import SweepClock
 from vortex.models.decoder.adapter_parts import adapter_targets
-from vortex.models.decoder.compute import Batch, Compute, KeyValueCache, Segment
+from vortex.models.decoder.compute import Batch, Compute, KeptCache, KeyValueCache, Segment
 from vortex.models.files.decoder_config import DecoderConfig
 from vortex.spans import wanted_hidden, wanted_logits
-from vortex.types import Exactness, Span, SweepCost, SweepOutput
+from vortex.types import Exactness, SequenceState, Span, SweepCost, SweepOutput
 
 PAGED_ROW_SHARE = 0.02  # reading from disk takes the time, until that is measured
 
@@ -96,6 +96,23 @@ class Decoder:
 
     def new_state(self) -> DecoderState:
         return DecoderState(self.compute.new_cache())
+
+    @property
+    def state_form(self) -> str:
+        cache = self.compute.new_cache()
+        return f"{type(self.compute).__name__}/{cache.form}" if isinstance(cache, KeptCache) else ""
+
+    def state_arrays(self, state: SequenceState) -> Sequence[np.ndarray]:
+        assert isinstance(state, DecoderState), "a state of another model"
+        assert isinstance(state.cache, KeptCache), "states of this compute cannot be kept"
+        return state.cache.arrays(state.length)
+
+    def state_of(self, length: int, arrays: Sequence[np.ndarray]) -> DecoderState:
+        cache = self.compute.new_cache()
+        if length > self.context_length or not isinstance(cache, KeptCache):
+            raise ValueError(f"it holds {length} tokens")
+        cache.fill(length, arrays)
+        return DecoderState(cache, length)
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
         started = time.perf_counter()

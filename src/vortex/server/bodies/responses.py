@@ -96,7 +96,7 @@ class ResponsesBody(Body):
             request_id=request_id,
             model=self.model,
             messages=conversation(self.messages()),
-            sampling=_sampling(options.sampling, {k: v for k, v in given.items() if v is not None}),
+            sampling=_sampling(options.sampling_for(self.model), {k: v for k, v in given.items() if v is not None}),
             max_tokens=self.max_output_tokens,
             tools=tools,
             tool_choice=checked_tool_choice(choice, tools),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from vortex.errors import UnknownModel
 from vortex.server.serving import Serving
-from vortex.types import ModelCard
+from vortex.types import ModelCard, ModelPlace
 
 router = APIRouter()
 
@@ -20,7 +20,8 @@ router = APIRouter()
 async def list_models(request: Request) -> Response:
     """The models that requests may name."""
     serving: Serving = request.app.state.serving
-    cards = [_entry(card) for card in await serving.backend.models()]
+    places = {place.name: place for place in await serving.places.places()} if serving.places else {}
+    cards = [{**_entry(card), **_state(places.get(card.name))} for card in await serving.backend.models()]
     return Response(orjson.dumps({"object": "list", "data": cards}), media_type="application/json")
 
 
@@ -44,3 +45,12 @@ def _entry(card: ModelCard) -> dict[str, Any]:
         "licence": card.licence,
         "parent": card.parent,
     }
+
+
+def _state(place: ModelPlace | None) -> dict[str, Any]:
+    """Where several models are held: what became of this one. An adapter's name is of its parent's state."""
+    if place is None:
+        return {}
+    idle_s = None if place.idle_s is None else round(place.idle_s, 1)
+    state = {"state": place.state, "size_bytes": place.size_bytes, "active": place.active, "idle_s": idle_s}
+    return {**state, **({"error": place.error} if place.error else {})}
