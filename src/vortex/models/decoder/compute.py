@@ -34,6 +34,15 @@ class KeyValueCache(Protocol):
 
 
 @runtime_checkable
+class RecurrentCache(Protocol):
+    """A cache that holds more than what is overwritten by the next sweep."""
+
+    def commit(self, num_tokens: int, swept_tokens: int) -> None:
+        """Of the last sweep's `swept_tokens` positions the first `num_tokens` count."""
+        ...
+
+
+@runtime_checkable
 class KeptCache(Protocol):
     """A cache that can be written down and read back, bit for bit."""
 

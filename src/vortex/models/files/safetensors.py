@@ -74,13 +74,13 @@ RECOMPUTED = (".rotary_emb.inv_freq",)  # written by early versions of transform
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class StoredTensor:
     dtype: str
     shape: tuple[int, ...]
     data: np.ndarray  # uint8, flat
 
 
-def read_safetensors(path: Path) -> dict[str, _Stored]:
+def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """All tensors of one file, memory-mapped. Raises ModelFileError when it is truncated or foreign."""
     try:
         with path.open("rb") as file:
@@ -96,7 +96,7 @@ def read_safetensors(path: Path) -> dict[str, _Stored]:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}); download it again") from error
 
 
-def _stored(entry: ForeignValues, buffer: mmap.mmap, start: int) -> _Stored:
+def _stored(entry: ForeignValues, buffer: mmap.mmap, start: int) -> StoredTensor:
     first, last = (*entry.wholes("data_offsets", most=len(buffer)), -1, -1)[:2]
     shape, dtype = tuple(entry.wholes("shape", least=1)), entry.text("dtype", most=64)
     if not shape or len(shape) > 8:
@@ -105,14 +105,14 @@ def _stored(entry: ForeignValues, buffer: mmap.mmap, start: int) -> _Stored:
         raise ModelFileError(f"{entry.origin} ends at byte {start + last} of {len(buffer)}; download the file again")
     if dtype in NUMPY_TYPES and math.prod(shape) * np.dtype(NUMPY_TYPES[dtype]).itemsize != last - first:
         raise ModelFileError(f"{entry.origin} has {last - first} bytes for {shape} of {dtype}; download the file again")
-    return _Stored(dtype, shape, np.frombuffer(buffer, np.uint8, last - first, start + first))
+    return StoredTensor(dtype, shape, np.frombuffer(buffer, np.uint8, last - first, start + first))
 
 
 class SafetensorsCheckpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = from_hf(read_json_object(folder / "config.json").values_by_key, str(folder))
-        self._tensors: dict[str, _Stored] = {}
+        self._tensors: dict[str, StoredTensor] = {}
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise ModelFileError(f"{folder} has no *.safetensors file; only safetensors and GGUF are ever loaded")
