@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from vortex.models.blueprint.blocks import Call, Shapes
-from vortex.models.blueprint.rows import attend, rms_norm, rotate, sigmoid, unit_length
+from vortex.models.blueprint.rows import attend, rms_norm, rotate, sigmoid
 from vortex.models.blueprint.slots import KeyValueSlot, Slot
 
 
@@ -18,9 +18,11 @@ class Attention:
     """heads share key heads in order. Matrices: q, k, v, attention_out, and gate_q where it is gated.
 
     rotation: name of the angles, empty for a layer without. qk_norm: `head` (per head, before rotation), `whole` (over
-    all heads together), `unit` (to length √width, after rotation, no weights), or empty. value_norm: values are
+    all heads together), `plain` (per head, after rotation, without weights), or empty. value_norm: values are
     normalised without weights. shares: the layer whose keys and values this one reads, -1: its own. keys_are_values:
-    v is k before its norm. tuned_from: positions from which queries grow (Llama 4's layers without rotation), 0: never.
+    v is k before its norm. chunk: positions see back to the last multiple of it; 0: no such limit. rotary_scale: of the
+    part of a query that turns. tuned_from: positions after which queries grow, step by step, by `tuned_by`; 0: never;
+    the position counts from `tuned_first`.
     """
 
     kind: ClassVar[str] = "attention"
@@ -39,8 +41,11 @@ class Attention:
     out_bias: bool = False
     shares: int = -1
     cap: float = 0.0
+    chunk: int = 0
+    rotary_scale: float = 1.0
     tuned_from: float = 0.0
     tuned_by: float = 0.0
+    tuned_first: int = 0
 
     def shapes(self, width: int) -> Shapes:
         query_width, kv_width = self.heads * self.head_width, self.kv_heads * self.head_width
@@ -66,10 +71,7 @@ class Attention:
         q_BHW = self._heads("q", self.heads, x_BD, call)
         if self.shares < 0:
             k_BKW, v_BKW = self._keys_and_values(x_BD, call)
-        q_BHW = self._placed(self._normed("q", q_BHW, call), call)
-        if self.tuned_from:
-            grown = np.log(np.floor((call.batch.positions + 1) / self.tuned_from) + 1) * self.tuned_by + 1
-            q_BHW = q_BHW * grown.astype(np.float32)[:, None, None]
+        q_BHW = self._grown(self._placed(self._normed("q", q_BHW, call), call), call)
         out = np.empty((len(x_BD), self.heads * self.head_width), np.float32)
         for segment in call.batch.segments:
             slot = call.slot(segment, "kv", self.shares if self.shares >= 0 else None)
@@ -80,7 +82,8 @@ class Attention:
                 slot.values[:, place] = v_BKW[segment.rows].swapaxes(0, 1)
             for row in range(segment.first_row, segment.first_row + segment.num_rows):
                 end = int(call.batch.positions[row]) + 1
-                seen = slice(max(0, end - self.window) if self.window else 0, end)
+                first = max(0, end - self.window) if self.window else 0
+                seen = slice(max(first, (end - 1) // self.chunk * self.chunk) if self.chunk else first, end)
                 q_KGW = q_BHW[row].reshape(self.kv_heads, -1, self.head_width)
                 out[row] = attend(q_KGW, slot.keys[:, seen], slot.values[:, seen], self.scale, self.cap).ravel()
         if self.gated:
@@ -112,6 +115,13 @@ class Attention:
     def _placed(self, x_BHW: np.ndarray, call: Call) -> np.ndarray:
         if self.rotation:
             x_BHW = rotate(x_BHW, call.angles[self.rotation], neighbours=self.neighbours)
-        if self.qk_norm == "unit":
-            x_BHW = unit_length(x_BHW, call.epsilon * self.head_width) * np.float32(self.head_width**0.5)
-        return x_BHW
+        return rms_norm(x_BHW, None, call.epsilon) if self.qk_norm == "plain" else x_BHW
+
+    def _grown(self, q_BHW: np.ndarray, call: Call) -> np.ndarray:
+        if self.rotary_scale != 1.0:
+            turning = 2 * call.angles[self.rotation].shape[1]
+            q_BHW = q_BHW * np.where(np.arange(self.head_width) < turning, self.rotary_scale, 1).astype(np.float32)
+        if self.tuned_from:
+            steps = np.floor((call.batch.positions + self.tuned_first) / self.tuned_from)
+            q_BHW = q_BHW * (np.log1p(steps) * self.tuned_by + 1).astype(np.float32)[:, None, None]
+        return q_BHW

@@ -51,7 +51,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """rotations: inverse frequencies by name, the R of `rows.rotate`. logit_cap 0: none."""
+    """rotations: inverse frequencies by name, the R of `rows.rotate`. logit_cap 0: none. multipliers: numbers by tensor
+    that went into the weights when they were read.
+    """
 
     architecture: str
     width: int
@@ -66,6 +68,7 @@ class Blueprint:
     logit_cap: float = 0.0
     tied_head: bool = False
     per_layer: PerLayerEmbedding | None = None
+    multipliers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def num_layers(self) -> int:
@@ -124,7 +127,8 @@ class Blueprint:
         try:
             found = dict(values)
             found["layers"] = tuple(tuple(_step(step) for step in layer) for layer in values["layers"])
-            found["rotations"] = {str(name): tuple(map(float, one)) for name, one in values["rotations"].items()}
+            for tables in ("rotations", "multipliers"):
+                found[tables] = {str(name): tuple(map(float, one)) for name, one in values[tables].items()}
             extra = values["per_layer"]
             found["per_layer"] = _typed(PerLayerEmbedding, extra) if extra else None
             return check_blueprint(_typed(cls, found), origin)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from vortex.models.blueprint.blocks import Call, Routes, Shapes
-from vortex.models.blueprint.rows import ACTIVATIONS, sigmoid, softmax
+from vortex.models.blueprint.rows import ACTIVATIONS, rms_norm, sigmoid, softmax
 from vortex.models.blueprint.slots import Slot
 
 
@@ -49,7 +49,9 @@ class Experts:
     scoring: softmax | sigmoid, over all experts; softmax_chosen: over the chosen ones alone. corrected: a bias per expert
     counts for choosing, not for the share. groups, groups_used: experts are chosen within the best groups (of which the
     two best experts are added up, or with `group_best` the best one counts). normalise: shares add up to one, before
-    `share_scale`. shares_first: a share scales what goes into its expert, not what comes out (Llama 4).
+    `share_scale` and, where `scaled`, a number of each expert's own (the vector expert_scale). shares_first: a share
+    scales what goes into its expert, not what comes out (Llama 4). inner_norm: experts see the rows normalised by this
+    vector, the router by none (Gemma 4); empty: both see the rows as they come.
     """
 
     kind: ClassVar[str] = "experts"
@@ -66,10 +68,14 @@ class Experts:
     normalise: bool = True
     share_scale: float = 1.0
     shares_first: bool = False
+    scaled: bool = False
+    inner_norm: str = ""
     activation: str = "silu"
 
     def shapes(self, width: int) -> Shapes:
         found: dict[str, tuple[int, int]] = {"router": (self.num_experts, width)}
+        found |= {self.inner_norm: (1, width)} if self.inner_norm else {}
+        found |= {"expert_scale": (1, self.num_experts)} if self.scaled else {}
         found |= {"router_bias": (1, self.num_experts)} if self.corrected else {}
         for expert in range(self.num_experts):
             found |= {f"experts.{expert}.{name}": (self.ffn_width, width) for name in ("gate", "up")}
@@ -87,9 +93,15 @@ class Experts:
 
     def run(self, x_BD: np.ndarray, call: Call) -> np.ndarray:
         router = call.weights.vector("router").reshape(self.num_experts, -1)
-        logits_BE = np.stack([router @ row for row in x_BD])
+        seen_BD = rms_norm(x_BD, None, call.epsilon) if self.inner_norm else x_BD
+        logits_BE = np.stack([router @ row for row in seen_BD])
         bias = call.weights.vector("router_bias") if self.corrected else None
         routes = self.routes(logits_BE, bias)
+        if self.scaled:
+            own = call.weights.vector("expert_scale")[routes.experts_BK]
+            routes = Routes(routes.experts_BK, routes.shares_BK * own)
+        if self.inner_norm:
+            x_BD = seen_BD * call.weights.vector(self.inner_norm)
         if self.shares_first:
             out = np.zeros_like(x_BD)
             for place in range(self.used):

@@ -24,6 +24,8 @@ class LatentAttention:
 
     Matrices: q (or q_down and q_up), latent, latent_rotary, attention_out; key_up and value_up stay in float32, head by
     head: [heads, plain_width, latent_width] and [heads, value_width, latent_width]. bias: of the down-projections.
+    rotary_scale: of the rotated part of a score, beside `scale` (YaRN lengthens only that). inner_epsilon: of the norms
+    of what is compressed.
     """
 
     kind: ClassVar[str] = "latent_attention"
@@ -35,6 +37,8 @@ class LatentAttention:
     scale: float
     rotation: str
     query_rank: int = 0
+    rotary_scale: float = 1.0
+    inner_epsilon: float = 1e-6
     neighbours: bool = True
     bias: bool = False
     out_bias: bool = False
@@ -65,7 +69,7 @@ class LatentAttention:
         value_up = weights.vector("value_up").reshape(self.heads, self.value_width, self.latent_width)
         q_BHW = self._queries(x_BD, call)
         turned_BHR = rotate(q_BHW[..., self.plain_width :], angles, neighbours=self.neighbours)
-        latent_BL = rms_norm(self._down("latent", x_BD, call), weights.vector("latent_norm"), call.epsilon)
+        latent_BL = rms_norm(self._down("latent", x_BD, call), weights.vector("latent_norm"), self.inner_epsilon)
         key_B1R = rotate(self._down("latent_rotary", x_BD, call)[:, None], angles, neighbours=self.neighbours)
         out = np.empty((len(x_BD), self.heads * self.value_width), np.float32)
         for segment in call.batch.segments:
@@ -77,7 +81,8 @@ class LatentAttention:
                 end = int(call.batch.positions[row]) + 1
                 latents_SL, turned_SR = slot.keys[0, :end], slot.values[0, :end]
                 q_HL = np.matmul(q_BHW[row, :, None, : self.plain_width], key_up)[:, 0]
-                scores_HS = (q_HL @ latents_SL.T + turned_BHR[row] @ turned_SR.T) * np.float32(self.scale)
+                turned_HS = (turned_BHR[row] @ turned_SR.T) * np.float32(self.rotary_scale)
+                scores_HS = (q_HL @ latents_SL.T + turned_HS) * np.float32(self.scale)
                 gathered_HL = softmax(scores_HS) @ latents_SL
                 out[row] = np.matmul(value_up, gathered_HL[..., None]).ravel()
         product = weights.product("attention_out", out)
@@ -86,7 +91,7 @@ class LatentAttention:
     def _queries(self, x_BD: np.ndarray, call: Call) -> np.ndarray:
         if self.query_rank:
             down = self._down("q_down", x_BD, call)
-            q = call.weights.product("q_up", rms_norm(down, call.weights.vector("q_down_norm"), call.epsilon))
+            q = call.weights.product("q_up", rms_norm(down, call.weights.vector("q_down_norm"), self.inner_epsilon))
         else:
             q = call.weights.product("q", x_BD)
         return q.reshape(len(q), self.heads, -1)

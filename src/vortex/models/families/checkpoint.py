@@ -22,7 +22,8 @@ def merged_config(folder: Path) -> ForeignValues:
     """config.json, the text part of a model of several senses laid over it."""
     raw = read_json_object(folder / "config.json")
     inner = {key: value for key, value in raw.nested("text_config").values_by_key.items() if value is not None}
-    outer = {key: value for key, value in raw.values_by_key.items() if not key.endswith("_config") or key == "quantization_config"}
+    parts = ("text_config", "vision_config", "audio_config")
+    outer = {key: value for key, value in raw.values_by_key.items() if key not in parts}
     return ForeignValues({**outer, **inner}, str(folder))
 
 
@@ -58,10 +59,16 @@ class FamilyCheckpoint:
             found = next((take for take in takes if take.name in self.stored), None)
             if found is None:
                 raise ModelFileError(f"{self.folder} has no tensor {takes[0].name!r}; it is not a complete model")
-            used.add(found.name)
+            used |= {found.name, found.beside}
         senses = (name for name in self.stored if not name.startswith(OTHER_SENSES))
-        left = [name for name in senses if not any(part in name for part in (*self.family.left_out, ".rotary_emb.inv_freq"))]
+        without = (*self.family.left_out, ".rotary_emb.inv_freq")
+        left = [name for name in senses if not any(part in name for part in without) and not self._is_ahead(name)]
         refuse_left_over(left, used, self.blueprint.architecture, self.folder)
+
+    def _is_ahead(self, name: str) -> bool:
+        pieces = name.split(".")
+        layer = pieces[2] if len(pieces) > 2 and pieces[:2] == ["model", "layers"] else ""
+        return self.family.guesses_ahead and layer.isdigit() and int(layer) >= self.blueprint.num_layers
 
     def tensor(self, name: str) -> RawTensor:
         take = next((take for take in self._takes(name) if take.name in self.stored), None)

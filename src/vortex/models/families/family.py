@@ -6,12 +6,14 @@ through `Reading`, which knows what was looked at: a key that speaks of arithmet
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vortex.errors import UnsupportedModel
-from vortex.models.blueprint.blueprint import Blueprint
+from vortex.models.blueprint.attention import Attention
+from vortex.models.blueprint.blueprint import Blueprint, Step
 from vortex.models.families.stored import Take
 from vortex.models.files import rope_scaling
 from vortex.models.files.hf_config import ARITHMETIC
@@ -64,7 +66,8 @@ Takes = Callable[[Blueprint, int, str], Sequence[Take]]
 class Family:
     """names: parts that are called otherwise than in STANDARD, under `model.layers.N.`. takes: for parts that are no
     plain tensor, all places they may be in; empty where the names say it. raised: norms that are stored minus one.
-    left_out: stored tensors (by what their name holds) that text needs not. top: as TOP. harmless: keys of the
+    left_out: stored tensors (by what their name holds) that text needs not. guesses_ahead: layers behind the last one
+    are heads that guess ahead, and are left out. top: as TOP. harmless: keys of the
     configuration that change nothing here.
     """
 
@@ -75,6 +78,7 @@ class Family:
     takes: Takes = lambda blueprint, layer, part: ()
     raised: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    guesses_ahead: bool = False
     top: Mapping[str, str] = field(default_factory=dict)
     harmless: frozenset[str] = frozenset()
 
@@ -82,18 +86,54 @@ class Family:
 def layer_takes(family: Family, blueprint: Blueprint, layer: int, part: str) -> Sequence[Take]:
     """Where a layer's tensor may be; the first one that is there is meant."""
     prefix = f"model.layers.{layer}."
-    found = [
-        Take(prefix + one.name, one.rows, one.index, one.turned, one.change)
-        for one in family.takes(blueprint, layer, part)
-    ]
-    if found:
-        return found
+    if found := family.takes(blueprint, layer, part):
+        return [
+            dataclasses.replace(one, name=prefix + one.name, beside=prefix + one.beside if one.beside else "")
+            for one in found
+        ]
     if part.startswith("experts."):
         return expert_takes(blueprint, layer, part, prefix)
     name = family.names.get(part) or STANDARD.get(part)
     if name is None:
         raise UnsupportedModel(f"no tensor of {family.name} is called {part}")
     return [Take(prefix + name, change=_raised if part in family.raised else None)]
+
+
+def plain_attention(reading: Reading, **changes: Any) -> Attention:
+    """As Llama has it, with what a family changes."""
+    width = reading.head_width
+    usual: dict[str, Any] = {
+        "heads": reading.heads,
+        "kv_heads": reading.kv_heads,
+        "head_width": width,
+        "scale": reading.attention_scale(width),
+        "rotation": "all",
+    }
+    return Attention(**{**usual, **changes})
+
+
+def plain_blueprint(reading: Reading, layers: Sequence[tuple[Step, ...]], **changes: Any) -> Blueprint:
+    """As Llama has it around its layers."""
+    usual: dict[str, Any] = {
+        "architecture": reading.values.text("model_type"),
+        "width": reading.width,
+        "vocab_size": reading.vocab_size,
+        "context_length": reading.context_length,
+        "epsilon": reading.epsilon,
+        "layers": tuple(layers),
+        "tied_head": reading.flag("tie_word_embeddings"),
+    }
+    return Blueprint(**{**usual, **changes})
+
+
+def slices(name: str, part: str, sizes: Mapping[str, int]) -> list[Take]:
+    """A part's rows of a matrix in which several lie one after the other."""
+    start = 0
+    for other, count in sizes.items():
+        if other == part:
+            return [Take(name, slice(start, start + count))]
+        start += count
+    return []
 
 
 def expert_takes(blueprint: Blueprint, layer: int, part: str, prefix: str, folder: str = "mlp.experts") -> list[Take]:
@@ -164,9 +204,16 @@ class Reading:
             return self.values.nested("rope_scaling")
         return parameters.nested(kind) if kind and kind in parameters.values_by_key else parameters
 
-    def frequencies(self, width: int, share: float = 1.0, kind: str = "", theta: float = 10_000.0) -> tuple[float, ...]:
-        """Inverse frequencies of heads of this width, of which `share` turns by default."""
-        rope = self.rope(kind)
+    def frequencies(
+        self,
+        width: int,
+        share: float = 1.0,
+        kind: str = "",
+        theta: float = 10_000.0,
+        rope: ForeignValues | None = None,
+    ) -> tuple[float, ...]:
+        """Inverse frequencies of heads of this width, of which `share` turns by default. rope: instead of the file's."""
+        rope = self.rope(kind) if rope is None else rope
         theta = rope.real("rope_theta", self.values.real("rope_theta", theta), least=1.1)
         share = rope.real("partial_rotary_factor", self.values.real("partial_rotary_factor", share), least=0, most=1)
         turning = int(width * share)

@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 from vortex.errors import UnsupportedModel
-from vortex.models.families import qwen35
+from vortex.models.families import (
+    deepseek,
+    falcon_h1,
+    gemma4,
+    granite,
+    lfm2,
+    llama4,
+    ministral3,
+    nemotron_h,
+    olmo,
+    phi3,
+    qwen3_vl,
+    qwen35,
+    smollm3,
+)
 from vortex.models.families.family import Family
 
-FAMILIES: tuple[Family, ...] = (qwen35.FAMILY,)
+FAMILIES: tuple[Family, ...] = (
+    qwen35.FAMILY,
+    gemma4.FAMILY,
+    deepseek.FAMILY,
+    lfm2.FAMILY,
+    granite.FAMILY,
+    granite.DENSE,
+    nemotron_h.FAMILY,
+    falcon_h1.FAMILY,
+    phi3.FAMILY,
+    smollm3.FAMILY,
+    ministral3.FAMILY,
+    llama4.FAMILY,
+    olmo.FAMILY,
+    qwen3_vl.FAMILY,
+)
 BY_TYPE = {name: family for family in FAMILIES for name in family.model_types}
 
 

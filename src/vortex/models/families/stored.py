@@ -26,13 +26,16 @@ Change = Callable[[np.ndarray], np.ndarray]
 @dataclass(frozen=True, slots=True)
 class Take:
     """`name` as stored; of its first dimension the slice `index` (stacked experts), of the rows those in `rows`; the
-    last two dimensions changed about where `turned`; then `change`, over float32 values of that shape."""
+    last two dimensions changed about where `turned`; then `change`, over float32 values of that shape, or `joined` over
+    them and those of the tensor `beside`."""
 
     name: str
     rows: slice | tuple[int, ...] | None = None
     index: int | None = None
     turned: bool = False
     change: Change | None = None
+    beside: str = ""
+    joined: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
 class StoredTensors(Mapping[str, StoredTensor]):
@@ -71,11 +74,17 @@ class StoredTensors(Mapping[str, StoredTensor]):
                 raise ModelFileError(f"{self.folder}: {take.name} is of {dims[0]} experts, not of {take.index + 1}")
             data, dims = data.reshape(dims[0], -1)[take.index], dims[1:]
         rows, columns = math.prod(dims[:-1]), dims[-1] if dims else 1
-        if take.turned or take.change is not None:
+        if take.turned or take.change is not None or take.joined is not None:
             values = dense(RawTensor(DTYPES[stored.dtype], rows, columns, data.reshape(rows, -1))).reshape(dims)
             values = values.swapaxes(-1, -2) if take.turned else values
             values = values.reshape(-1, values.shape[-1])[_picked(take.rows)] if take.rows is not None else values
-            values = np.ascontiguousarray(take.change(values) if take.change else values, np.float32)
+            values = take.change(values) if take.change else values
+            if take.joined is not None:
+                other = self[take.beside]
+                count = math.prod(other.shape)
+                flat = dense(RawTensor(DTYPES[other.dtype], 1, count, other.data.reshape(1, -1))).reshape(other.shape)
+                values = take.joined(values, flat)
+            values = np.ascontiguousarray(values, np.float32)
             return self._shaped(GGMLQuantizationType.F32, values.view(np.uint8).reshape(-1), values.size, shape, take)
         data = data.reshape(rows, -1)
         if take.rows is not None:
