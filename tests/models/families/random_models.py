@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         "interleave_moe_layer_step": 2, "no_rope_layer_interval": 2, "attention_chunk_size": 8, "floor_scale": 4}),
     "olmo2": ("Olmo2Config", BASE),
     "olmo3": ("Olmo3Config", {**BASE, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"] * 2}),
-    "qwen3_vl_text": ("Qwen3VLTextConfig", {**BASE, "head_dim": 32}),
+    "qwen3_vl_text": ("Qwen3Config", {**BASE, "head_dim": 32}),  # with only words it is Qwen3
 }  # fmt: skip
 TOKENS = np.random.default_rng(5).integers(2, 160, 40).tolist()
 
@@ -104,7 +105,7 @@ def write_model(folder: Path, name: str, seed: int = 0) -> np.ndarray:
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").to(torch.float32).eval()
     with torch.no_grad():
         for parameter_name, parameter in [*model.named_parameters(), *model.named_buffers()]:
-            if "inv_freq" in parameter_name or "embed_scale" in parameter_name:
+            if any(part in parameter_name for part in ("inv_freq", "embed_scale", "mup_vector")):
                 continue
             if parameter.ndim < 2 or "A_log" in parameter_name:
                 parameter.add_(0.3 * torch.randn_like(parameter))
@@ -112,4 +113,7 @@ def write_model(folder: Path, name: str, seed: int = 0) -> np.ndarray:
                 parameter.copy_(torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
         logits = model(torch.tensor([TOKENS])).logits[0]
     model.save_pretrained(folder, safe_serialization=True)
+    if name == "qwen3_vl_text":
+        said = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**said, "model_type": name}))
     return np.asarray(logits.float().numpy())

@@ -1,8 +1,8 @@
 """The seam between a block (attention, a recurrence, a feed-forward) and whoever sweeps it.
 
-A block is data: numbers of one layer's part, kept as JSON beside packed weights. It says which tensors it needs, what it
-remembers of a sequence, and turns rows into rows; weights come through `Call`, so that dense and packed, resident and
-paged ones are the same to it.
+A block is data: numbers of one layer's part, kept as JSON beside packed weights. It says which tensors it needs, what
+it remembers of a sequence, and turns rows into rows; weights come through `Call`, so that dense and packed, resident
+and paged ones are the same to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A whole model as data: sizes, rotations, and for every layer its steps. Kept as JSON beside packed weights.
 
-A step normalises the rows, lets one or several blocks turn them, normalises what came out, and adds it to the rows. Norms
-are named; an empty name is no norm. What a file says is checked when it is read: a blueprint that was tampered with is a
-ModelFileError, not a crash.
+A step normalises the rows, lets one or several blocks turn them, normalises what came out, and adds it to the rows.
+Norms are named; an empty name is no norm. What a file says is checked when it is read: a blueprint that was tampered
+with is a ModelFileError, not a crash.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Blueprint:
         """Of all tensors of a layer by their names within it."""
         found: dict[str, tuple[int, int]] = {}
         for step in self.layers[layer]:
-            found |= {name: (1, self.width) for name in step.norms}
+            found |= dict.fromkeys(step.norms, (1, self.width))
             found |= {step.after: (1, 1)} if step.after else {}
             for block in step.blocks:
                 found |= block.shapes(self.width)
@@ -133,7 +133,9 @@ class Blueprint:
             found["per_layer"] = _typed(PerLayerEmbedding, extra) if extra else None
             return check_blueprint(_typed(cls, found), origin)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"{origin} holds no blueprint of a model ({error}); delete it to have it made anew") from error
+            raise ModelFileError(
+                f"{origin} holds no blueprint of a model ({error}); delete it to have it made anew"
+            ) from error
 
 
 def check_blueprint(blueprint: Blueprint, origin: str) -> Blueprint:
@@ -185,8 +187,9 @@ def _step(values: Mapping[str, Any]) -> Step:
 def _typed(kind: type[Part], values: Mapping[str, Any]) -> Part:
     """The dataclass of these values; numbers and texts must be of the types of its fields."""
     made = kind(**values)
+    known: Mapping[str, tuple[type, ...]] = {"int": (int,), "str": (str,), "bool": (bool,), "float": (int, float)}
     for one in dataclasses.fields(made):  # type: ignore[arg-type]  # only dataclasses come here
-        value, wanted = getattr(made, one.name), {"int": int, "str": str, "bool": bool, "float": (int, float)}.get(one.type)  # type: ignore[call-overload]  # annotations are texts
-        if wanted is not None and (not isinstance(value, wanted) or (one.type != "bool" and isinstance(value, bool))):
+        value, wanted = getattr(made, one.name), known.get(str(one.type))
+        if wanted is not None and (not isinstance(value, wanted) or (bool not in wanted and isinstance(value, bool))):
             raise TypeError(f"{one.name} is {value!r}")
     return made

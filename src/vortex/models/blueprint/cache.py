@@ -15,10 +15,14 @@ from vortex.models.blueprint.slots import Slot
 class BlueprintCache:
     def __init__(self, blueprint: Blueprint, slots: list[dict[str, Slot]] | None = None) -> None:
         self._blueprint = blueprint
-        self._slots = slots if slots is not None else [
-            {name: slot for block in blueprint.blocks(layer) for name, slot in block.slots().items()}
-            for layer in range(blueprint.num_layers)
-        ]
+        self._slots = (
+            slots
+            if slots is not None
+            else [
+                {name: slot for block in blueprint.blocks(layer) for name, slot in block.slots().items()}
+                for layer in range(blueprint.num_layers)
+            ]
+        )
 
     def slot(self, layer: int, name: str) -> Slot:
         return self._slots[layer][name]

@@ -6,8 +6,7 @@ row's bits are its own affair in both, so a sweep's shape, chunks, drafts and pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 

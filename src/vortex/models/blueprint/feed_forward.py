@@ -35,7 +35,9 @@ class FeedForward:
     def run(self, x_BD: np.ndarray, call: Call) -> np.ndarray:
         activate = ACTIVATIONS[self.activation]
         up = self._product("up", x_BD, call)
-        return self._product("down", activate(up) if self.plain else activate(self._product("gate", x_BD, call)) * up, call)
+        return self._product(
+            "down", activate(up) if self.plain else activate(self._product("gate", x_BD, call)) * up, call
+        )
 
     def _product(self, name: str, x: np.ndarray, call: Call) -> np.ndarray:
         rows = call.weights.product(self.prefix + name, x)
@@ -44,12 +46,12 @@ class FeedForward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experts:
-    """`experts.7.gate`, `.up`, `.down`, a router, and beside them (or not) one shared feed-forward that every row takes.
+    """`experts.7.gate`, `.up`, `.down`, a router, and beside them (or not) one shared feed-forward for every row.
 
-    scoring: softmax | sigmoid, over all experts; softmax_chosen: over the chosen ones alone. corrected: a bias per expert
-    counts for choosing, not for the share. groups, groups_used: experts are chosen within the best groups (of which the
-    two best experts are added up, or with `group_best` the best one counts). normalise: shares add up to one, before
-    `share_scale` and, where `scaled`, a number of each expert's own (the vector expert_scale). shares_first: a share
+    scoring: softmax | sigmoid, over all experts; softmax_chosen: over the chosen ones alone. corrected: a bias per
+    expert counts for choosing, not for the share. groups, groups_used: experts are chosen within the best groups (of
+    which the two best experts are added up, or with `group_best` the best one counts). normalise: shares add up to one,
+    before `share_scale` and, where `scaled`, a number of each expert's own (the vector expert_scale). shares_first: a share
     scales what goes into its expert, not what comes out (Llama 4). inner_norm: experts see the rows normalised by this
     vector, the router by none (Gemma 4); empty: both see the rows as they come.
     """

@@ -1,8 +1,8 @@
 """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434), in its absorbed form: one compressed key per position.
 
-A position is remembered as `latent_width` numbers after their norm and `rotary_width` rotated ones, shared by all heads.
-Queries are brought into the latent space by the key half of the up-projection, and what attention gathers there is
-brought back by the value half. So the cache is a fraction of that of full heads, and so are its reads.
+A position is remembered as `latent_width` numbers after their norm and `rotary_width` rotated ones, shared by all
+heads. Queries are brought into the latent space by the key half of the up-projection, and what attention gathers there
+is brought back by the value half. So the cache is a fraction of that of full heads, and so are its reads.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class LatentAttention:
         found |= {"value_up": (1, self.heads * self.value_width * self.latent_width)}
         found |= {"attention_out": (width, self.heads * self.value_width)}
         if self.bias:
-            found |= {f"{name}_bias": (1, found[name][0]) for name in ("q_down", "latent", "latent_rotary") if name in found}
+            found |= {
+                f"{name}_bias": (1, found[name][0]) for name in ("q_down", "latent", "latent_rotary") if name in found
+            }
         return {**found, **({"attention_out_bias": (1, width)} if self.out_bias else {})}
 
     def slots(self) -> Mapping[str, Slot]:

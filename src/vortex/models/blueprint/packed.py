@@ -1,8 +1,8 @@
 """A blueprint's weights packed for the native core, in a `.c3` folder: what is written, checked, and multiplied with.
 
 A layer's matrices are one unit (`layers.3.matrices.0`, … in the order of the blueprint), each expert one of its own
-(`layers.3.experts.7.gate.0`); vectors, routers and what a block wants flat are float32 beside them; embeddings are rows as
-GGUF has them. A tied head is packed once more, since products want tiles.
+(`layers.3.experts.7.gate.0`); vectors, routers and what a block wants flat are float32 beside them; embeddings are
+rows as GGUF has them. A tied head is packed once more, since products want tiles.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ class PackedWeights:
         entries = source.entries
         names = list(stored_names(blueprint))
         self._vectors = {stored: source.read(stored).view(np.float32) for stored, _, kind in names if kind == "vector"}
-        self._rows = {stored: _matrix(entries[stored], source.read(stored)) for stored, _, kind in names if kind == "rows"}
+        self._rows = {
+            stored: _matrix(entries[stored], source.read(stored)) for stored, _, kind in names if kind == "rows"
+        }
         self._parts = [
             [name.split(".", 2)[2] for stored, name, _ in names if stored.startswith(f"layers.{index}.matrices.")]
             for index in range(blueprint.num_layers)

@@ -1,7 +1,7 @@
 """Gemma's per-layer inputs: a second embedding, a slice of which flows into every layer beside the rows.
 
-The embedding makes for each row and layer a vector out of the token's own and a projection of the row; in the layer it is
-gated by the row and projected back.
+The embedding makes for each row and layer a vector out of the token's own and a projection of the row; in the layer it
+is gated by the row and projected back.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from vortex.models.blueprint.blocks import Call, Shapes
-from vortex.models.blueprint.rows import rms_norm, silu, softplus, sigmoid, unit_length
+from vortex.models.blueprint.rows import rms_norm, sigmoid, silu, softplus, unit_length
 from vortex.models.blueprint.slots import RecurrentSlot, Slot, State
 
 LENGTH_EPSILON = 1e-6  # under the root of a key's length
@@ -76,7 +76,9 @@ class DeltaRule:
 
     def slots(self) -> Mapping[str, Slot]:
         tail = np.zeros((self.taps - 1, self.channels), np.float32)
-        return {"delta": RecurrentSlot((tail, np.zeros((self.value_heads, self.key_width, self.value_width), np.float32)))}
+        return {
+            "delta": RecurrentSlot((tail, np.zeros((self.value_heads, self.key_width, self.value_width), np.float32)))
+        }
 
     def run(self, x_BD: np.ndarray, call: Call) -> np.ndarray:
         weights = call.weights
@@ -158,8 +160,8 @@ class Mamba2:
 
     Matrices: mamba_in (gate, then channels = values and two groups of keys, then a step per head), mamba_out. Vectors:
     mamba_kernel [channels, taps], mamba_bias, mamba_time (bias of the steps), mamba_rate (what decays, positive),
-    mamba_skip, mamba_norm. norm_groups: parts that the norm looks at apart, 0: no norm. norm_first: the norm comes before
-    the gate. steps: least and greatest.
+    mamba_skip, mamba_norm. norm_groups: parts that the norm looks at apart, 0: no norm. norm_first: the norm comes
+    before the gate. steps: least and greatest.
     """
 
     kind: ClassVar[str] = "mamba2"
@@ -207,11 +209,12 @@ class Mamba2:
         if self.out_bias:
             parts = parts + weights.vector("mamba_in_bias")
         gate, rows, steps = np.split(parts, [self.inner, self.inner + self.channels], axis=-1)
-        steps = np.clip(softplus(steps + weights.vector("mamba_time")), *(np.float32(step) for step in self.steps))
+        least, greatest = (np.float32(step) for step in self.steps)
+        steps = np.clip(softplus(steps + weights.vector("mamba_time")), least, greatest)
         kernel = weights.vector("mamba_kernel").reshape(self.channels, self.taps)
-        bias = weights.vector("mamba_bias") if self.bias else np.float32(0)
-        rate, skip = weights.vector("mamba_rate"), weights.vector("mamba_skip")
-        out = _run("mamba", call, (rows, steps), partial(self._advance, kernel, bias, rate, skip))
+        bias = weights.vector("mamba_bias") if self.bias else np.zeros(self.channels, np.float32)
+        fixed = (kernel, bias, weights.vector("mamba_rate"), weights.vector("mamba_skip"))
+        out = _run("mamba", call, (rows, steps), partial(self._advance, fixed))
         product = weights.product("mamba_out", self._normed(out, gate, call))
         return product + weights.vector("mamba_out_bias") if self.out_bias else product
 
@@ -223,9 +226,9 @@ class Mamba2:
         normed = grouped.reshape(mixed.shape) * call.weights.vector("mamba_norm")
         return normed * silu(gate) if self.norm_first else normed
 
-    def _advance(
-        self, kernel: np.ndarray, bias: np.ndarray, rate: np.ndarray, skip: np.ndarray, state: State, inputs: State
-    ) -> tuple[np.ndarray, State]:
+    def _advance(self, fixed: State, state: State, inputs: State) -> tuple[np.ndarray, State]:
+        """fixed: the kernel, its bias, what decays, and what skips the state."""
+        kernel, bias, rate, skip = fixed
         (tail, memory), (rows, steps_BH) = state, inputs
         mixed, tail = convolved(tail, rows, kernel)
         mixed = silu(mixed + bias)

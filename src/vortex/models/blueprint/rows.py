@@ -61,10 +61,7 @@ def rotate(x_BHW: np.ndarray, angles_BR: np.ndarray, *, neighbours: bool) -> np.
     turned, rest = x_BHW[..., :width], x_BHW[..., width:]
     first, second = (turned[..., 0::2], turned[..., 1::2]) if neighbours else np.split(turned, 2, axis=-1)
     one, two = first * cos - second * sin, second * cos + first * sin
-    if neighbours:
-        both = np.stack([one, two], axis=-1).reshape(turned.shape)
-    else:
-        both = np.concatenate([one, two], axis=-1)
+    both = np.stack([one, two], axis=-1).reshape(turned.shape) if neighbours else np.concatenate([one, two], axis=-1)
     return np.concatenate([both, rest], axis=-1) if rest.shape[-1] else both
 
 

@@ -51,8 +51,9 @@ class DecoderState:
 
     def commit(self, num_tokens: int) -> None:
         assert 0 <= num_tokens <= self._pending, f"commit of {num_tokens} after a span of {self._pending}"
-        if isinstance(self._cache, RecurrentCache):
-            self._cache.commit(num_tokens, self._pending)
+        cache: object = self._cache
+        if isinstance(cache, RecurrentCache):
+            cache.commit(num_tokens, self._pending)
         self._length += num_tokens
         self._pending = 0
 

@@ -1,8 +1,8 @@
 """Latent attention with shared and routed experts: GLM-4.7-Flash, DeepSeek V2 and V3.
 
-Source: transformers' `glm4_moe_lite`, `deepseek_v2` and `deepseek_v3` classes. V3 and GLM choose experts by a sigmoid and
-a bias that corrects the choice, within the best groups; V2 by a softmax. Layers behind the last guess ahead and are left
-out.
+Source: transformers' `glm4_moe_lite`, `deepseek_v2` and `deepseek_v3` classes. V3 and GLM choose experts by a sigmoid
+and a bias that corrects the choice, within the best groups; V2 by a softmax. Layers behind the last guess ahead and are
+left out.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ def draw(reading: Reading) -> Blueprint:
     for layer in kinds:
         ffn = experts if layer == "sparse" else None
         dense = FeedForward(ffn_width=reading.whole("intermediate_size", least=1), activation=activation)
-        layers.append(
-            (Step(blocks=(attention,), norm="attention_norm"), Step(blocks=(ffn or dense,), norm="ffn_norm"))
-        )
+        layers.append((Step(blocks=(attention,), norm="attention_norm"), Step(blocks=(ffn or dense,), norm="ffn_norm")))
     return Blueprint(
         architecture=kind,
         width=reading.width,

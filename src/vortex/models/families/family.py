@@ -1,7 +1,8 @@
 """What a family says of itself: how a config.json becomes a blueprint, and where its tensors are.
 
-Names are those that nearly all families share (`STANDARD`); a family adds what it calls otherwise. A configuration is read
-through `Reading`, which knows what was looked at: a key that speaks of arithmetic and that nobody read is refused by name.
+Names are those that nearly all families share (`STANDARD`); a family adds what it calls otherwise. A configuration is
+read through `Reading`, which knows what was looked at: a key that speaks of arithmetic and that nobody read is refused
+by name.
 """
 
 from __future__ import annotations
@@ -101,12 +102,12 @@ def layer_takes(family: Family, blueprint: Blueprint, layer: int, part: str) -> 
 
 def plain_attention(reading: Reading, **changes: Any) -> Attention:
     """As Llama has it, with what a family changes."""
-    width = reading.head_width
+    width = changes.get("head_width") or reading.head_width
     usual: dict[str, Any] = {
         "heads": reading.heads,
         "kv_heads": reading.kv_heads,
         "head_width": width,
-        "scale": reading.attention_scale(width),
+        "scale": changes.get("scale") or reading.attention_scale(width),
         "rotation": "all",
     }
     return Attention(**{**usual, **changes})
@@ -159,7 +160,9 @@ class Reading:
         self.values = values
         self.origin = values.origin
         self.width = values.whole("hidden_size", least=1)
-        self.layers = values.whole("num_hidden_layers", least=1, most=1 << 16)
+        kinds = values.raw("layers_block_type")
+        counted = len(kinds) if isinstance(kinds, list) and values.raw("num_hidden_layers") is None else None
+        self.layers = counted or values.whole("num_hidden_layers", least=1, most=1 << 16)
         self.vocab_size = values.whole("vocab_size", least=1)
         self.context_length = values.whole("max_position_embeddings", 2048, least=1)
 
@@ -212,7 +215,7 @@ class Reading:
         theta: float = 10_000.0,
         rope: ForeignValues | None = None,
     ) -> tuple[float, ...]:
-        """Inverse frequencies of heads of this width, of which `share` turns by default. rope: instead of the file's."""
+        """Of heads of this width, inverse; of them `share` turns by default. rope: instead of the file's."""
         rope = self.rope(kind) if rope is None else rope
         theta = rope.real("rope_theta", self.values.real("rope_theta", theta), least=1.1)
         share = rope.real("partial_rotary_factor", self.values.real("partial_rotary_factor", share), least=0, most=1)
@@ -246,7 +249,9 @@ class Reading:
             value = self.values.values_by_key[key]
             known = key in HARMLESS or key in family.harmless or value in (False, 0, 0.0, "", [], {})
             if not known and ARITHMETIC.search(key):
-                raise UnsupportedModel(f"{self.origin}: {key} is {shown(value)}, which is not known here; answers could be wrong")
+                raise UnsupportedModel(
+                    f"{self.origin}: {key} is {shown(value)}, which is not known here; answers could be wrong"
+                )
 
 
 SILU = {"silu": "silu", "swish": "silu"}

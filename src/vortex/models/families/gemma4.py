@@ -1,8 +1,8 @@
 """Gemma 4, text: wide heads where layers see everything, keys shared by late layers, per-layer inputs, experts.
 
 Source: transformers' `gemma4` classes. Values are normalised without weights, attention has no scale of its own. Layers
-that see everything turn a quarter of their heads, by frequencies of the whole width; in the larger models their values are
-their keys. With experts a dense feed-forward runs beside them.
+that see everything turn a quarter of their heads, by frequencies of the whole width; in the larger models their values
+are their keys. With experts a dense feed-forward runs beside them.
 """
 
 from __future__ import annotations

@@ -98,7 +98,11 @@ def takes(blueprint: Blueprint, layer: int, part: str) -> Sequence[Take]:
     assert experts is not None, "a layer with experts"
     start = experts.ffn_width if name == "up" else 0
     rows = None if name == "down" else slice(start, start + experts.ffn_width)
-    stored = ("output_linear.weight", "experts.down_proj") if name == "down" else ("input_linear.weight", "experts.gate_up_proj")
+    stored = (
+        ("output_linear.weight", "experts.down_proj")
+        if name == "down"
+        else ("input_linear.weight", "experts.gate_up_proj")
+    )
     return [Take(f"block_sparse_moe.{one}", rows, int(number)) for one in stored]
 
 
@@ -122,6 +126,8 @@ FAMILY = Family(
         **{part: f"mamba.{name}" for part, name in MAMBA_NAMES.items()},
         "down": "shared_mlp.output_linear.weight",
     },
-    harmless=frozenset({"mamba_chunk_size", "mamba_d_head", "init_method", "normalization_function", "time_step_limit"}),
+    harmless=frozenset(
+        {"mamba_chunk_size", "mamba_d_head", "init_method", "normalization_function", "time_step_limit"}
+    ),
 )
 DENSE = Family(name="Granite", model_types=("granite",), draw=draw)

@@ -1,7 +1,7 @@
 """OLMo 2 and 3: norms behind the blocks and none before, queries and keys normalised over all heads together.
 
-Source: transformers' `olmo2` and `olmo3` classes. OLMo 3 has three layers with a window to one without; only the latter's
-rotation is stretched.
+Source: transformers' `olmo2` and `olmo3` classes. OLMo 3 has three layers with a window to one without; only the
+latter's rotation is stretched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def draw(reading: Reading) -> Blueprint:
     layers = []
     for kind in kinds:
         local = kind == LOCAL
-        scale = float(reading.head_width) ** -0.5 if local else reading.attention_scale(reading.head_width)
+        scale = float(reading.head_width) ** -0.5 if local else reading.attention_scale(reading.head_width, GLOBAL)
         attention = plain_attention(
             reading,
             qk_norm="whole",
@@ -33,12 +33,14 @@ def draw(reading: Reading) -> Blueprint:
             bias=biased,
             out_bias=biased,
         )
-        layers.append((Step(blocks=(attention,), post_norm="post_attention_norm"), Step(blocks=(ffn,), post_norm="post_ffn_norm")))
-    rope = reading.rope()
-    plain = ForeignValues({"rope_theta": rope.values_by_key.get("rope_theta", 10_000.0)}, reading.origin)
-    rotations = {GLOBAL: reading.frequencies(reading.head_width)}
+        layers.append(
+            (Step(blocks=(attention,), post_norm="post_attention_norm"), Step(blocks=(ffn,), post_norm="post_ffn_norm"))
+        )
+    rotations = {GLOBAL: reading.frequencies(reading.head_width, kind=GLOBAL)}
     if LOCAL in kinds:
-        rotations[LOCAL] = reading.frequencies(reading.head_width, rope=plain)
+        rope = reading.rope(LOCAL)
+        plain = {"rope_theta": rope.values_by_key["rope_theta"]} if "rope_theta" in rope.values_by_key else {}
+        rotations[LOCAL] = reading.frequencies(reading.head_width, rope=ForeignValues(plain, reading.origin))
     return plain_blueprint(reading, layers, rotations=rotations)
 
 
@@ -50,4 +52,5 @@ FAMILY = Family(
         "post_attention_norm": "post_attention_layernorm.weight",
         "post_ffn_norm": "post_feedforward_layernorm.weight",
     },
+    harmless=frozenset({"sliding_window"}),
 )

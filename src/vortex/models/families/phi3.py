@@ -19,7 +19,12 @@ from vortex.models.families.stored import Take
 
 def draw(reading: Reading) -> Blueprint:
     frequencies, turned_scale, context_length = _frequencies(reading)
-    attention = plain_attention(reading, window=reading.whole("sliding_window", 0), rotary_scale=turned_scale)
+    attention = plain_attention(
+        reading,
+        scale=float(reading.head_width) ** -0.5,
+        window=reading.whole("sliding_window", 0),
+        rotary_scale=turned_scale,
+    )
     ffn = FeedForward(ffn_width=reading.whole("intermediate_size", least=1), activation=reading.activation(SILU))
     layer = (Step(blocks=(attention,), norm="attention_norm"), Step(blocks=(ffn,), norm="ffn_norm"))
     return plain_blueprint(

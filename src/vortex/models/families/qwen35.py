@@ -1,8 +1,8 @@
 """Qwen3.5, 3.6 and Qwen3-Next: three layers of the gated delta rule to one of gated attention; dense or with experts.
 
 Source: transformers' `qwen3_5*` and `qwen3_next` classes. Norms are stored minus one, but for the one behind the delta
-rule. Qwen3-Next keeps queries, keys, values and gates of a key head together; Qwen3.5 has a matrix for each. The head that
-guesses ahead (`mtp.`) is left out.
+rule. Qwen3-Next keeps queries, keys, values and gates of a key head together; Qwen3.5 has a matrix for each. The head
+that guesses ahead (`mtp.`) is left out.
 """
 
 from __future__ import annotations
@@ -91,7 +91,12 @@ def takes(blueprint: Blueprint, layer: int, part: str) -> Sequence[Take]:
     return ()
 
 
-NAMES_35 = {"delta_qkv": "in_proj_qkv", "delta_gate": "in_proj_z", "delta_beta": "in_proj_b", "delta_decay": "in_proj_a"}
+NAMES_35 = {
+    "delta_qkv": "in_proj_qkv",
+    "delta_gate": "in_proj_z",
+    "delta_beta": "in_proj_b",
+    "delta_decay": "in_proj_a",
+}
 
 
 def _of_next(block: DeltaRule, part: str) -> Take:
@@ -132,6 +137,6 @@ FAMILY = Family(
     },
     raised=("attention_norm", "ffn_norm", "q_norm", "k_norm", "final_norm"),
     left_out=("mtp.",),
-    harmless=frozenset({"mtp_num_hidden_layers", "mtp_use_dedicated_embeddings", "use_sliding_window", "attn_output_gate",
-                        "mlp_only_layers", "moe_intermediate_size", "mamba_ssm_dtype", "output_gate_type"}),
+    harmless=frozenset({"mtp_num_hidden_layers", "mtp_use_dedicated_embeddings", "use_sliding_window",
+                        "attn_output_gate", "mlp_only_layers", "moe_intermediate_size", "mamba_ssm_dtype", "output_gate_type"}),
 )  # fmt: skip

@@ -22,9 +22,7 @@ def draw(reading: Reading) -> Blueprint:
     layers = []
     for turn, kind in zip(turns, kinds, strict=True):
         seen = window if kind == "sliding_attention" else 0
-        attention = plain_attention(
-            reading, rotation="all" if turn else "", window=seen, bias=biased, out_bias=biased
-        )
+        attention = plain_attention(reading, rotation="all" if turn else "", window=seen, bias=biased, out_bias=biased)
         layers.append((Step(blocks=(attention,), norm="attention_norm"), Step(blocks=(ffn,), norm="ffn_norm")))
     frequencies = reading.frequencies(reading.head_width, theta=2_000_000.0)
     tied = reading.flag("tie_word_embeddings", True)

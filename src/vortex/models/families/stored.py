@@ -19,7 +19,12 @@ from vortex.models.files.formats import dense
 from vortex.models.files.raw_tensor import RawTensor
 from vortex.models.files.safetensors import DTYPES, StoredTensor, read_safetensors
 
-PREFIXES = (("model.language_model.", "model."), ("language_model.model.", "model."), ("language_model.", ""))
+PREFIXES = (
+    ("model.language_model.", "model."),
+    ("language_model.model.", "model."),
+    ("language_model.", ""),
+    ("backbone.", "model."),
+)
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -49,7 +54,9 @@ class StoredTensors(Mapping[str, StoredTensor]):
             raise ModelFileError(f"{folder} has no *.safetensors file; only safetensors and GGUF are ever loaded")
         for path in files:
             for name, tensor in read_safetensors(path).items():
-                plain = next((short + name.removeprefix(long) for long, short in PREFIXES if name.startswith(long)), name)
+                plain = next(
+                    (short + name.removeprefix(long) for long, short in PREFIXES if name.startswith(long)), name
+                )
                 if plain in self._tensors:
                     raise ModelFileError(f"{folder}: the tensor {name!r} is in two files; keep one model per folder")
                 self._tensors[plain] = tensor
