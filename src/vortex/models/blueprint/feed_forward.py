@@ -51,9 +51,9 @@ class Experts:
     scoring: softmax | sigmoid, over all experts; softmax_chosen: over the chosen ones alone. corrected: a bias per
     expert counts for choosing, not for the share. groups, groups_used: experts are chosen within the best groups (of
     which the two best experts are added up, or with `group_best` the best one counts). normalise: shares add up to one,
-    before `share_scale` and, where `scaled`, a number of each expert's own (the vector expert_scale). shares_first: a share
-    scales what goes into its expert, not what comes out (Llama 4). inner_norm: experts see the rows normalised by this
-    vector, the router by none (Gemma 4); empty: both see the rows as they come.
+    before `share_scale` and, where `scaled`, a number of each expert's own (the vector expert_scale). shares_first: a
+    share scales what goes into its expert, not what comes out (Llama 4). inner_norm: experts see the rows normalised by
+    this vector, the router by none (Gemma 4); empty: both see the rows as they come.
     """
 
     kind: ClassVar[str] = "experts"

@@ -23,6 +23,7 @@ from vortex.kernels.formats import Format
 from vortex.kernels.packed import pack as pack_tiles
 from vortex.models.files.checkpoint import EXPERT_BIASES, FEED_FORWARD, Checkpoint, layer_names
 from vortex.models.files.formats import dense
+from vortex.models.files.kindred import as_kindred
 from vortex.models.files.raw_tensor import RawTensor
 
 PACKED_TAG = "tiles16"
@@ -89,6 +90,7 @@ def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: 
 
 def in_known_format(tensor: RawTensor, name: str, form: str) -> tuple[Format, np.ndarray]:
     """The tensor's rows, uint8 [rows, row bytes], in a format that the core knows."""
+    tensor = as_kindred(tensor) if form != "bf16" else tensor
     known = Format.__members__.get(tensor.type.name)
     if known is not None and not known.is_float and form != "bf16":
         return known, tensor.data

@@ -102,6 +102,15 @@ FAMILY = Family(
     takes=takes,
     names=NAMES,
     top={"final_norm": "model.final_layernorm.weight"},
-    harmless=frozenset({"mamba_chunk_size", "mamba_d_head", "num_logits_to_keep", "time_step_limit", "mamba_use_mlp",
-                        "mamba_expand", "attn_layer_indices"}),
-)  # fmt: skip
+    harmless=frozenset(
+        {
+            "mamba_chunk_size",
+            "mamba_d_head",
+            "num_logits_to_keep",
+            "time_step_limit",
+            "mamba_use_mlp",
+            "mamba_expand",
+            "attn_layer_indices",
+        }
+    ),
+)

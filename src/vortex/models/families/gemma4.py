@@ -46,13 +46,15 @@ def draw(reading: Reading) -> Blueprint:
         context_length=reading.context_length,
         epsilon=reading.epsilon,
         layers=tuple(layers),
-        rotations={LOCAL: reading.frequencies(attentions[LOCAL](-1).head_width, kind=LOCAL),
-                   GLOBAL: _proportional(reading, global_width)},
+        rotations={
+            LOCAL: reading.frequencies(attentions[LOCAL](-1).head_width, kind=LOCAL),
+            GLOBAL: _proportional(reading, global_width),
+        },
         embedding_scale=float(reading.width) ** 0.5,
         logit_cap=reading.real("final_logit_softcapping", 0.0),
         tied_head=reading.flag("tie_word_embeddings", True),
         per_layer=_per_layer(reading),
-    )  # fmt: skip
+    )
 
 
 def _attentions(reading: Reading) -> Mapping[str, Any]:

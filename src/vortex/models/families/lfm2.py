@@ -111,7 +111,21 @@ FAMILY = Family(
         "router_bias": "feed_forward.expert_bias",
     },
     top={"final_norm": "model.embedding_norm.weight"},
-    harmless=frozenset({"block_norm_eps", "block_use_swiglu", "block_use_xavier_init", "block_dim", "conv_dim",
-                        "conv_dim_out", "block_mlp_init_scale", "block_out_init_scale", "conv_use_xavier_init",
-                        "use_pos_enc", "num_heads", "moe_intermediate_size", "conv_bias"}),
-)  # fmt: skip
+    harmless=frozenset(
+        {
+            "block_norm_eps",
+            "block_use_swiglu",
+            "block_use_xavier_init",
+            "block_dim",
+            "conv_dim",
+            "conv_dim_out",
+            "block_mlp_init_scale",
+            "block_out_init_scale",
+            "conv_use_xavier_init",
+            "use_pos_enc",
+            "num_heads",
+            "moe_intermediate_size",
+            "conv_bias",
+        }
+    ),
+)

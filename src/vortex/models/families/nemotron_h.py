@@ -6,7 +6,6 @@ them so.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +17,6 @@ from vortex.models.blueprint.recurrences import Mamba2
 from vortex.models.families.family import Family, Reading, plain_attention, plain_blueprint
 from vortex.models.families.granite import MAMBA_NAMES
 from vortex.models.families.stored import Take
-from vortex.records.foreign import real
 
 LARGEST = 3.4e38  # of float32
 LETTERS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
@@ -63,8 +61,6 @@ def draw(reading: Reading) -> Blueprint:
 
 def _mamba(reading: Reading) -> Mamba2:
     groups = reading.whole("n_groups", 8, least=1)
-    limits = [_number(one) for one in reading.values.items_of("time_step_limit", [0.0, math.inf], most=2)]
-    least, greatest = limits if len(limits) == 2 else (0.0, math.inf)
     return Mamba2(
         heads=reading.whole("mamba_num_heads", 128, least=1),
         head_width=reading.whole("mamba_head_dim", 64, least=1),
@@ -74,15 +70,8 @@ def _mamba(reading: Reading) -> Mamba2:
         bias=reading.flag("use_conv_bias", True),
         norm_groups=groups,
         out_bias=reading.flag("use_bias") or reading.flag("mamba_proj_bias"),
-        steps=(least, min(greatest, LARGEST)),
+        steps=(reading.real(0.001), LARGEST),
     )
-
-
-def _number(said: object) -> float:
-    """Infinity is no number in JSON: transformers writes an object."""
-    if isinstance(said, dict) and said.get("__float__") == "Infinity":
-        return math.inf
-    return real(said, "time_step_limit", most=LARGEST) if said != math.inf else math.inf
 
 
 def takes(blueprint: Blueprint, layer: int, part: str) -> Sequence[Take]:
@@ -104,9 +93,29 @@ FAMILY = Family(
     },
     left_out=("mtp.",),
     top={"embedding": "model.embeddings.weight", "final_norm": "model.norm_f.weight"},
-    harmless=frozenset({"time_step_min", "time_step_max", "time_step_floor", "chunk_size", "expand",
-                        "use_mamba_kernels", "mamba_ssm_cache_dtype", "residual_in_fp32", "n_routed_experts",
-                        "n_shared_experts", "moe_intermediate_size", "moe_shared_expert_intermediate_size", "moe_shared_expert_overlap",
-                        "num_experts_per_tok", "routed_scaling_factor", "num_nextn_predict_layers",
-                        "num_logits_to_keep", "mtp_layers_block_type", "layers_block_type", "sliding_window", "moe_latent_size"}),
-)  # fmt: skip
+    harmless=frozenset(
+        {
+            "time_step_limit",
+            "time_step_max",
+            "time_step_floor",
+            "chunk_size",
+            "expand",
+            "use_mamba_kernels",
+            "mamba_ssm_cache_dtype",
+            "residual_in_fp32",
+            "n_routed_experts",
+            "n_shared_experts",
+            "moe_intermediate_size",
+            "moe_shared_expert_intermediate_size",
+            "moe_shared_expert_overlap",
+            "num_experts_per_tok",
+            "routed_scaling_factor",
+            "num_nextn_predict_layers",
+            "num_logits_to_keep",
+            "mtp_layers_block_type",
+            "layers_block_type",
+            "sliding_window",
+            "moe_latent_size",
+        }
+    ),
+)

@@ -137,6 +137,16 @@ FAMILY = Family(
     },
     raised=("attention_norm", "ffn_norm", "q_norm", "k_norm", "final_norm"),
     left_out=("mtp.",),
-    harmless=frozenset({"mtp_num_hidden_layers", "mtp_use_dedicated_embeddings", "use_sliding_window",
-                        "attn_output_gate", "mlp_only_layers", "moe_intermediate_size", "mamba_ssm_dtype", "output_gate_type"}),
-)  # fmt: skip
+    harmless=frozenset(
+        {
+            "mtp_num_hidden_layers",
+            "mtp_use_dedicated_embeddings",
+            "use_sliding_window",
+            "attn_output_gate",
+            "mlp_only_layers",
+            "moe_intermediate_size",
+            "mamba_ssm_dtype",
+            "output_gate_type",
+        }
+    ),
+)
