@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vortex.config.data_folder import data_path
 from vortex.config.schema import Settings
 from vortex.errors import ConfigError, DownloadError, ModelNotFound
 
@@ -23,14 +24,10 @@ if TYPE_CHECKING:
 NO_EMBEDDER = "none"
 
 
-def data_folder() -> Path:
-    return Path(os.environ.get("VORTEX_DATA") or "data")
-
-
 def store_path() -> Path:
     from vortex.knowledge.store.store import FILE_NAME
 
-    return data_folder() / "knowledge" / FILE_NAME
+    return data_path("knowledge", FILE_NAME)
 
 
 @contextmanager
@@ -47,7 +44,7 @@ def open_store() -> Iterator[KnowledgeStore]:
 def open_memory() -> Memory:
     from vortex.knowledge.memory.folder import Memory
 
-    return Memory(data_folder() / "memory")
+    return Memory(data_path("memory"))
 
 
 def open_embedder(settings: Settings, *, fetch: bool) -> Embedder | None:
@@ -84,7 +81,7 @@ def open_embedder(settings: Settings, *, fetch: bool) -> Embedder | None:
 def ingest_options(settings: Settings) -> IngestOptions:
     from vortex.knowledge.ingest.ingest import IngestOptions
 
-    own = Path(os.path.realpath(data_folder()))
+    own = Path(os.path.realpath(data_path()))
     return IngestOptions(max_file_bytes=settings.rag.max_file_mb * 10**6, never=(own,))
 
 

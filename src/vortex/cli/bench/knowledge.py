@@ -11,7 +11,13 @@ from vortex.cli.bench.presenting import JsonOutOption, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from vortex.bench.measurement import Measurement
+    from vortex.config.loading import LoadedSettings
     from vortex.knowledge.embedding import Embedder
+    from vortex.protocols import ChatBackend
 
 
 def register(bench: typer.Typer) -> None:
@@ -87,20 +93,15 @@ def answers(
     set_: SetOption = None,
 ) -> None:
     """Questions with checkable answers, asked without documents, with what is found, and with wrong documents."""
-    import asyncio
-
     from vortex.bench.knowledge.answers import AnswersMeasurement
-    from vortex.bench.measurement import run_measurement
-    from vortex.cli.composition import open_backend, settings_for
+    from vortex.cli.composition import settings_for
 
     embedder = _embedder(profile, set_)
-    backend = open_backend(settings_for(profile, set_, {"model.name": model}))
-    with asyncio.Runner() as runner:
-        try:
-            measurement = AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds)
-            present(run_measurement(measurement), json_out, None)
-        finally:
-            runner.run(backend.close())
+
+    def measurement(backend: ChatBackend, runner: asyncio.Runner) -> Measurement:
+        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds)
+
+    _measure_answering(settings_for(profile, set_, {"model.name": model}), measurement, json_out)
 
 
 def prefix(
@@ -113,26 +114,38 @@ def prefix(
     set_: SetOption = None,
 ) -> None:
     """The second question about one document: how much of the prompt the prefix cache spares."""
-    import asyncio
-
     from vortex.bench.knowledge.prefix import PrefixMeasurement
-    from vortex.bench.measurement import run_measurement
-    from vortex.cli.composition import open_backend, settings_for
+    from vortex.cli.composition import settings_for
 
     embedder = _embedder(profile, set_)
-    backend = open_backend(settings_for(profile, set_, {"model.name": model}))
+
+    def measurement(backend: ChatBackend, runner: asyncio.Runner) -> Measurement:
+        return PrefixMeasurement(_folder(folder), embedder, backend, runner, documents)
+
+    _measure_answering(settings_for(profile, set_, {"model.name": model}), measurement, json_out)
+
+
+def _measure_answering(
+    loaded: LoadedSettings, measurement: Callable[[ChatBackend, asyncio.Runner], Measurement], json_out: Path | None
+) -> None:
+    """Run what needs a model that answers; the model is closed however it ends."""
+    import asyncio
+
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.composition import open_backend
+
+    backend = open_backend(loaded)
     with asyncio.Runner() as runner:
         try:
-            measurement = PrefixMeasurement(_folder(folder), embedder, backend, runner, documents)
-            present(run_measurement(measurement), json_out, None)
+            present(run_measurement(measurement(backend, runner)), json_out, None)
         finally:
             runner.run(backend.close())
 
 
 def _folder(given: Path | None) -> Path:
-    from vortex.cli.knowing import data_folder
+    from vortex.config.data_folder import data_path
 
-    return given or data_folder() / "bench" / "knowledge"
+    return given or data_path("bench", "knowledge")
 
 
 def _embedder(profile: str | None, set_: list[str] | None) -> Embedder:
