@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vortex.errors import ModelFileError
+from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.models.blueprint.blueprint import Blueprint, check_blueprint
 from vortex.models.families.family import TOP, Family, Reading, layer_takes
 from vortex.models.families.registry import family_of
 from vortex.models.families.stored import StoredTensors, Take
 from vortex.models.files.checkpoint import refuse_left_over
+from vortex.models.files.quantised import read_quantisation
 from vortex.models.files.raw_tensor import RawTensor, check_finite
 from vortex.records.foreign import ForeignValues, read_json_object
 
@@ -35,9 +36,12 @@ class FamilyCheckpoint:
         self.family: Family = family_of(values.text("model_type", "None", most=64), str(folder))
         reading = Reading(values)
         blueprint = self.family.draw(reading)
+        quantisation = read_quantisation(values)
+        if quantisation is None and values.nested("quantization_config").values_by_key:
+            raise UnsupportedModel(f"{folder}: this quantisation of {self.family.name} is not supported")
         reading.refuse_unread(self.family)
         self.folder = folder
-        self.stored = StoredTensors(folder)
+        self.stored = StoredTensors(folder, quantisation)
         if blueprint.num_layers > len(self.stored):
             raise ModelFileError(f"{folder} says {blueprint.num_layers} layers and has {len(self.stored)} tensors")
         self.blueprint: Blueprint = check_blueprint(blueprint, str(folder))

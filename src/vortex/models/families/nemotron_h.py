@@ -70,7 +70,7 @@ def _mamba(reading: Reading) -> Mamba2:
         bias=reading.flag("use_conv_bias", True),
         norm_groups=groups,
         out_bias=reading.flag("use_bias") or reading.flag("mamba_proj_bias"),
-        steps=(reading.real(0.001), LARGEST),
+        steps=(reading.real("time_step_min", 0.001), LARGEST),
     )
 
 

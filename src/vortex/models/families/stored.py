@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.errors import ModelFileError
 from vortex.models.files.formats import dense
+from vortex.models.files.quantised import Quantisation
+from vortex.models.files.quantised_tensors import with_quantised
 from vortex.models.files.raw_tensor import RawTensor
-from vortex.models.files.safetensors import DTYPES, StoredTensor, read_safetensors
+from vortex.models.files.stored_tensors import DTYPES, StoredTensor, read_safetensors
 
 PREFIXES = (
     ("model.language_model.", "model."),
@@ -46,7 +48,7 @@ class Take:
 class StoredTensors(Mapping[str, StoredTensor]):
     """All files of a folder as one. Raises ModelFileError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, quantisation: Quantisation | None = None) -> None:
         self.folder = folder
         self._tensors: dict[str, StoredTensor] = {}
         files = sorted(folder.glob("*.safetensors"))
@@ -60,6 +62,8 @@ class StoredTensors(Mapping[str, StoredTensor]):
                 if plain in self._tensors:
                     raise ModelFileError(f"{folder}: the tensor {name!r} is in two files; keep one model per folder")
                 self._tensors[plain] = tensor
+        if quantisation is not None:
+            self._tensors = with_quantised(self._tensors, quantisation, str(folder))
 
     def __getitem__(self, name: str) -> StoredTensor:
         return self._tensors[name]
@@ -73,16 +77,16 @@ class StoredTensors(Mapping[str, StoredTensor]):
     def take(self, take: Take, shape: tuple[int, int]) -> RawTensor:
         """As [rows, columns] of this shape, where there are as many values. Raises ModelFileError, UnsupportedModel."""
         stored = self._tensors[take.name]
-        if stored.dtype not in DTYPES:
-            raise UnsupportedModel(f"{self.folder}: tensors of type {stored.dtype}; known: {', '.join(DTYPES)}")
-        dims, data = stored.shape, stored.data
+        whole = stored.raw(str(self.folder))
+        dims = stored.shape if stored.read is None else (whole.rows, whole.columns)
+        kind, data = whole.type, whole.data.reshape(-1)
         if take.index is not None:
             if take.index >= dims[0]:
                 raise ModelFileError(f"{self.folder}: {take.name} is of {dims[0]} experts, not of {take.index + 1}")
             data, dims = data.reshape(dims[0], -1)[take.index], dims[1:]
         rows, columns = math.prod(dims[:-1]), dims[-1] if dims else 1
         if take.turned or take.change is not None or take.joined is not None:
-            values = dense(RawTensor(DTYPES[stored.dtype], rows, columns, data.reshape(rows, -1))).reshape(dims)
+            values = dense(RawTensor(kind, rows, columns, data.reshape(rows, -1))).reshape(dims)
             values = values.swapaxes(-1, -2) if take.turned else values
             values = values.reshape(-1, values.shape[-1])[_picked(take.rows)] if take.rows is not None else values
             values = take.change(values) if take.change else values
@@ -93,10 +97,10 @@ class StoredTensors(Mapping[str, StoredTensor]):
                 values = take.joined(values, flat)
             values = np.ascontiguousarray(values, np.float32)
             return self._shaped(GGMLQuantizationType.F32, values.view(np.uint8).reshape(-1), values.size, shape, take)
-        data = data.reshape(rows, -1)
+        picked = data.reshape(rows, -1)
         if take.rows is not None:
-            data = data[_picked(take.rows)]
-        return self._shaped(DTYPES[stored.dtype], data, len(data) * columns, shape, take)
+            picked = picked[_picked(take.rows)]
+        return self._shaped(kind, picked, len(picked) * columns, shape, take)
 
     def _shaped(
         self, kind: GGMLQuantizationType, data: np.ndarray, num_values: int, shape: tuple[int, int], take: Take
