@@ -83,7 +83,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.5,
             "original_max_position_embeddings": 64, "short_factor": [1.0, 1.1, 1.2, 1.5],
             "long_factor": [1.0, 2.0, 3.0, 4.0]}}),
-    "smollm3": ("SmolLM3Config", {**BASE, "no_rope_layer_interval": 2}),
+    "smollm3": ("SmolLM3Config", BASE),
     "ministral3": ("Ministral3Config", {**BASE, "head_dim": 16, "rope_parameters": {
         "rope_type": "yarn", "rope_theta": 10000.0, "factor": 8.0, "original_max_position_embeddings": 16,
         "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1}}),

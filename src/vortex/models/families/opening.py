@@ -20,7 +20,10 @@ from vortex.models.blueprint.dense import BlueprintCheckpoint, DenseWeights
 from vortex.models.decoder.model import SweptModel
 from vortex.models.decoder.native_pack import PACKED_TAG
 from vortex.models.families.checkpoint import FamilyCheckpoint
+from vortex.models.families.gguf_checkpoint import GgufFamilyCheckpoint
+from vortex.models.families.gguf_family import BY_ARCHITECTURE
 from vortex.models.families.registry import BY_TYPE
+from vortex.models.files.gguf import architecture_of
 from vortex.models.files.hf_config import ARCHITECTURES
 from vortex.models.opened import LoadOptions, Opened
 from vortex.models.weight_source import fingerprint, weight_source
@@ -35,6 +38,8 @@ def is_family(source: Path) -> bool:
 
     Raises UnsupportedModel for a folder whose type is neither, with all that are known.
     """
+    if source.is_file():
+        return architecture_of(source) in BY_ARCHITECTURE
     if not (source / "config.json").is_file():
         return False
     values = read_json_object(source / "config.json")
@@ -48,8 +53,8 @@ def is_family(source: Path) -> bool:
     return False
 
 
-def open_checkpoint(source: Path) -> FamilyCheckpoint:
-    return FamilyCheckpoint(source)
+def open_checkpoint(source: Path) -> FamilyCheckpoint | GgufFamilyCheckpoint:
+    return FamilyCheckpoint(source) if source.is_dir() else GgufFamilyCheckpoint(source)
 
 
 def open_family(source: Path, options: LoadOptions) -> Opened[SweptModel]:
@@ -61,7 +66,7 @@ def open_family(source: Path, options: LoadOptions) -> Opened[SweptModel]:
     if options.form == "float32" or not dispatch.usable():
         checkpoint = open_checkpoint(source)
         blueprint, compute = checkpoint.blueprint, BlueprintCompute(checkpoint.blueprint, DenseWeights(checkpoint))
-        tokenizer = HouseTokenizer(_tokenizer_files(source))
+        tokenizer = HouseTokenizer(_tokenizer_files(checkpoint, source))
     else:
         folder = _packed_folder(source, options)
         blueprint, compute = packed_model(folder, options)
@@ -118,10 +123,15 @@ def _packed_folder(source: Path, options: LoadOptions) -> C3Folder:
         except ModelFileError:
             pass  # damaged, or of another version: what it was packed from is still there
         shutil.rmtree(path)
-    return pack_family(open_checkpoint(source), path, _tokenizer_files(source), options)
+    checkpoint = open_checkpoint(source)
+    return pack_family(checkpoint, path, _tokenizer_files(checkpoint, source), options)
 
 
-def _tokenizer_files(source: Path) -> TokenizerFiles:
+def _tokenizer_files(checkpoint: FamilyCheckpoint | GgufFamilyCheckpoint, source: Path) -> TokenizerFiles:
+    if isinstance(checkpoint, GgufFamilyCheckpoint):
+        from vortex.tokenizer.gguf import tokenizer_files_from_gguf
+
+        return tokenizer_files_from_gguf(checkpoint.file.metadata)
     from vortex.tokenizer.huggingface import tokenizer_files_from_folder
 
     return tokenizer_files_from_folder(source)

@@ -87,7 +87,7 @@ def takes(blueprint: Blueprint, layer: int, part: str) -> Sequence[Take]:
     if part == "delta_rate":
         return [Take("linear_attn.A_log", change=np.exp)]
     if isinstance(block, DeltaRule) and part in {"delta_qkv", "delta_gate", "delta_beta", "delta_decay"}:
-        return [Take(f"linear_attn.{NAMES_35[part]}.weight"), _of_next(block, part)]
+        return [Take(f"linear_attn.{NAMES_35[part]}.weight"), of_next(block, part)]
     return ()
 
 
@@ -99,7 +99,7 @@ NAMES_35 = {
 }
 
 
-def _of_next(block: DeltaRule, part: str) -> Take:
+def of_next(block: DeltaRule, part: str) -> Take:
     """Rows of Qwen3-Next's joined matrices, key head by key head."""
     share = block.value_heads // block.key_heads
     heads = np.arange(block.key_heads)[:, None]

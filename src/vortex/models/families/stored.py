@@ -65,6 +65,13 @@ class StoredTensors(Mapping[str, StoredTensor]):
         if quantisation is not None:
             self._tensors = with_quantised(self._tensors, quantisation, str(folder))
 
+    @classmethod
+    def of(cls, origin: Path, tensors: dict[str, StoredTensor]) -> StoredTensors:
+        """These tensors, wherever they are from."""
+        made = cls.__new__(cls)
+        made.folder, made._tensors = origin, tensors
+        return made
+
     def __getitem__(self, name: str) -> StoredTensor:
         return self._tensors[name]
 
