@@ -66,13 +66,18 @@ class FamilyCheckpoint:
             used |= {found.name, found.beside}
         senses = (name for name in self.stored if not name.startswith(OTHER_SENSES))
         without = (*self.family.left_out, ".rotary_emb.inv_freq")
-        left = [name for name in senses if not any(part in name for part in without) and not self._is_ahead(name)]
+        left = [name for name in senses if not any(part in name for part in without) and not self._is_unused(name)]
         refuse_left_over(left, used, self.blueprint.architecture, self.folder)
 
-    def _is_ahead(self, name: str) -> bool:
-        pieces = name.split(".")
-        layer = pieces[2] if len(pieces) > 2 and pieces[:2] == ["model", "layers"] else ""
-        return self.family.guesses_ahead and layer.isdigit() and int(layer) >= self.blueprint.num_layers
+    def _is_unused(self, name: str) -> bool:
+        """A tensor of a head that guesses ahead, or one that its layer leaves alone."""
+        pieces = name.split(".", 3)
+        if len(pieces) < 4 or pieces[:2] != ["model", "layers"] or not pieces[2].isdigit():
+            return False
+        layer = int(pieces[2])
+        if layer >= self.blueprint.num_layers:
+            return self.family.guesses_ahead
+        return self.family.idle(self.blueprint, layer, pieces[3])
 
     def tensor(self, name: str) -> RawTensor:
         take = next((take for take in self._takes(name) if take.name in self.stored), None)

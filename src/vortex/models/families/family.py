@@ -48,7 +48,6 @@ TOP: Mapping[str, str] = {
     "head": "lm_head.weight",
 }
 NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "pretraining_tp": (0, 1),
     "final_logit_softcapping": (0,),
     "attn_logit_softcapping": (0,),
     "use_bidirectional_attention": (False,),
@@ -68,8 +67,8 @@ class Family:
     """names: parts that are called otherwise than in STANDARD, under `model.layers.N.`. takes: for parts that are no
     plain tensor, all places they may be in; empty where the names say it. raised: norms that are stored minus one.
     left_out: stored tensors (by what their name holds) that text needs not. guesses_ahead: layers behind the last one
-    are heads that guess ahead, and are left out. top: as TOP. harmless: keys of the
-    configuration that change nothing here.
+    are heads that guess ahead, and are left out. idle: whether a layer's stored tensor is one that the layer does not
+    use. top: as TOP. harmless: keys of the configuration that change nothing here.
     """
 
     name: str
@@ -80,6 +79,7 @@ class Family:
     raised: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     guesses_ahead: bool = False
+    idle: Callable[[Blueprint, int, str], bool] = lambda blueprint, layer, stored: False
     top: Mapping[str, str] = field(default_factory=dict)
     harmless: frozenset[str] = frozenset()
 

@@ -26,6 +26,7 @@ EVERY = 6
 def draw(reading: Reading) -> Blueprint:
     usual = [GLOBAL if (layer + 1) % EVERY == 0 else LOCAL for layer in range(reading.layers)]
     kinds = reading.kinds(usual, [LOCAL, GLOBAL])
+    reading.need("use_bidirectional_attention", (False, None, "vision"))  # images look both ways, words do not
     activation = reading.activation(GELU, "hidden_activation", "gelu_pytorch_tanh")
     first_shared = reading.layers - reading.whole("num_kv_shared_layers", 0)
     attentions = _attentions(reading)
@@ -175,11 +176,19 @@ def takes(blueprint: Blueprint, layer: int, part: str) -> Sequence[Take]:
     return ()
 
 
+def idle(blueprint: Blueprint, layer: int, stored: str) -> bool:
+    """Published files hold keys and values of layers that read another one's."""
+    block = next(blueprint.blocks(layer))
+    mine = ("self_attn.k_proj.", "self_attn.v_proj.", "self_attn.k_norm.")
+    return isinstance(block, Attention) and block.shares >= 0 and stored.startswith(mine)
+
+
 FAMILY = Family(
     name="Gemma 4",
     model_types=("gemma4", "gemma4_text"),
     draw=draw,
     takes=takes,
+    idle=idle,
     names={
         "post_attention_norm": "post_attention_layernorm.weight",
         "ffn_norm": "pre_feedforward_layernorm.weight",

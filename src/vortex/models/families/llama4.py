@@ -27,7 +27,8 @@ def draw(reading: Reading) -> Blueprint:
     )
     step = reading.whole("interleave_moe_layer_step", 1, least=1)
     sparse = set(reading.values.wholes("moe_layers", list(range(step - 1, reading.layers, step)), most=1 << 16))
-    tuned, biased = reading.flag("attn_temperature_tuning", True), reading.flag("attention_bias")
+    tuned = bool(reading.values.raw("attn_temperature_tuning", True))  # early files say a number
+    biased = reading.flag("attention_bias")
     layers = []
     for layer, (turn, kind) in enumerate(zip(turns, kinds, strict=True)):
         attention = plain_attention(

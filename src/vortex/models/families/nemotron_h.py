@@ -36,13 +36,14 @@ def draw(reading: Reading) -> Blueprint:
     kinds = reading.kinds(usual, list(KNOWN), key)
     reading.need("mlp_hidden_act", ("relu2",))
     reading.need("mamba_hidden_act", ("silu",))
+    width = reading.whole("head_dim", reading.whole("attention_head_dim", 128), least=1)
     biased, ffn_biased = reading.flag("attention_bias"), reading.flag("mlp_bias")
     blocks: dict[str, Block] = {
         "mamba": _mamba(reading),
         "attention": plain_attention(
             reading,
-            head_width=reading.whole("head_dim", 128, least=1),
-            scale=float(reading.whole("head_dim", 128)) ** -0.5,
+            head_width=width,
+            scale=float(width) ** -0.5,
             rotation="",
             bias=biased,
             out_bias=biased,

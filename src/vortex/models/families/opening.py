@@ -44,7 +44,7 @@ def is_family(source: Path) -> bool:
         return False
     values = read_json_object(source / "config.json")
     inner = values.nested("text_config").text("model_type", "", most=64)
-    name = values.text("model_type", inner or "None", most=64)
+    name = inner or values.text("model_type", "None", most=64)
     if name in BY_TYPE:
         return True
     if name not in ARCHITECTURES:
