@@ -132,7 +132,9 @@ class Tokenizer(Protocol):
 
     def token_bytes(self, token_id: int) -> bytes: ...
 
-    def stream_decoder(self) -> StreamDecoder: ...
+    def stream_decoder(self, shown: frozenset[int] = frozenset()) -> StreamDecoder:
+        """shown: control tokens that are spelled out, where their places in an answer mean something."""
+        ...
 
 
 class ChatFormat(Protocol):
@@ -171,6 +173,19 @@ class ManagesModels(Protocol):
         """Close an idle model and give its memory back. Raises UnknownModel where it is not open, RequestError while it
         answers."""
         ...
+
+
+@runtime_checkable
+class TokenCounter(Protocol):
+    """A backend that knows its model's tokens."""
+
+    async def prompt_token_ids(self, request: ChatRequest) -> Sequence[int]:
+        """The request's prompt as the model would read it. Raises RequestError and its kin."""
+        ...
+
+    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]: ...
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str: ...
 
 
 @runtime_checkable

@@ -30,11 +30,14 @@ GGUFS = {
     "split/Tiny-Q8_0-00001-of-00002.gguf": b"GGUF one of",
     "split/Tiny-Q8_0-00002-of-00002.gguf": b"GGUF two of",
 }
+LORA = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"y" * 500, "adapter_model.bin": b"a pickle"}
 PICKLED = {"config.json": b"{}", "pytorch_model.bin": b"a pickle"}
 SCRIPT = """
 import json, sys
 from vortex.errors import VortexError
 from vortex.hub.names import list_models, remove_model, resolve
+from vortex.hub.progress import no_progress
+from vortex.hub.repository_fetch import fetch_adapter
 for line in sys.stdin:
     action, name = line.split()
     try:
@@ -43,6 +46,8 @@ for line in sys.stdin:
             folder = model.path if model.path.is_dir() else model.path.parent
             names = sorted(path.name for path in folder.iterdir())
             print(json.dumps([model.licence, names if model.path.is_dir() else [model.name, *names]]), flush=True)
+        elif action == "adapter":
+            print(json.dumps(sorted(path.name for path in fetch_adapter(name, no_progress).iterdir())), flush=True)
         elif action == "list":
             print(json.dumps([model.name for model in list_models()]), flush=True)
         else:
@@ -53,7 +58,7 @@ for line in sys.stdin:
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """Two public repositories and one behind terms."""
+    """Three public repositories and one behind terms."""
 
     def log_message(self, *_: object) -> None:
         """Silence."""
@@ -66,16 +71,17 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def answer(self, *, with_body: bool) -> None:
         path = self.path.split("?")[0]
-        files = PICKLED if "/pickled" in path else GGUFS if "/ggufs" in path else FILES
+        kinds = {"/pickled": PICKLED, "/lora": LORA, "/ggufs": GGUFS}
+        files = next((held for part, held in kinds.items() if part in path), FILES)
         body, status, headers = b"", 200, {}
-        if path.startswith(("/api/models/tiny/model", "/api/models/tiny/pickled", "/api/models/tiny/ggufs")):
+        if path.startswith(tuple(f"/api/models/tiny/{name}" for name in ("model", "pickled", "lora", "ggufs"))):
             rows = [
                 {"type": "file", "path": name, "size": len(data), "oid": digest(data)} for name, data in files.items()
             ]
             siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
             info = {"id": "tiny/model", "sha": COMMIT, "siblings": siblings, "cardData": {"license": "mit"}, "tags": []}
             body = json.dumps(rows if "/tree/" in path else info).encode()
-        elif path.startswith(("/tiny/model/resolve/", "/tiny/ggufs/resolve/")):
+        elif path.startswith(tuple(f"/tiny/{name}/resolve/" for name in ("model", "lora", "ggufs"))):
             body = files[path.split("/", 5)[5]]
             headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest(body)}"'}
         elif "/gated" in path:
@@ -143,6 +149,15 @@ def test_a_repository_is_fetched_found_offline_and_deleted(
     assert (int(freed) > 3000, json.loads(empty)) == (True, [])
     assert "HF_HUB_OFFLINE forbids the network" in gone
     assert not list((tmp_path / "hf").rglob("*.safetensors"))
+
+
+def test_of_an_adapters_repository_its_two_files_are_fetched(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    lora, model = run(["adapter tiny/lora", "adapter tiny/model"], tmp_path, endpoint)
+    assert json.loads(lora) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert model.startswith("AdapterError tiny/model is no adapter in peft's format: it holds no adapter_config.json")
 
 
 def test_no_network_is_one_line(tmp_path: Path) -> None:

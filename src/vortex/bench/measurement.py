@@ -34,6 +34,7 @@ MEASUREMENTS = {
     "tokenizer-quality": "vortex.bench.tokenizer.quality:QualityMeasurement",
     "gateway": "vortex.bench.wire.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
+    "replicas": "vortex.bench.wire.replicas:ReplicasMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
     "repair": "vortex.bench.repair.measure:RepairMeasurement",

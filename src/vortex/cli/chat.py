@@ -115,7 +115,7 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
     from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.grounded_turn import open_knowing, show_citations
     from vortex.cli.recommending import tell_once
-    from vortex.cli.terminal import notice, print_json, write_answer
+    from vortex.cli.terminal import notice, print_json, write_answer, write_thought
     from vortex.cli.turn import Turn, request_for, run_turn
     from vortex.types import ChatMessage
 
@@ -130,7 +130,8 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
     async def ask() -> None:
         request = request_for(grounded.messages, loaded.settings, options.seed, options.max_new_tokens)
         try:
-            await run_turn(backend, request, turn, write_answer if live else lambda _: None)
+            shown = (write_answer, write_thought) if live else (lambda _: None, lambda _: None)
+            await run_turn(backend, request, turn, *shown)
         finally:
             await backend.close()
 

@@ -170,10 +170,12 @@ def local_backend(
 
     system: what the model is told where a conversation says nothing itself.
     """
+    from vortex.decode.forms.families import form_of
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.intake import AnswerRules
     from vortex.engine.options import EngineOptions
+    from vortex.tokenizer.chat_format import TemplateChatFormat
     from vortex.tokenizer.default_system import WithSystem
     from vortex.types import ModelCard
 
@@ -193,8 +195,10 @@ def local_backend(
     )
     from vortex.cli.adapter_shelf import shelf_for
 
-    card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin)
-    structured = StructuredDecoding(opened.tokenizer)
+    form = form_of(opened.chat_format.sources if isinstance(opened.chat_format, TemplateChatFormat) else ())
+    abilities = ("completion", "tools", *(("thinking",) if form.thinks else ()))
+    card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin, abilities=abilities)
+    structured = StructuredDecoding(opened.tokenizer, form)
     return LocalBackend(
         opened.model,
         opened.tokenizer,
@@ -205,6 +209,7 @@ def local_backend(
             constrain=structured.constrain,
             read_answer=structured.read_answer,
             restrict=_restrictions(settings, opened.tokenizer),
+            marks=form.marks,
         ),
         adapters=shelf_for(opened, loaded),
     )

@@ -17,7 +17,7 @@ from vortex.cli.composition import open_backend, with_manners
 from vortex.cli.grounded_turn import Knowing, open_knowing, remember, show_citations
 from vortex.cli.recommending import tell_once
 from vortex.cli.slash_commands import obey
-from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is
+from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is, write_thought
 from vortex.cli.turn import Turn, request_for, run_turn
 from vortex.cli.typed_lines import TypedLines, silent_keys
 from vortex.cli.word_wrap import WordWrap
@@ -61,7 +61,8 @@ class Conversation:
 
         try:
             with silent_keys():
-                self.runner.run(run_turn(self.backend, request, turn, show if self.stream else lambda _: None))
+                shows = (show, write_thought) if self.stream else (lambda _: None, lambda _: None)
+                self.runner.run(run_turn(self.backend, request, turn, *shows))
         except KeyboardInterrupt:
             stopped = True
         except ContextOverflow as error:

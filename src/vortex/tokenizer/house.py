@@ -102,9 +102,11 @@ class HouseTokenizer:
     def _shown(self, token_id: int, special: bool) -> bytes:
         return b"" if token_id in self._control_ids and not special else self.token_bytes(token_id)
 
-    def stream_decoder(self) -> ByteStreamDecoder:
-        """Its pieces joined equal `decode(ids)`: control tokens vanish."""
-        return ByteStreamDecoder(lambda token_id: self._shown(token_id, False), strip_space=self._strip_space)
+    def stream_decoder(self, shown: frozenset[int] = frozenset()) -> ByteStreamDecoder:
+        """Its pieces joined equal `decode(ids)`: control tokens vanish, but those that are `shown`."""
+        return ByteStreamDecoder(
+            lambda token_id: self._shown(token_id, token_id in shown), strip_space=self._strip_space
+        )
 
 
 def load_tokenizer(folder: Path) -> HouseTokenizer:
