@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafting.drafter import Drafter
     from vortex.engine.intake import RestrictionFactory
+    from vortex.engine.options import EngineOptions
     from vortex.engine.prompt_store import PromptStoreOptions
     from vortex.hub.cache import ResolvedModel
     from vortex.models.cores import CoreOptions
@@ -183,25 +184,12 @@ def local_backend(
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.intake import AnswerRules
-    from vortex.engine.options import EngineOptions
     from vortex.tokenizer.chat_format import TemplateChatFormat
     from vortex.tokenizer.default_system import WithSystem
     from vortex.types import ModelCard
 
     settings = loaded.settings
-    options = EngineOptions(
-        max_slots=settings.runtime.max_active,
-        queue_limit=settings.runtime.max_queued,
-        prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
-        prompt_store=_prompt_store(opened, settings) if keep_prompts else None,
-        default_max_tokens=settings.decode.max_new_tokens,
-        context_tokens=settings.kv.window_size,
-        entropy_top_k=settings.bad.entropy_top_k,
-        max_block=settings.bad.max_block,
-        drafters=drafters_for(loaded, opened),
-        drafts_always=settings.bad.any_rounding,
-        end_loops=settings.decode.end_loops,
-    )
+    options = _engine_options(opened, loaded, keep_prompts=keep_prompts)
     from vortex.cli.adapter_shelf import shelf_for
 
     form = form_of(opened.chat_format.sources if isinstance(opened.chat_format, TemplateChatFormat) else ())
@@ -223,6 +211,25 @@ def local_backend(
             marks=form.marks,
         ),
         adapters=shelf_for(opened, loaded),
+    )
+
+
+def _engine_options(opened: Opened[LanguageModel], loaded: LoadedSettings, *, keep_prompts: bool) -> EngineOptions:
+    from vortex.engine.options import EngineOptions
+
+    settings = loaded.settings
+    return EngineOptions(
+        max_slots=settings.runtime.max_active,
+        queue_limit=settings.runtime.max_queued,
+        prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
+        prompt_store=_prompt_store(opened, settings) if keep_prompts else None,
+        default_max_tokens=settings.decode.max_new_tokens,
+        context_tokens=settings.kv.window_size,
+        entropy_top_k=settings.bad.entropy_top_k,
+        max_block=settings.bad.max_block,
+        drafters=drafters_for(loaded, opened),
+        drafts_always=settings.bad.any_rounding,
+        end_loops=settings.decode.end_loops,
     )
 
 
