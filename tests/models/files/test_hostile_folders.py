@@ -55,7 +55,7 @@ def test_a_value_that_cannot_be_is_named(change: dict[str, Any], named: str) -> 
         ("llama", {"hidden_act": "gelu"}, "gelu"),
         ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "dynamic"),
-        ("llama", {"quantization_config": {"quant_method": "awq", "bits": 4}}, "awq"),
+        ("llama", {"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
         ("llama", {"residual_multiplier": 0.2}, "residual_multiplier"),
         ("llama", {"clip_qkv": 8.0}, "clip_qkv"),
         ("qwen3", {"layer_types": ["linear_attention"] * 3}, "linear_attention"),

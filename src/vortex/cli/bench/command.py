@@ -15,6 +15,7 @@ from vortex.cli.bench import core_quality as bench_core_quality
 from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
+from vortex.cli.bench import holding as bench_holding
 from vortex.cli.bench import hostile as bench_hostile
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import knowledge as bench_knowledge
@@ -58,6 +59,7 @@ def register(app: typer.Typer) -> None:
     bench_core.register(group)
     bench_knowledge.register(group)
     bench_sandbox.register(group)
+    bench_holding.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
