@@ -50,6 +50,9 @@ from vortex.server.routes.doctor import doctor_router
 from vortex.server.routes.pages import pages_router
 from vortex.server.serving import Checkups, Serving
 
+ROUTES = (chat, completions, responses, messages, embeddings, models, ollama, tokens, health)
+"""In the order in which they are looked through."""
+
 
 def create_app(
     backend: ChatBackend,
@@ -89,17 +92,7 @@ def create_app(
         },
     )
     app.state.serving = serving
-    for group in (
-        chat,
-        completions,
-        responses,
-        messages,
-        embeddings,
-        models,
-        ollama,
-        tokens,
-        health,
-    ):  # looked through in this order
+    for group in ROUTES:
         app.include_router(group.router)
     if options.episodes_dir is not None:
         app.include_router(feedback.router)
