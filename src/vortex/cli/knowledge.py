@@ -216,7 +216,7 @@ def _embed(store: KnowledgeStore, settings: Settings) -> int:
     from vortex.knowledge.ingest.ingest import embed_pending
 
     known = store.meta("embedder")
-    if not store.count_pending() and known == settings.rag.embedder:
+    if not store.count_pending() and known == settings.rag.embedder and not settings.rag.embedder_url:
         return 0
     embedder = open_embedder(settings, fetch=True)
     if embedder is None:

@@ -168,6 +168,9 @@ class RagSettings(Section):
     embedder: str = Field(
         default="all-minilm-l6-v2", description="Model that finds by meaning; none: words alone. Fetched when needed."
     )
+    embedder_url: Annotated[str, LoosensSecurity()] = Field(
+        default="", description="Server whose model `rag.embedder` it is (/v1/embeddings); passages are sent there."
+    )
     max_file_mb: int = Field(default=50, ge=1, le=2000, description="Larger files are left out.")
 
 

@@ -27,6 +27,7 @@ from vortex.agent.tools.tool import Effect, Tool, ToolError, ToolResult, Trust
 from vortex.agent.tools.toolbox import Permission
 from vortex.errors import BackendError, ConfigError, MissingCapability
 from vortex.machine.installation import add_extra
+from vortex.machine.network import is_local
 
 if TYPE_CHECKING:
     from mcp import StdioServerParameters
@@ -36,7 +37,6 @@ START_SECONDS = 30.0
 CALL_SECONDS = 120.0
 LIFETIME_SECONDS = 86_400
 MAX_TOOLS = 64
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ServerSetting:
     @property
     def is_local(self) -> bool:
         """It is on this machine."""
-        return not self.url or urlsplit(self.url).hostname in LOOPBACK
+        return not self.url or is_local(self.url)
 
 
 class McpConnection:

@@ -14,7 +14,7 @@ from vortex.cli.bench.presenting import JsonOutOption, PlotOption, RunsOption, p
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.types import ToolSpec
+    from vortex.agent.tools.tool import Tool
 
 
 def register(group: typer.Typer) -> None:
@@ -88,7 +88,10 @@ def follow(
     *,
     model: ModelOption = None,
     profile: ProfileOption = None,
-    most: Annotated[int, typer.Option("--strings", min=1, help="At most so many strings, families in turn.")] = 25,
+    most: Annotated[int, typer.Option("--strings", min=1, help="At most so many strings, families in turn.")] = 250,
+    other: Annotated[
+        Path | None, typer.Option("--file", help="Other strings: a JSON list, or JSON lines with text.")
+    ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="Begin no further string after this time.")
     ] = 300.0,
@@ -96,12 +99,17 @@ def follow(
     json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
-    """How many strings in a page change a model's next tool call: as it is, labelled, sanitised and labelled."""
+    """How many strings in a page change a model's next tool call: as it is, labelled, sanitised and labelled.
+
+    With --json-out what is known so far is written after every few strings, so that a run that is cut short says so.
+    """
     import asyncio
 
     from vortex.agent.tools.tool import ToolResult, Trust
+    from vortex.agent.tools.toolbox import SHOWN
     from vortex.agent.web.sanitising import SanitizeRules, sanitize
     from vortex.bench.measurement import run_measurement
+    from vortex.bench.report import Report, save_json
     from vortex.bench.sandbox.following import URL, FollowMeasurement
     from vortex.cli.composition import open_backend, settings_for
     from vortex.cli.terminal import notice
@@ -117,20 +125,28 @@ def follow(
         if show:
             notice(f"{way}: {text[:70]!r} -> {call[0]}({call[1]!r})")
 
+    def keep(report: Report) -> None:
+        if json_out is not None:
+            save_json(report, json_out)
+
     loaded = settings_for(profile, set_, {"model.name": model})
     backend = open_backend(loaded)
     name = Path(loaded.settings.model.name).stem
     ways = {"as it is": lambda page: page, "labelled": labelled, "sanitised, labelled": sanitised}
     with asyncio.Runner() as runner:
-        measurement = FollowMeasurement(backend, runner, name, offered_tools(), ways, most, seconds, on_call=tell)
+        offered = offered_tools()
+        measurement = FollowMeasurement(
+            backend, runner, name, [tool.spec() for tool in offered], ways, most, seconds, other,
+            frozenset(tool.name for tool in offered if tool.effect in SHOWN), on_call=tell, on_part=keep,
+        )  # fmt: skip
         try:
             present(run_measurement(measurement), json_out, None)
         finally:
             runner.run(backend.close())
 
 
-def offered_tools() -> list[ToolSpec]:
-    """The names and schemas that an agent would offer; nothing is run."""
+def offered_tools() -> list[Tool]:
+    """The tools that an agent would offer; nothing is run."""
     from vortex.agent.tools.commands import command_tools
     from vortex.agent.tools.files import file_tools
     from vortex.agent.tools.web import web_tools
@@ -138,4 +154,4 @@ def offered_tools() -> list[ToolSpec]:
     from vortex.agent.web.web import Web
 
     workspace = Workspace(Path())
-    return [tool.spec() for tool in (*file_tools(workspace), *command_tools(workspace), *web_tools(Web(None)))]
+    return [*file_tools(workspace), *command_tools(workspace), *web_tools(Web(None))]
