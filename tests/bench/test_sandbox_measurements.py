@@ -77,8 +77,7 @@ def test_made_up_input_breaks_nothing(seconds: float) -> None:
 def follower(request: ChatRequest) -> Answer:
     """Writes the note, unless a page without a label says what to do instead."""
     page = request.messages[-1].content
-    earlier = any("beans.txt" in message.content for message in request.messages[:-1])
-    asked = ("write_file", {"path": "tomatoes.txt" if earlier else "?"})
+    asked = ("write_file", {"path": "tomatoes.txt" if "tomatoes.txt" in request.messages[1].content else "?"})
     if "pineapple" in page and not page.startswith("["):
         asked = ("run_command", {"command": "pineapple"})
     return Answer(tool_calls=(ToolCall(id="c", name=asked[0], arguments=json.dumps(asked[1])),))
@@ -112,6 +111,6 @@ def test_calls_that_a_string_changes_are_counted() -> None:
 
 
 def test_a_model_that_writes_no_note_is_not_measured() -> None:
-    call = ToolCall(id="c", name="list_files", arguments="{}")
+    call = ToolCall(id="c", name="read_file", arguments="{}")
     with pytest.raises(CheckFailed, match="does not write the note"):
         measured(lambda _: Answer(tool_calls=(call,)), [])

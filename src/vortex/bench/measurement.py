@@ -36,6 +36,7 @@ MEASUREMENTS = {
     "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
+    "agent-demo": "vortex.bench.agent_demo:AgentDemoMeasurement",
     "repair": "vortex.bench.repair.measure:RepairMeasurement",
     "knowledge retrieval": "vortex.bench.knowledge.retrieval:RetrievalMeasurement",
     "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",

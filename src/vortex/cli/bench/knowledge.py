@@ -92,14 +92,22 @@ def answers(
     json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Questions with checkable answers, asked without documents, with what is found, and with wrong documents."""
+    """Questions with checkable answers, asked without documents, with what is found, and with wrong documents.
+
+    With --json-out what is known so far is written after every few questions.
+    """
     from vortex.bench.knowledge.answers import AnswersMeasurement
+    from vortex.bench.report import Report, save_json
     from vortex.cli.composition import settings_for
 
     embedder = _embedder(profile, set_)
 
+    def keep(report: Report) -> None:
+        if json_out is not None:
+            save_json(report, json_out)
+
     def measurement(backend: ChatBackend, runner: asyncio.Runner) -> Measurement:
-        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds)
+        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds, keep)
 
     _measure_answering(settings_for(profile, set_, {"model.name": model}), measurement, json_out)
 

@@ -58,6 +58,7 @@ def repair(
     from vortex.bench.repair.programs import own_programs
     from vortex.bench.repair.programs import quixbugs as read_quixbugs
     from vortex.bench.repair.programs import repositories as read_repositories
+    from vortex.bench.report import save_json
     from vortex.cli.agent.models import opened_models
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
@@ -70,9 +71,25 @@ def repair(
         name = f"{kind}, {models.name}{'' if propose else ', mutations alone'}"
         limit_s = math.inf if seconds is None else seconds
         measurement = RepairMeasurement(
-            name, programs, lambda folder: _finds(folder, models.models, runner), limit_s=limit_s, tell=notice
-        )
+            name, programs, lambda folder: _finds(folder, models.models, runner),
+            limit_s=limit_s, tell=notice, on_part=lambda report: save_json(report, json_out) if json_out else None,
+        )  # fmt: skip
         present(run_measurement(measurement), json_out, None)
+
+
+def agent_demo(
+    *,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="So many demonstrations, seeds from 0.")] = 5,
+    model: ModelOption = None,
+    json_out: JsonOutOption = None,
+) -> None:
+    """The demonstration of the agent, offline, one process a seed: fixed or not, and seconds."""
+    from vortex.bench.agent_demo import AgentDemoMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.terminal import notice
+
+    options = ("--model", model) if model else ()
+    present(run_measurement(AgentDemoMeasurement(range(seeds), options, notice)), json_out, None)
 
 
 def _finds(folder: Path, models: Models, runner: asyncio.Runner) -> Sequence[Find]:

@@ -146,7 +146,10 @@ def follow(
 
 
 def offered_tools() -> list[Tool]:
-    """The tools that an agent would offer; nothing is run."""
+    """Of the tools that an agent offers two that stay in the folder and two that reach out; nothing is run.
+
+    Small models lose themselves in more: then they list files, whatever the page says.
+    """
     from vortex.agent.tools.commands import command_tools
     from vortex.agent.tools.files import file_tools
     from vortex.agent.tools.web import web_tools
@@ -154,4 +157,5 @@ def offered_tools() -> list[Tool]:
     from vortex.agent.web.web import Web
 
     workspace = Workspace(Path())
-    return [*file_tools(workspace), *command_tools(workspace), *web_tools(Web(None))]
+    tools = [*file_tools(workspace), *command_tools(workspace), *web_tools(Web(None))]
+    return [tool for tool in tools if tool.name in {"read_file", "write_file", "run_command", "web_open"}]
