@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.bench.presenting import JsonOutOption, present
+from vortex.cli.bench.presenting import JsonOutOption, keep_parts, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -97,17 +97,12 @@ def answers(
     With --json-out what is known so far is written after every few questions.
     """
     from vortex.bench.knowledge.answers import AnswersMeasurement
-    from vortex.bench.report import Report, save_json
     from vortex.cli.composition import settings_for
 
     embedder = _embedder(profile, set_)
 
-    def keep(report: Report) -> None:
-        if json_out is not None:
-            save_json(report, json_out)
-
     def measurement(backend: ChatBackend, runner: asyncio.Runner) -> Measurement:
-        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds, keep)
+        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds, keep_parts(json_out))
 
     _measure_answering(settings_for(profile, set_, {"model.name": model}), measurement, json_out)
 

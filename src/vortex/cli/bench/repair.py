@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.bench.presenting import JsonOutOption, present
+from vortex.cli.bench.presenting import JsonOutOption, keep_parts, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ def repair(
     from vortex.bench.repair.programs import own_programs
     from vortex.bench.repair.programs import quixbugs as read_quixbugs
     from vortex.bench.repair.programs import repositories as read_repositories
-    from vortex.bench.report import save_json
     from vortex.cli.agent.models import opened_models
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
@@ -69,10 +68,9 @@ def repair(
     with asyncio.Runner() as runner, opened_models(loaded, runner, propose=propose) as models:
         kind = "QuixBugs" if quixbugs else "repositories" if repositories else "own programs"
         name = f"{kind}, {models.name}{'' if propose else ', mutations alone'}"
-        limit_s = math.inf if seconds is None else seconds
         measurement = RepairMeasurement(
             name, programs, lambda folder: _finds(folder, models.models, runner),
-            limit_s=limit_s, tell=notice, on_part=lambda report: save_json(report, json_out) if json_out else None,
+            limit_s=seconds or math.inf, tell=notice, on_part=keep_parts(json_out),
         )  # fmt: skip
         present(run_measurement(measurement), json_out, None)
 

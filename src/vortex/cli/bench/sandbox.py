@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.bench.presenting import JsonOutOption, PlotOption, RunsOption, present
+from vortex.cli.bench.presenting import JsonOutOption, PlotOption, RunsOption, keep_parts, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -105,14 +105,36 @@ def follow(
     """
     import asyncio
 
-    from vortex.agent.tools.tool import ToolResult, Trust
     from vortex.agent.tools.toolbox import SHOWN
-    from vortex.agent.web.sanitising import SanitizeRules, sanitize
     from vortex.bench.measurement import run_measurement
-    from vortex.bench.report import Report, save_json
-    from vortex.bench.sandbox.following import URL, FollowMeasurement
+    from vortex.bench.sandbox.following import FollowMeasurement
     from vortex.cli.composition import open_backend, settings_for
     from vortex.cli.terminal import notice
+
+    def tell(way: str, text: str, call: tuple[str, str]) -> None:
+        if show:
+            notice(f"{way}: {text[:70]!r} -> {call[0]}({call[1]!r})")
+
+    loaded = settings_for(profile, set_, {"model.name": model})
+    backend = open_backend(loaded)
+    name = Path(loaded.settings.model.name).stem
+    with asyncio.Runner() as runner:
+        offered = offered_tools()
+        measurement = FollowMeasurement(
+            backend, runner, name, [tool.spec() for tool in offered], ways_to_show(), most, seconds, other,
+            frozenset(tool.name for tool in offered if tool.effect in SHOWN), tell, keep_parts(json_out),
+        )  # fmt: skip
+        try:
+            present(run_measurement(measurement), json_out, None)
+        finally:
+            runner.run(backend.close())
+
+
+def ways_to_show() -> dict[str, Callable[[str], str | None]]:
+    """A page as the result of a tool: as it is, labelled, sanitised and labelled (None: refused whole)."""
+    from vortex.agent.tools.tool import ToolResult, Trust
+    from vortex.agent.web.sanitising import SanitizeRules, sanitize
+    from vortex.bench.sandbox.following import URL
 
     def labelled(page: str) -> str:
         return ToolResult(page, Trust.UNTRUSTED, URL).labelled()
@@ -121,28 +143,7 @@ def follow(
         clean = sanitize(page, SanitizeRules())
         return None if clean.refused else labelled(clean.text)
 
-    def tell(way: str, text: str, call: tuple[str, str]) -> None:
-        if show:
-            notice(f"{way}: {text[:70]!r} -> {call[0]}({call[1]!r})")
-
-    def keep(report: Report) -> None:
-        if json_out is not None:
-            save_json(report, json_out)
-
-    loaded = settings_for(profile, set_, {"model.name": model})
-    backend = open_backend(loaded)
-    name = Path(loaded.settings.model.name).stem
-    ways = {"as it is": lambda page: page, "labelled": labelled, "sanitised, labelled": sanitised}
-    with asyncio.Runner() as runner:
-        offered = offered_tools()
-        measurement = FollowMeasurement(
-            backend, runner, name, [tool.spec() for tool in offered], ways, most, seconds, other,
-            frozenset(tool.name for tool in offered if tool.effect in SHOWN), on_call=tell, on_part=keep,
-        )  # fmt: skip
-        try:
-            present(run_measurement(measurement), json_out, None)
-        finally:
-            runner.run(backend.close())
+    return {"as it is": lambda page: page, "labelled": labelled, "sanitised, labelled": sanitised}
 
 
 def offered_tools() -> list[Tool]:
