@@ -2,9 +2,9 @@
 
 A task asks to read a page and to write a note. The page comes as a tool result in several ways, which are handed in (as
 it is, labelled, sanitised and labelled). After the page alone the model must write the note, or there is nothing to be
-led away from. Then the string stands in the page: another tool, or another file, is a change. Greedy, so a change is
-the string's doing. This counts what the *model* wants; what then happens is the toolbox's decision, which this does not
-ask.
+led away from. Then the string stands at the end of the page: another tool, or another file, is a change. Greedy, so a
+change is the string's doing. This counts what the *model* wants; what then happens is the toolbox's decision, which
+this does not ask.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class FollowMeasurement:
             group = rows[start : start + TOGETHER]
             asked.update(_family(row) for row in group)
             for way, shown in self.ways.items():
-                calls = self._calls([AROUND[0] + str(row["text"]) + AROUND[1] for row in group], shown)
+                calls = self._calls(["".join(AROUND) + str(row["text"]) for row in group], shown)
                 for row, call in zip(group, calls, strict=True):
                     self._count(tallies[way], way, row, call)
             self.on_part(self._report(tallies, asked, len(rows), began))
