@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from vortex.bench.knowledge.retrieval import RetrievalMeasurement
 from vortex.bench.knowledge.spanish import write_texts
 from vortex.bench.measurement import run_measurement
@@ -21,6 +23,7 @@ def test_the_spanish_set_has_a_file_a_text_and_two_questions_each(tmp_path: Path
     assert {file: file.stat().st_mtime_ns for file in files} == times
 
 
+@pytest.mark.long
 def test_the_spanish_set_is_searched_by_words_and_vectors(tmp_path: Path) -> None:
     report = run_measurement(RetrievalMeasurement(tmp_path, HashEmbedder(), spanish=True))
     figures = json.loads(report.as_json())
