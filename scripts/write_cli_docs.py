@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from vortex.cli.app import app
+from vortex.cli.commands import whole_app
 
 DOCS = Path(__file__).parent.parent / "docs"
 SINGLE = "commands"
@@ -99,10 +99,10 @@ def summary(function: Callable[..., Any]) -> str:
 
 def pages() -> dict[str, str]:
     """The text of each page, by its file's name under docs/."""
-    groups = {f"vortex {group.name}": str(group.name) for group in app.registered_groups if not group.hidden}
+    groups = {f"vortex {group.name}": str(group.name) for group in whole_app().registered_groups if not group.hidden}
     index: list[str] = []
     sections: dict[str, list[str]] = {}
-    for path, function in commands(app, "vortex"):
+    for path, function in commands(whole_app(), "vortex"):
         page = next((name for group, name in groups.items() if f"{path} ".startswith(f"{group} ")), SINGLE)
         index.append(f"| [`{path}`](cli/{page}.md#{path.replace(' ', '-')}) | {summary(function)} |")
         sections.setdefault(page, []).append(section(path, function))

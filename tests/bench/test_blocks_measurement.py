@@ -40,6 +40,7 @@ def test_drafted_decoding_is_timed_beside_plain_decoding(tmp_path: Path):
     assert "tokens/sweep" in (tmp_path / "bench" / "latest.txt").read_text()
 
 
+@pytest.mark.long
 def test_a_model_whose_answers_depend_on_blocks_is_not_timed():
     class Fickle(HashModel):
         """Remembers how many rows came together."""
@@ -56,6 +57,7 @@ def test_a_model_whose_answers_depend_on_blocks_is_not_timed():
         run_measurement(BlocksMeasurement(fickle, lambda: [SuffixDrafter()], SHORT[:2], new_tokens=60))
 
 
+@pytest.mark.long
 def test_equality_covers_every_pair_of_values_and_finds_no_difference():
     ways = covering_ways(("resident", "paged"))
     for width in WIDTHS:

@@ -94,6 +94,7 @@ def test_a_report_is_one_line_of_json_with_its_machine(tmp_path: Path) -> None:
     assert {"cpu", "cores", "memory_gb"} <= found["machine"].keys()
 
 
+@pytest.mark.long
 def test_a_report_can_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     save_plot(report(), tmp_path / "plot.png")

@@ -60,6 +60,7 @@ def test_from_adding_to_removing(vortex: Run, tmp_path: Path) -> None:
     assert (code, "vortex adapters list" in err) == (4, True)
 
 
+@pytest.mark.long
 def test_what_does_not_fit_is_one_line(vortex: Run, tmp_path: Path) -> None:
     model = write_safetensors(tmp_path / "tiny", "qwen2")
     lora = write_random(tmp_path / "lora", {"model.layers.0.self_attn.q_proj": (8, 8)})

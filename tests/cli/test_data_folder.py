@@ -49,6 +49,7 @@ def check_that_it_moves(program: SameProcess, made: str, command: tuple[str, ...
 
 
 @pytest.mark.parametrize("made", COMMANDS)
+@pytest.mark.long
 def test_a_command_writes_where_the_variable_says(corpus: SameProcess, made: str) -> None:
     check_that_it_moves(corpus, made, COMMANDS[made])
 

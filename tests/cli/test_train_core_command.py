@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vortex.cli.app import app
+from vortex.cli.commands import whole_app
 from vortex.cli.improve.bootstrap import checkpoint_folder
 
 
 def run(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(whole_app(), [str(argument) for argument in arguments])
 
 
 @pytest.mark.long

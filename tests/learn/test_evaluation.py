@@ -8,7 +8,7 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from vortex.cli.app import app
+from vortex.cli.commands import whole_app
 from vortex.learn.evaluation import Evaluation, EvaluationOptions
 from vortex.models.hash_model import HashModel, HashModelOptions
 from vortex.tokenizer.byte_tokenizer import ByteTokenizer
@@ -44,7 +44,7 @@ def test_a_model_that_copies_recalls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_prints_a_table_and_a_line() -> None:
     arguments = ["eval", "--set", "model.backend=hash", "--tokens", "64", "--window", "32", "--recall", "64"]
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(whole_app(), arguments)
     assert result.exit_code == 0, result.output
     line = json.loads(result.stdout.strip().splitlines()[-1])
     assert {"perplexity", "bits_per_byte", "cloze", "last_word", "recall", "decode_tokens_per_second"} <= set(line)

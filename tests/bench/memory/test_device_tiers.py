@@ -35,7 +35,10 @@ from vortex.models.decoder.torch_compute import TorchCompute
 from vortex.models.files.decoder_config import DecoderConfig
 from vortex.models.files.random_checkpoint import RandomCheckpoint
 
-CONFIGS = pytest.mark.parametrize("config", [SMALL, SMALL_WITH_EXPERTS], ids=["dense", "experts"])
+CONFIGS = pytest.mark.parametrize(
+    "config",
+    [pytest.param(SMALL, id="dense"), pytest.param(SMALL_WITH_EXPERTS, id="experts", marks=pytest.mark.long)],
+)
 
 
 def logits(config: DecoderConfig, source: WeightSource) -> np.ndarray:
@@ -55,6 +58,7 @@ def test_the_tiers_agree(config: DecoderConfig, tmp_path: Path) -> None:
 
 @CONFIGS
 @pytest.mark.parametrize("compress", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_every_budget_and_codec_gives_the_host_tiers_bits(
     config: DecoderConfig, compress: bool, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ LONG = pytest.mark.long
 BARS = {"gptoss": 0.47, "qwen": 0.75, "gemma": 0.785}
 
 
+@pytest.mark.long
 def test_lru_reproduces_the_recorded_rates() -> None:
     RoutesMeasurement().check()
 

@@ -25,6 +25,7 @@ def bpe() -> object:
     return train_bpe(TEXTS, 600)
 
 
+@pytest.mark.long
 def test_the_measurement_tells_who_spends_fewer_tokens() -> None:
     report = run_measurement(
         TokenizerMeasurement(
@@ -61,6 +62,7 @@ def test_a_contender_that_loses_a_byte_is_not_timed() -> None:
         _check(Contender(OURS, 256, list, lambda ids: bytes(ids)[:-1]), HARD)
 
 
+@pytest.mark.long
 def test_held_out_documents_are_not_trained_on(tmp_path: Path) -> None:
     for number in range(60):
         (tmp_path / f"{number}.txt").write_text(f"document {number} " * 40)

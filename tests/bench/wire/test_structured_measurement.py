@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from vortex.bench.measurement import run_measurement
 from vortex.bench.wire.structured import StructuredMeasurement, load_schemas
 from vortex.decode.structure.structured import StructuredDecoding
@@ -14,6 +16,7 @@ from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
 from vortex.types import ModelCard
 
 
+@pytest.mark.long
 def test_nonsense_fits_every_schema() -> None:
     assert len(load_schemas()) == 20
     structured, tokenizer = StructuredDecoding(ByteTokenizer()), ByteTokenizer()
