@@ -10,6 +10,7 @@ import pytest
 from tests.agent.mcp.servers import other_program, serving
 from vortex.agent.tools.tool import Effect, Trust
 from vortex.cli.knowing import ingest_options, open_memory, open_store
+from vortex.cli.mcp import mcp
 from vortex.cli.tools import JoinedTools, joined_tools, mcp_servers, read_permissions, toolbox_for, web_for
 from vortex.config.schema import Settings
 from vortex.errors import ConfigError, WebRefused
@@ -112,3 +113,10 @@ def test_a_word_goes_before_the_settings_and_those_before_a_servers_own(capsys: 
 def test_other_words_are_no_permission(word: str) -> None:
     with pytest.raises(ConfigError, match="no permission"):
         read_permissions([word])
+
+
+def test_the_door_to_others_is_not_left_open(project: Path) -> None:
+    with pytest.raises(ConfigError, match="KLIMEAI_API_TOKEN"):
+        mcp(folder=project, http=1, host="192.0.2.1")
+    with pytest.raises(ConfigError, match="no permission"):
+        mcp(folder=project, permit=["run_command"])
