@@ -134,7 +134,10 @@ def _failed_now(name: str) -> None:
 
 
 def _failed_file(name: str) -> Path:
-    return data_path("knowledge", f".{name}.not-fetched")
+    """Beside the models, so that it holds for every folder that is worked in."""
+    from vortex.hub.cache import cache_home
+
+    return cache_home() / "not-fetched" / name
 
 
 def ingest_options(settings: Settings) -> IngestOptions:
