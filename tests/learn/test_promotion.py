@@ -279,3 +279,13 @@ def test_what_came_with_a_strangers_folder_is_not_gone_back_to_and_its_pointer_c
     assert not mine.current("tiny").file.exists()
     assert promotion(mine).promote(run_id).before == "base"
     assert mine.state(run_id).state == "current"
+
+
+def test_what_learnt_from_the_web_needs_a_persons_hash(runs: Runs) -> None:
+    run_id = make_run(runs, sources=("feedback", "web"))
+    (runs.folder(run_id) / APPROVAL_FILE).write_text("")  # what a program that approves by itself would leave
+    with pytest.raises(CandidateRefused, match="learnt from web pages"):
+        promotion(runs, presence=True).promote(run_id)
+    assert runs.current("tiny").read() is None
+    approve(runs, run_id)
+    assert promotion(runs, presence=True).promote(run_id).run_id == run_id
