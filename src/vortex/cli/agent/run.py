@@ -84,9 +84,7 @@ def agent_run(
 
     Examples:
 
-      vortex agent-run --task "Fix failing test" --yes
-
-      vortex agent-run --task "Arregla la prueba que falla" --model qwen2.5-coder-1.5b.gguf
+      vortex agent-run --task "Arregla la prueba que falla" --yes --model qwen2.5-coder-1.5b
 
       vortex agent-run --role "Gateway Core & Homeostatic Logic" --task "Fix tests/test_gateway.py" --yes
     """
