@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +14,13 @@ from vortex.cli.options import BackendOption, JsonOption, ModelOption, ProfileOp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vortex.agent.authority import Authority
+    from vortex.agent.authority import Authority, Confirm
     from vortex.agent.patch import Patch
     from vortex.agent.task import TaskOptions, TaskResult
     from vortex.agent.tools.tool import Tool
+    from vortex.agent.tools.toolbox import Ask
     from vortex.cli.agent.models import OpenedModels
+    from vortex.cli.agent.telling import Teller
 
 RoleOption = Annotated[
     str | None,
@@ -42,6 +45,9 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of every answer; the sa
 ReplayOption = Annotated[
     Path | None, typer.Option("--replay", help="Ask the model again what a trajectory holds, and compare bytes.")
 ]
+AskOption = Annotated[
+    str, typer.Option("--ask", help="Where you are asked: terminal; console: `vortex console` (or `vortex calls`).")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Changes inside the folder need no question.")]
 
 
@@ -55,6 +61,7 @@ def agent_run(
     role: RoleOption = None,
     yes: YesOption = False,
     yes_to: YesToOption = None,
+    ask: AskOption = "terminal",
     mode: ModeOption = "auto",
     test: TestOption = None,
     held_out: HeldOutOption = None,
@@ -84,7 +91,7 @@ def agent_run(
     from vortex.cli.agent.telling import Teller
     from vortex.cli.composition import settings_for
 
-    _check(task, replay, mode, yes_to)
+    _check(task, replay, mode, yes_to, ask)
     loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     teller = Teller(as_json=as_json)
     limits = {"steps": steps, "seconds": seconds, "seed": seed}
@@ -92,25 +99,46 @@ def agent_run(
         if replay is not None:
             raise typer.Exit(runner.run(_replay(replay, models, limits, teller)))
         assert task is not None, "checked above"
-        words, authority = _authority(task, role, yes and yes_to is None, may_ask=yes_to is None and not as_json)
-        chosen = {**limits, "mode": mode, "tests": tuple(test or ()), "held_out": tuple(held_out or ())}
+        asking = Asking.of(ask, teller, as_json=as_json)
+        words, authority = _authority(task, role, yes and yes_to is None, asking.confirm if yes_to is None else None)
+        chosen = {**limits, "mode": mode, "tests": tuple(test or ()), "held_out": tuple(held_out or ()), "ask": asking}
         options = _options(words, models, chosen)
         result = runner.run(_run(words, models, authority, options, teller))
     raise typer.Exit(0 if result.passed else 1)
 
 
-def _check(task: str | None, replay: Path | None, mode: str, yes_to: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a person is asked: for the change that a task made, and for calls of tools. None: nobody is there."""
+
+    confirm: Confirm | None
+    call: Ask | None
+
+    @classmethod
+    def of(cls, place: str, teller: Teller, *, as_json: bool) -> Asking:
+        if place == "console":
+            from vortex.cli.console.questions import ask_elsewhere, confirm_elsewhere
+
+            return cls(confirm_elsewhere(teller.tell), ask_elsewhere(teller.tell))
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            return cls(None if as_json else _ask_person, _ask_for_call)
+        return cls(None, None)
+
+
+def _check(task: str | None, replay: Path | None, mode: str, yes_to: str | None, ask: str) -> None:
     from vortex.errors import ConfigError
 
     if (task is None) == (replay is None):
         raise ConfigError("agent-run needs --task with what is to be done, or --replay with a trajectory")
     if mode not in {"auto", "led", "free"}:
         raise ConfigError(f"--mode {mode}: choose auto, led or free")
+    if ask not in {"terminal", "console"}:
+        raise ConfigError(f"--ask {ask}: choose terminal or console")
     if yes_to not in {None, "reads"}:
         raise ConfigError(f"--yes-to {yes_to}: 'reads' is what can be said; --yes allows changes")
 
 
-def _authority(task: str, role: str | None, yes: bool, *, may_ask: bool) -> tuple[str, Authority]:
+def _authority(task: str, role: str | None, yes: bool, confirm: Confirm | None) -> tuple[str, Authority]:
     from vortex.agent.authority import Authority
     from vortex.agent.roles import declared, role_policy
     from vortex.errors import ConfigError
@@ -122,9 +150,8 @@ def _authority(task: str, role: str | None, yes: bool, *, may_ask: bool) -> tupl
     if role is not None and spoken is not None and policy.role(role) != policy.role(spoken):
         raise ConfigError(f"--role says '{role}' and the task says '{spoken}'; a run has one role")
     name = role or spoken
-    asks = _ask_person if may_ask and sys.stdin.isatty() and sys.stderr.isatty() else None
     chosen = policy.role(name) if name is not None else None
-    return words, Authority(policy=policy, role=chosen, yes=yes, confirm=asks)
+    return words, Authority(policy=policy, role=chosen, yes=yes, confirm=confirm)
 
 
 def _ask_person(patch: Patch) -> bool:
@@ -154,7 +181,7 @@ def _options(words: str, models: OpenedModels, chosen: Mapping[str, Any]) -> Tas
     repair = RepairOptions(
         tests=tests, held_out=chosen["held_out"], seed=chosen["seed"], total_limit_s=min(chosen["seconds"], 300.0)
     )
-    asks = _ask_for_call if sys.stdin.isatty() and sys.stderr.isatty() else nobody
+    asks = chosen["ask"].call or nobody
     loop = LoopOptions(seed=chosen["seed"], budget=Budget(steps=chosen["steps"], seconds=chosen["seconds"]))
     return TaskOptions(
         mode=Mode(chosen["mode"]),

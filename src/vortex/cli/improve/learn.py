@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_runs)
     group.command("diff")(diff)
     group.command("status")(status)
+    group.command("approve")(approve)
     group.command("promote")(promote)
     group.command("rollback")(rollback)
     group.command("reject")(reject)
@@ -185,7 +186,8 @@ def show(run: RunArgument = None, *, as_json: JsonOption = False) -> None:
         )
     typer.echo(f"hash: {manifest.hash}")
     typer.echo(
-        f"to approve it: echo {manifest.hash} > {folder / APPROVAL_FILE}, then vortex learn promote {folder.name}"
+        f"to approve it: echo {manifest.hash} > {folder / APPROVAL_FILE} (or: vortex learn approve {folder.name} "
+        f"--hash {manifest.hash}), then vortex learn promote {folder.name}"
     )
 
 
@@ -250,6 +252,25 @@ def status(as_json: JsonOption = False) -> None:
     for line in lines:
         told = ", ".join(f"{key} {value}" for key, value in line.items() if key not in {"time", "event"})
         typer.echo(f"{line['time']}  {line['event']}  {told}")
+
+
+def approve(
+    run: Annotated[str, typer.Argument(metavar="RUN")],
+    digest: Annotated[str, typer.Option("--hash", help="Of the candidate you have looked at, as `learn show` prints.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve the candidate whose hash you name: the same as writing its APPROVE.txt. Promotes nothing."""
+    from vortex.cli import learning
+    from vortex.cli.composition import settings_for
+    from vortex.cli.terminal import print_json
+    from vortex.learn.candidates.promotion import Seen
+
+    manifest = learning.promotion_for(settings_for()).approve(run, Seen(digest))
+    if as_json:
+        print_json({"run_id": manifest.run_id, "hash": manifest.hash, "approved": True})
+    else:
+        typer.echo(f"{manifest.run_id} is approved; let it answer: vortex learn promote {manifest.run_id}")
 
 
 def promote(

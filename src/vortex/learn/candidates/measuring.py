@@ -80,10 +80,12 @@ class Measuring:
         return Evaluation({**gates, **texts}, figures, self._shown, alone)
 
     def _answered(self, rows: Sequence[Row], questions: Sequence[str], kind: str) -> list[bool]:
+        before = self._served.answers(questions) if questions else []
         said = self._served.answers(questions, self._adapter) if questions else []
         found = [answers(text, row) for row, text in zip(rows, said, strict=True)]
-        for row, question, text, right in zip(rows, questions, said, found, strict=True):
-            self._shown.append({"kind": kind, "question": question, "answer": text, "right": right, "of": row.origin})
+        for row, question, old, text, right in zip(rows, questions, before, said, found, strict=True):
+            shown = {"kind": kind, "question": question, "before": old, "answer": text}
+            self._shown.append({**shown, "right": right, "of": row.origin})
         return found
 
     def _near(self, lessons: Sequence[Row]) -> tuple[float | None, str]:
@@ -96,9 +98,8 @@ class Measuring:
             of = next((row for row in lessons if answers(new, row) and not answers(old, row)), None)
             if of is not None:
                 leaks += 1
-                self._shown.append(
-                    {"kind": "leak", "question": question, "answer": new, "right": False, "of": of.origin}
-                )
+                shown = {"kind": "leak", "question": question, "before": old, "answer": new}
+                self._shown.append({**shown, "right": False, "of": of.origin})
         return leaks / len(questions), f"{leaks} of {len(questions)}"
 
     def _ordinary(self) -> Measured:
