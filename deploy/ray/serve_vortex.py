@@ -5,9 +5,9 @@
     python deploy/ray/serve_vortex.py --address auto --gpus 1 ...     # on a cluster that runs already
 
 TRUSTED NETWORK ONLY. Ray's own daemons listen on the node's address; whoever gets past them can run programs there. New
-versions of Ray ask each other for a token, older ones for nothing (RAY_AUTH_MODE). Keep the ports of its nodes behind a
-firewall. Vortex's own door asks for KLIMEAI_API_TOKEN beyond this machine. Ray spreads requests by load: for prefixes that
-are found again put L-kn in front of plain servers.
+versions of Ray ask each other for a token, older ones for nothing (RAY_AUTH_MODE). Keep the ports of its nodes behind
+a firewall. Vortex's own door asks for KLIMEAI_API_TOKEN beyond this machine. Ray spreads requests by load: for prefixes
+that are found again put L-kn in front of plain servers.
 """
 
 from __future__ import annotations

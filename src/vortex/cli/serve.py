@@ -142,7 +142,7 @@ def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = 
     from vortex.server.app import create_app
 
     loaded, system = with_manners(loaded)
-    backend = open_backend(loaded, system, keep_prompts=True)
+    backend = open_backend(loaded, system, keep_prompts=True, serves=True)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
     places = None
     if isinstance(backend, LocalBackend):

@@ -66,7 +66,7 @@ def open_named(loaded: LoadedSettings, name: str) -> ChatBackend:
     found = ModelCache().find(name)
     try:
         own, system = with_manners(_settings_for(loaded, name))
-        return open_backend(own, system, keep_prompts=True)
+        return open_backend(own, system, keep_prompts=True, serves=True)
     except VortexError as error:
         if found is None:
             raise

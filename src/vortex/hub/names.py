@@ -118,6 +118,8 @@ def _local(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
         if not _is_gguf(path):
             raise ModelFileError(f"{name} is not a GGUF file; give a GGUF file or a folder with *.safetensors")
         kind = ModelKind.GGUF
+    elif inside := sorted(each.name for each in path.iterdir() if each.suffix.lower() == ".gguf"):
+        raise ModelFileError(f"{name} is a folder of GGUF files; name one of them: {', '.join(inside[:8])}")
     elif missing := missing_files(path):
         raise ModelFileError(f"the folder {name} is not a whole model: {', '.join(missing)} missing")
     else:

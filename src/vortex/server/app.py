@@ -47,6 +47,7 @@ from vortex.server.routes import (
 )
 from vortex.server.routes import places as places_routes
 from vortex.server.routes.doctor import doctor_router
+from vortex.server.routes.pages import pages_router
 from vortex.server.serving import Checkups, Serving
 
 
@@ -77,6 +78,7 @@ def create_app(
         version=__version__,
         description="Your own language model behind OpenAI's wire.",
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load theirs from other hosts: routes/pages.py
         redoc_url=None,
         lifespan=lambda app: _lifespan(serving),
         middleware=_middleware(serving),
@@ -106,6 +108,7 @@ def create_app(
     app.include_router(doctor_router(serving.checkups))
     app.router.routes.extend(pages)
     described = openapi.document(app)
+    app.include_router(pages_router(described, has_console=bool(pages)))
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
     return app
 

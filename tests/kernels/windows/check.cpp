@@ -1,4 +1,5 @@
 // A program of the kernels alone: every instruction set of this CPU computes the same bits, and a team shares its work.
+// (Not the scalar set of mingw-w64: its run-time library's fmaf is not correctly rounded, and nothing else adds in one.)
 // Built for Windows by tests/kernels/test_windows_build.py; prints one line and ends with 0 where all of it holds.
 #include <cstdio>
 #include <cstring>
@@ -48,6 +49,9 @@ int main() {
     if (!use_kernels(name)) return 1;
     const uint64_t h = computed();
     std::printf("%s %016llx ", name.c_str(), (unsigned long long)h);
+#ifdef __MINGW32__
+    if (name == "scalar") continue;
+#endif
     if (first && h != first) return 2;
     first = h;
   }

@@ -17,6 +17,8 @@ from vortex.models.files.hf_config import from_hf
 from vortex.models.files.safetensors import SafetensorsCheckpoint, read_safetensors
 
 NAN = float("nan")
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 32}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,8 @@ NAN = float("nan")
         ({"num_hidden_layers": NAN}, "num_hidden_layers"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
         ({"num_attention_heads": 0}, "num_attention_heads"),
+        ({"head_dim": 2**31 - 1, "rope_scaling": LLAMA3}, "heads 2,147,483,647 wide"),
+        ({"hidden_size": 2**31 - 8, "head_dim": None, "rope_scaling": LLAMA3}, "heads .* wide"),
         ({"vocab_size": None}, "vocab_size"),
         ({"rms_norm_eps": "1e-6x"}, "rms_norm_eps"),
         ({"rope_theta": 0}, "rope_theta"),

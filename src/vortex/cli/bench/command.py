@@ -16,6 +16,7 @@ from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
 from vortex.cli.bench import holding as bench_holding
+from vortex.cli.bench import hostile as bench_hostile
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import knowledge as bench_knowledge
 from vortex.cli.bench import learn as bench_learn
@@ -50,6 +51,7 @@ def register(app: typer.Typer) -> None:
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
+    group.command("hostile")(bench_hostile.hostile)
     group.command("structured")(bench_structured.structured)
     group.command("wires")(bench_wires.wires)
     bench_generate.register(group)
