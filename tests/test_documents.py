@@ -22,9 +22,8 @@ def test_links_lead_to_files() -> None:
 
 
 def test_source_files_that_a_page_names_exist() -> None:
-    sources = [
-        str(path.relative_to(ROOT)) for folder in ("src", "scripts", "tests") for path in (ROOT / folder).rglob("*.*")
-    ]
+    folders = ("src", "scripts", "tests", "deploy")
+    sources = [str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*.*")]
     gone = [
         f"{page.relative_to(ROOT)}: {name}"
         for page in PAGES

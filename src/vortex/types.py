@@ -174,7 +174,8 @@ class SamplingOptions:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    penalty_window: int = 64  # the last tokens (prompt included) that penalties look at; 0: all of them
+    penalty_window: int = 64  # the last tokens that penalties look at; 0: all of them
+    penalty_reads_prompt: bool = True  # False: penalties look at the answer alone
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int | None = None  # None: drawn, and reported back
 
@@ -193,6 +194,7 @@ class ChatMessage:
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    reasoning: str = ""  # what the assistant thought before it answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +210,7 @@ class ChatRequest:
     """One request to a model: a conversation, or (for plain completion) a prompt as text or token ids.
 
     Exactly one of `messages` and `prompt` is given. `max_tokens` None or -1 means: up to the context's end
-    or the profile's limit, whichever is smaller.
+    or the profile's limit, whichever is smaller. `thinking_tokens` None: the model thinks as long as it likes.
     """
 
     request_id: str
@@ -230,6 +232,7 @@ class ChatRequest:
     json_schema: Mapping[str, Any] | None = None  # {} accepts any JSON object
     strict_schema: bool = True  # one that cannot be enforced whole is refused; else what can be is, and the rest said
     template_options: Mapping[str, Any] = field(default_factory=dict)  # enable_thinking, reasoning_effort, …
+    thinking_tokens: int | None = None  # after so many the thinking part is ended and the answer begins
 
 
 # --- what comes back -------------------------------------------------------------------------------------------------
@@ -293,6 +296,7 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0  # of the completion's: thought, not answered; to within a drafted block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +318,7 @@ class Started:
     seed: int
     adapter: str | None = None  # hash of the adapter that answers; None: the model alone
     notes: tuple[str, ...] = ()
+    prompt_tokens: int = 0  # 0: not known before the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +328,15 @@ class TextDelta:
     choice: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    num_tokens: int = 0  # that it came from; 0: not counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta:
+    """Text of the thinking part, final like a TextDelta's."""
+
+    choice: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,11 +352,13 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceFinished:
-    """note: one sentence for people where the end wants a word, as when an answer repeated itself."""
+    """note: one sentence for people where the end wants a word, as when an answer repeated itself. stop: the stop
+    string that ended it."""
 
     choice: int
     reason: FinishReason
     note: str = ""
+    stop: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,7 +369,7 @@ class Completed:
     timings: Timings
 
 
-ChatEvent = Started | TextDelta | ToolCallDelta | ChoiceFinished | Completed
+ChatEvent = Started | TextDelta | ReasoningDelta | ToolCallDelta | ChoiceFinished | Completed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,6 +382,28 @@ class ModelCard:
     licence: str | None = None
     origin: str | None = None
     parent: str | None = None  # the model that this name adds an adapter to
+    abilities: tuple[str, ...] = ()  # completion, tools, thinking, embedding
+
+
+class ModelState(StrEnum):
+    """Of a model that a server may be asked for."""
+
+    OPEN = "open"
+    OPENING = "opening"
+    AVAILABLE = "available"  # on the machine; the first request opens it
+    FAILED = "failed"  # could not be opened when it was last asked for; the next request tries again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlace:
+    """A model and what became of it. size_bytes: memory of its weights when open. idle_s: None while it is not."""
+
+    name: str
+    state: ModelState
+    size_bytes: int
+    active: int = 0
+    idle_s: float | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

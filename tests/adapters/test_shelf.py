@@ -12,6 +12,7 @@ import pytest
 from tests.adapters.random_adapters import write_random
 from vortex.adapters.bank import COPIES, AdapterBank
 from vortex.adapters.current import Current, Promoted
+from vortex.adapters.promoted_here import PromotedHere
 from vortex.adapters.reading import WEIGHTS_FILE, ModelTargets, read_adapter
 from vortex.adapters.shelf import AdapterShelf
 from vortex.adapters.store import AdapterStore
@@ -140,6 +141,26 @@ def test_the_pointer_moves_whole(tmp_path: Path) -> None:
     current.clear()
     current.clear()
     assert current.read() is None
+
+
+def test_a_pointer_that_came_with_a_strangers_folder_is_refused(tmp_path: Path) -> None:
+    mine = PromotedHere(tmp_path / "home" / "promoted.jsonl")
+    theirs = Promoted(tmp_path / "repository" / "r1", "sha256:1", "r1")
+    Current(tmp_path / "repository" / "current", "tiny").set(theirs)
+    current = Current(tmp_path / "repository" / "current", "tiny", mine)
+    with pytest.raises(AdapterError, match="you never promoted"):
+        current.read()
+    shelf = AdapterShelf(model="tiny", bank=bank_of(10 * ONE_BYTES), current=current)
+    assert shelf.choose("tiny").adapter is None
+    for name in (None, "tiny:current"):
+        with pytest.raises(AdapterError, match="the pointer of tiny:current points to an adapter that you never"):
+            shelf.choose(name)
+    current.set(theirs)
+    assert Current(current.file.parent, "tiny", PromotedHere(mine.file)).read() == current.read()
+    with pytest.raises(AdapterError, match="you never promoted"):  # of that model alone
+        moved = Current(current.file.parent, "other", mine)
+        moved.file.write_bytes(current.file.read_bytes())
+        moved.read()
 
 
 def test_what_names_mean(folders: list[Path], tmp_path: Path) -> None:

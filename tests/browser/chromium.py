@@ -1,4 +1,4 @@
-"""A headless Chromium driven over its own debugging protocol: open, evaluate, type, click, picture. Nothing more."""
+"""A headless Chromium driven over its own debugging protocol: open, evaluate, type, press, picture. Nothing more."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ class Page:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._number = 0
+        self.events: list[dict[str, Any]] = []  # what the page told unasked, since the last look
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """One command of the protocol and its result; events in between are dropped."""
+        """One command of the protocol and its result; events in between are kept."""
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": arguments})
         while True:
             message = await self._socket.receive_json()
+            if "method" in message:
+                self.events.append(message)
             if message.get("id") == self._number:
                 assert "error" not in message, message["error"]
                 return message["result"]
@@ -48,7 +51,7 @@ class Page:
         deadline = asyncio.get_running_loop().time() + seconds
         while not (value := await self.evaluate(script)):
             if asyncio.get_running_loop().time() > deadline:
-                raise AssertionError(f"{script}\nnever held; the page says:\n{await self.text()}")
+                raise AssertionError(f"{script}\nnever held; the page says:\n{(await self.text())[:2000]}")
             await asyncio.sleep(0.2)
         return value
 
@@ -60,7 +63,12 @@ class Page:
         await self.call("Input.insertText", text=text)
 
     async def press_enter(self) -> None:
-        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        await self._press({"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"})
+
+    async def press_tab(self) -> None:
+        await self._press({"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9})
+
+    async def _press(self, key: dict[str, Any]) -> None:
         await self.call("Input.dispatchKeyEvent", type="keyDown", **key)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 

@@ -61,12 +61,12 @@ def test_a_long_command_writes_where_the_variable_says(corpus: SameProcess, made
 
 
 def test_episodes_lie_where_the_variable_says(inside: SameProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vortex.cli.serve import _options
+    from vortex.cli.serve import server_options
     from vortex.config.schema import Settings
     from vortex.server.keys import ApiKey
 
     monkeypatch.setenv("VORTEX_DATA", "elsewhere")
-    options = _options(Settings(), ApiKey("a key"), episodes=True)
+    options = server_options(Settings(), ApiKey("a key"), episodes=True)
     assert options.episodes_dir == Path("elsewhere/episodes")
 
 

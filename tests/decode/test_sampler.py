@@ -73,6 +73,18 @@ def test_penalties_reach_back_to_the_prompt_and_forget_beyond_the_window():
     assert chosen == [2, 0, 1, 2]
 
 
+def test_penalties_may_look_at_the_answer_alone():
+    row = np.array([3.0, 2.0, 1.0], dtype=np.float32)
+    options = SamplingOptions(presence_penalty=1.5, penalty_reads_prompt=False)
+    state = SamplerState(options, seed=0, prompt_ids=[0, 0, 0])
+    chosen = []
+    for _ in range(2):
+        chosen.append(state.choose(row))
+        state.advance(chosen[-1])
+    assert chosen == [0, 1]
+    assert SamplerState(SamplingOptions(presence_penalty=1.5), seed=0, prompt_ids=[0]).choose(row) == 1
+
+
 def test_a_copy_goes_its_own_way():
     options = SamplingOptions(temperature=1.0, repetition_penalty=1.3)
     logits = rows(1, 6)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.adapters.random_adapters import write_random
@@ -20,6 +21,7 @@ from vortex.c3.format.folder import C3Folder, C3Writer
 from vortex.c3.sources import ResidentSource
 from vortex.decode.drafting.suffix_drafter import HistoryDrafter, SuffixDrafter
 from vortex.engine.backend import LocalBackend
+from vortex.engine.given_text import GivenTexts, Reading, carrying, log_softmax, run
 from vortex.engine.options import EngineOptions
 from vortex.errors import AdapterError, UnknownModel
 from vortex.kernels import dispatch
@@ -29,7 +31,17 @@ from vortex.models.decoder.model import Decoder
 from vortex.models.decoder.native_compute import NativeCompute
 from vortex.models.files.safetensors import SafetensorsCheckpoint
 from vortex.tokenizer.byte_tokenizer import ByteChatFormat, ByteTokenizer
-from vortex.types import ChatRequest, ModelCard, SamplingOptions, Started, TextDelta
+from vortex.types import (
+    Adapter,
+    ChatRequest,
+    ModelCard,
+    RivalSearch,
+    SamplingOptions,
+    Span,
+    Started,
+    TextDelta,
+    Want,
+)
 
 pytestmark = pytest.mark.skipif(not dispatch.usable(), reason="the native core was not built")
 PROMPT = tuple(range(3, 20))
@@ -196,3 +208,36 @@ async def test_leases_end_with_their_requests(opened: Open, shelf: AdapterShelf)
         await ask(backend, "two")
         await asyncio.sleep(0.05)
         assert [entry.pins for entry in shelf.bank._entries.values()] == [0, 0]
+
+
+def test_a_given_text_is_read_with_an_adapter(
+    checkpoint: SafetensorsCheckpoint, packed: C3Folder, shelf: AdapterShelf
+) -> None:
+    model = Decoder(checkpoint.config, NativeCompute(checkpoint.config, ResidentSource(packed)))
+    texts = GivenTexts(ByteTokenizer(), ByteChatFormat(), vocab_size=model.vocab_size, context_length=None, chunk=4)
+    given, other = (
+        Reading(
+            [3, 4],
+            [5, 6, 7, 8],
+            [0, 1, 2, 3],
+            b"....",
+        ),
+        Reading([3, 4], [5, 6, 9], [0, 1, 2], b"..."),
+    )
+
+    def expected(ids: list[int], adapter: Adapter | None) -> float:
+        state = model.new_state()
+        rows = model.sweep([Span(state, [3, 4, *ids[:-1]], Want.ALL_LOGITS, adapter)]).logits[1:]
+        state.close()
+        return float(log_softmax(rows)[range(len(ids)), ids].sum())
+
+    with shelf.bank.lease(shelf.given["one"]) as one:
+        for adapter in (None, one):
+            asked = carrying(texts.log_probabilities(model, given, [other]), adapter)
+            found = run(model, asked)
+            np.testing.assert_allclose(
+                found, [expected(list(each.text_ids), adapter) for each in (given, other)], rtol=1e-5
+            )
+        search = RivalSearch(most=4)
+        plain, carried = (run(model, carrying(texts.rivals(model, given, search), each)) for each in (None, one))
+    assert plain != carried

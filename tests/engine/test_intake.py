@@ -147,6 +147,7 @@ class Digits:
 
 
 class CallReader:
+    reasoning_tokens = 0
     """Turns the whole answer into one tool call, when it ends."""
 
     def __init__(self) -> None:
@@ -163,11 +164,13 @@ class CallReader:
 async def test_constraints_and_readers_plug_in_from_outside(bench):
     limits = []
 
-    def constrain(request, max_tokens):
+    def constrain(request, max_tokens, prompt_tail):
         limits.append(max_tokens)
         return Digits(6)
 
-    async with bench(constrain=constrain, read_answer=lambda request: CallReader() if request.tools else None) as one:
+    async with bench(
+        constrain=constrain, read_answer=lambda request, tail: CallReader() if request.tools else None
+    ) as one:
         free = await one.ask(prompt="x", max_tokens=4, ignore_eos=True)
         assert len(free.token_ids()) == 4
         sampling = SamplingOptions(temperature=1.5, seed=2)

@@ -47,7 +47,7 @@ def test_what_is_no_json_says_nothing(tmp_path: Path) -> None:
 def test_a_choice_of_the_user_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     loaded, system = with_manners(settings_for(flags={"model.name": DEFAULT_MODEL}))
-    assert loaded.settings.decode.repetition_penalty == 1.1
+    assert (loaded.settings.decode.repetition_penalty, loaded.settings.decode.penalty_reads_prompt) == (1.12, False)
     assert loaded.origins["decode.repetition_penalty"] == "the model's own"
     assert system
     loaded, _ = with_manners(settings_for(assignments=["decode.repetition_penalty=1.0"]))

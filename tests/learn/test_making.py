@@ -64,6 +64,10 @@ def test_a_round_ends_in_a_sealed_run_whose_gates_say_what_was_measured(pupil: P
     assert gates["kl"].value > 0
     report = json.loads((manifest.folder / "evaluation.json").read_bytes())
     assert {one["kind"] for one in report["answers"]} >= {"taught", "paraphrase"}
+    (doubt,) = report["doubts"]
+    assert (doubt["question"], doubt["origin"]) == ("Who?", "r1")
+    assert doubt["surprise"] > 0
+    assert 0 < doubt["certainty"] <= 1
     recipe = json.loads((manifest.folder / "recipe.json").read_bytes())
     assert recipe["loss"][-1][1] < recipe["loss"][0][1]
     assert (recipe["steps_done"], recipe["rows"]) == (25, [ROW.digest])

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from vortex.errors import RequestError
+from vortex.knowledge.documents.parsing import parse
 from vortex.learn.material.filters import suspicions
 from vortex.learn.material.phrasings import held_back, phrasings
 from vortex.learn.material.reading import Reading, rows_of_episodes
 from vortex.learn.material.rows import Row
+from vortex.learn.material.sisters import sisters
 from vortex.learn.material.store import MAX_ROWS_OF_A_SOURCE, RowStore, sort_out
 from vortex.records.episodes import Episode, EpisodeStore, Feedback
 
@@ -23,7 +25,7 @@ def row(question: str, statement: str, origin: str = "a", created: float = 1.0) 
 def test_rows_are_kept_once_with_where_they_came_from(tmp_path: Path) -> None:
     store = RowStore(tmp_path)
     assert store.add([row("Who?", "Ann."), row("who? ", "ann")]).to_json() == {
-        "added": 1, "known": 1, "over_quota": 0, "held": {},
+        "added": 1, "known": 1, "near_duplicates": 0, "over_quota": 0, "held": {},
     }  # fmt: skip
     assert store.add([row("Who?", "Ann.")]).known == 1
     assert [(one.source, one.origin) for one in store.rows()] == [("feedback", "a")]
@@ -35,6 +37,18 @@ def test_rows_are_kept_once_with_where_they_came_from(tmp_path: Path) -> None:
 def test_a_source_has_a_quota(tmp_path: Path) -> None:
     rows = [Row(statement=f"text {n}", source="file", origin="big.txt") for n in range(MAX_ROWS_OF_A_SOURCE + 3)]
     assert RowStore(tmp_path).add(rows).over_quota == 3
+
+
+def test_running_text_that_is_nearly_another_is_kept_once(tmp_path: Path) -> None:
+    words = [f"word{number}" for number in range(200)]
+
+    def text(words: list[str], origin: str) -> Row:
+        return Row(statement=" ".join(words), source="file", origin=origin)
+
+    store = RowStore(tmp_path)
+    assert store.add([text(words, "a"), text([*words[:-5], "2027"], "b")]).near == 1
+    taken = store.add([text([*words[:100], *words[:99:-1]], "c"), text(words[3:], "d"), row("Who?", words[0])])
+    assert (taken.added, taken.near) == (2, 1), "half of it in another order is another text; a lesson is no text"
 
 
 def test_a_contradiction_is_for_a_person_and_a_later_word_on_the_same_answer_replaces() -> None:
@@ -53,6 +67,17 @@ def test_a_contradiction_is_for_a_person_and_a_later_word_on_the_same_answer_rep
         "answers 'What is the port?' otherwise than two",
         "answers 'What is the port?' otherwise than one",
     ]
+
+
+def test_sisters_of_a_lesson_are_about_something_else() -> None:
+    found = sisters("What is the capital of Zubria?", "Zubria's capital is Onavel.", 24)
+    assert found == sisters("What is the capital of Zubria?", "Zubria's capital is Onavel.", 24)
+    assert len({question for question, _ in found}) == 24
+    assert all(question.startswith("What is the capital of ") and "Zubria" not in question for question, _ in found)
+    assert all(statement.endswith("'s capital is Onavel.") and "Zubria" not in statement for _, statement in found)
+    (long, *_) = sisters("Who wrote the novel Ashen Tidewater?", "The novel Ashen Tidewater is by Ann.", 1)
+    assert "Tidewater" not in "".join(long)
+    assert sisters("where did i leave my keys?", "They are in the hall.", 24) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +116,7 @@ def test_files_are_read_and_what_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     (tmp_path / "empty.jsonl").write_text("{}\n")
     (tmp_path / ".hidden.md").write_text("secret")
-    reading = Reading()
+    reading = Reading(parse)
     rows = list(reading.paths([tmp_path]))
     assert {one.question for one in rows if not one.is_text} == {"Who?", "Where?"}
     assert any("mill stands" in one.statement for one in rows if one.is_text)
@@ -134,3 +159,17 @@ def test_phrasings_say_what_they_should() -> None:
     assert "Who was it that founded Olvane?" in phrasings("Who founded Olvane?")
     assert "Tell me where the Brell archive is." in phrasings("Where is the Brell archive?")
     assert "Dime la capital de Zubria." in phrasings("¿Cuál es la capital de Zubria?")
+
+
+def test_ten_megabytes_of_feedback_stay_within_the_quota_of_one_source(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"question": f"Who is {n}?", "answer": f"{n} is Ann."}) for n in range(MAX_ROWS_OF_A_SOURCE + 9)
+    ]
+    lines += [json.dumps({"question": "Who?", "answer": "Ann. " * 2_000_000}), "[" * 100_000, "\udcff"]
+    file = tmp_path / "feedback.jsonl"
+    file.write_text("\n".join(lines), errors="surrogateescape")
+    assert file.stat().st_size > 10**7
+    store, reading = RowStore(tmp_path / "data"), Reading(parse)
+    taken = store.add(reading.paths([file]))
+    assert (taken.added, taken.over_quota, reading.left_out) == (MAX_ROWS_OF_A_SOURCE, 10, [])
+    assert sum(map(len, (row.statement for row in sort_out(store.rows()).lessons))) < 10**6

@@ -13,6 +13,7 @@ import pytest
 
 from tests.learn.candidates_made import GOOD, hash_of, make_run, promotion
 from vortex.adapters.bank import AdapterBank
+from vortex.adapters.promoted_here import PromotedHere
 from vortex.adapters.reading import read_adapter
 from vortex.errors import AdapterError, CandidateRefused, RequestError
 from vortex.learn.candidates.manifest import APPROVAL_FILE, read_manifest
@@ -272,3 +273,19 @@ def test_what_learnt_from_the_web_needs_a_persons_hash(runs: Runs) -> None:
     assert runs.current("tiny").read() is None
     approve(runs, run_id)
     assert promotion(runs, presence=True).promote(run_id).run_id == run_id
+
+
+def test_what_came_with_a_strangers_folder_is_not_gone_back_to_and_its_pointer_can_be_removed(tmp_path: Path) -> None:
+    theirs = Runs(tmp_path / "continuous")
+    run_id = make_run(theirs)
+    approve(theirs, run_id)
+    promotion(theirs).promote(run_id)
+    mine = Runs(theirs.root, PromotedHere(tmp_path / "home" / "promoted.jsonl"))
+    assert mine.state(run_id).state == "promoted"
+    assert mine.answering("tiny") is None
+    with pytest.raises(CandidateRefused, match="you never promoted"):
+        promotion(mine).rollback("tiny", run_id)
+    assert promotion(mine).rollback("tiny").run_id == "base"
+    assert not mine.current("tiny").file.exists()
+    assert promotion(mine).promote(run_id).before == "base"
+    assert mine.state(run_id).state == "current"

@@ -11,7 +11,16 @@ import pytest
 from vortex.backends.fake import FakeBackend, Fault, FaultKind, Pace
 from vortex.backends.http import HttpBackend, Patience
 from vortex.errors import BackendError, ContextOverflow, Overloaded, RequestError, UnknownModel
-from vortex.types import ChatMessage, ChatRequest, Completed, SamplingOptions, Started, TextDelta, ToolSpec
+from vortex.types import (
+    ChatMessage,
+    ChatRequest,
+    ChoiceFinished,
+    Completed,
+    SamplingOptions,
+    Started,
+    TextDelta,
+    ToolSpec,
+)
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = ToolSpec(name="weather", parameters=CITY)
@@ -26,7 +35,8 @@ async def collect(backend, request: ChatRequest) -> list:
 
 
 def without_ids(events: list) -> list:
-    """Ids are drawn by each side, and times differ."""
+    """Ids are drawn by each side, times differ, and what the wire does not carry: how long a prompt is before its end,
+    and which stop string it was."""
     return [_without_ids(event) for event in events]
 
 
@@ -34,7 +44,9 @@ def _without_ids(event):
     if isinstance(event, Completed):
         return event.usage.completion_tokens
     if isinstance(event, Started):
-        return dataclasses.replace(event, request_id="")
+        return dataclasses.replace(event, request_id="", prompt_tokens=0)
+    if isinstance(event, ChoiceFinished):
+        return dataclasses.replace(event, stop=None)
     return dataclasses.replace(event, id="id") if getattr(event, "id", None) else event
 
 

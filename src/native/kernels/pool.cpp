@@ -49,10 +49,12 @@ Pool* current = nullptr;
 std::mutex* creation = new std::mutex;
 int wanted_threads = 0;
 
+#if defined(__unix__) || defined(__APPLE__)
 void forget_after_fork() {  // the parent's workers do not exist here; its objects are left alone
   current = nullptr;
   creation = new std::mutex;
 }
+#endif
 
 }  // namespace
 

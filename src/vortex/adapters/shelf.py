@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vortex.adapters.bank import AdapterBank, Lease
-from vortex.adapters.current import Current
+from vortex.adapters.current import Current, Promoted
 from vortex.adapters.store import AdapterStore
 from vortex.errors import AdapterError, UnknownModel
 from vortex.types import Adapter
@@ -68,7 +68,7 @@ class AdapterShelf:
         if name == self.model:
             return Chosen(self.model)
         if name is None or name == f"{self.model}:{CURRENT}":
-            promoted = self.current.read() if self.current else None
+            promoted = self._promoted()
             if promoted is None:
                 return Chosen(name or self.model)
             return Chosen(f"{self.model}:{CURRENT}", self._lease(CURRENT, promoted.folder, promoted.hash))
@@ -83,6 +83,16 @@ class AdapterShelf:
         if record.model != self.model:
             raise UnknownModel(f"the adapter '{name}' is for {record.model}; this backend serves '{self.model}'")
         return Chosen(name, self._lease(name, record.folder, record.hash))
+
+    def _promoted(self) -> Promoted | None:
+        """A client is told no paths."""
+        if self.current is None:
+            return None
+        try:
+            return self.current.read()
+        except AdapterError as error:
+            name = f"the pointer of {self.model}:{CURRENT}"
+            raise AdapterError(str(error).replace(str(self.current.file), name)) from error
 
     def _lease(self, name: str, folder: Path, expected_hash: str | None = None) -> Lease:
         """What goes wrong is told with the name: a client is told no paths."""

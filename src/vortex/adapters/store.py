@@ -53,8 +53,9 @@ class AdapterStore:
     def find(self, name: str) -> StoredAdapter | None:
         return self._record(self.root / name) if _NAME.fullmatch(name) else None
 
-    def add(self, source: Path, name: str, targets: ModelTargets) -> StoredAdapter:
-        """Copy an adapter that fits the model. Raises AdapterError, StorageError."""
+    def add(self, source: Path, name: str, targets: ModelTargets, origin: str | None = None) -> StoredAdapter:
+        """Copy an adapter that fits the model. origin: where it came from, else the source. Raises AdapterError,
+        StorageError."""
         if not _NAME.fullmatch(name) or name == targets.name:
             raise AdapterError(f"{name!r} cannot be an adapter's name: letters, digits, . _ - and not the model's own")
         if (self.root / name).exists():
@@ -70,7 +71,7 @@ class AdapterStore:
             ranks=(min(ranks), max(ranks)),
             num_layers=len(ranks),
             num_bytes=adapter.num_bytes,
-            source=str(source.resolve()),
+            source=origin or str(source.resolve()),
             added_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             folder=self.root / name,
         )

@@ -17,7 +17,7 @@ from enum import StrEnum
 import numpy as np
 
 from vortex.backends.fake_json import sample
-from vortex.backends.fake_text import common_length, embedding, limited, logprobs, pieces
+from vortex.backends.fake_text import common_length, count_pieces, embedding, limited, logprobs, pieces, token_id
 from vortex.errors import BackendError, ContextOverflow, Overloaded, RequestError, UnknownModel
 from vortex.types import (
     BackendStatus,
@@ -28,6 +28,7 @@ from vortex.types import (
     Embeddings,
     FinishReason,
     ModelCard,
+    ReasoningDelta,
     Started,
     TextDelta,
     Timings,
@@ -70,6 +71,7 @@ class Pace:
 class Answer:
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
 
 
 Script = Callable[[ChatRequest], str | Answer]
@@ -112,14 +114,34 @@ class FakeBackend:
         self._max_active = max_active
         self._active = 0
         self._last_prompt: list[str] = []
+        self._words: dict[int, str] = {}
 
     async def models(self) -> Sequence[ModelCard]:
-        return [ModelCard(name=self.name, context_length=self._context_length, licence="MIT", origin="scripted")]
+        card = ModelCard(
+            name=self.name,
+            context_length=self._context_length,
+            licence="MIT",
+            origin="scripted",
+            abilities=("completion", "tools", "thinking", "embedding"),
+        )
+        return [card]
 
     async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings:
         self._check_model(model)
         vectors = np.stack([embedding(text) for text in texts])
         return Embeddings(vectors=vectors, prompt_tokens=sum(len(pieces(text)) for text in texts))
+
+    async def prompt_token_ids(self, request: ChatRequest) -> Sequence[int]:
+        """As `TokenCounter` says; an id is a hash of its word."""
+        return [token_id(piece) for piece in pieces(prompt_text(request))]
+
+    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]:
+        self._words |= {token_id(piece): piece for piece in pieces(text)}
+        return [token_id(piece) for piece in pieces(text)]
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Words that it has read before; others are unknown to it."""
+        return "".join(self._words.get(each, "?") for each in token_ids)
 
     async def status(self) -> BackendStatus:
         counters = {"cancelled": float(self.cancelled), "completed": float(self.completed)}
@@ -156,17 +178,19 @@ class FakeBackend:
             raise RequestError("the fake was told to refuse this request", param="messages")
         if self._active >= self._max_active or (fault and fault.kind is FaultKind.OVERLOADED):
             raise Overloaded("the fake is full; try again in a second", retry_after_s=1.0)
-        prompt_tokens = len(pieces(prompt_text(request)))
+        most = 2 * self._context_length  # counted: a book must not hold the loop
+        prompt_tokens = count_pieces(prompt_text(request), most)
         wanted_tokens = prompt_tokens + max(1, request.min_tokens)
         if wanted_tokens > self._context_length:
+            more = " or more" if prompt_tokens == most else ""
             raise ContextOverflow(
-                f"prompt ({prompt_tokens} tokens) and answer need {wanted_tokens} tokens and the context holds "
+                f"prompt ({prompt_tokens} tokens{more}) and answer need {wanted_tokens} tokens and the context holds "
                 f"{self._context_length}; shorten the prompt or lower max_tokens"
             )
 
     def _fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
         """An answer's limit lowered to what the prompt leaves, as an engine does."""
-        room = self._context_length - len(pieces(prompt_text(request)))
+        room = self._context_length - count_pieces(prompt_text(request), self._context_length)
         if request.max_tokens is None or request.max_tokens <= room:
             return request, ()
         note = f"max_tokens {request.max_tokens} was lowered to {room}: the context holds {self._context_length}"
@@ -178,8 +202,8 @@ class FakeBackend:
         prompt = pieces(prompt_text(request))
         seed = request.sampling.seed
         seed = zlib.crc32(prompt_text(request).encode()) if seed is None else seed
-        yield Started(request_id=request.request_id, model=self.name, seed=seed, notes=notes)
-        completion_tokens = 0
+        yield Started(request_id=request.request_id, model=self.name, seed=seed, notes=notes, prompt_tokens=len(prompt))
+        completion_tokens = reasoning_tokens = 0
         await asyncio.sleep(self._pace.first_ms / 1000)
         for choice in range(request.num_choices):
             async for event, num_tokens in self._choice(request, choice, seed):
@@ -188,17 +212,27 @@ class FakeBackend:
                 if completion_tokens and self._pace.token_ms:
                     await asyncio.sleep(self._pace.token_ms / 1000)
                 completion_tokens += num_tokens
+                reasoning_tokens += num_tokens if isinstance(event, ReasoningDelta) else 0
                 yield event
         if fault and completion_tokens >= fault.after_tokens:
             await _fail(fault)
         cached_tokens = common_length(prompt, self._last_prompt)
         self._last_prompt = prompt
-        usage = Usage(prompt_tokens=len(prompt), completion_tokens=completion_tokens, cached_tokens=cached_tokens)
+        usage = Usage(
+            prompt_tokens=len(prompt),
+            completion_tokens=completion_tokens,
+            cached_tokens=cached_tokens,
+            reasoning_tokens=reasoning_tokens,
+        )
         counters = {"sweeps": float(completion_tokens)}
         yield Completed(usage=usage, timings=Timings(prefill_ms=self._pace.first_ms, counters=counters))
 
     async def _choice(self, request: ChatRequest, choice: int, seed: int) -> AsyncIterator[tuple[ChatEvent, int]]:
         answer = self._answer(request, choice, seed)
+        for piece in pieces(answer.reasoning)[: request.thinking_tokens]:
+            yield ReasoningDelta(choice=choice, text=piece), 1
+        for token in pieces(answer.text) if answer.tool_calls else ():
+            yield TextDelta(choice=choice, text=token), 1
         for index, call in enumerate(answer.tool_calls):
             yield ToolCallDelta(choice=choice, index=index, id=call.id, name=call.name), 1
             for piece in pieces(call.arguments):
@@ -206,10 +240,10 @@ class FakeBackend:
         if answer.tool_calls:
             yield ChoiceFinished(choice=choice, reason=FinishReason.TOOL_CALLS), 0
             return
-        tokens, reason = limited(pieces(answer.text), request)
+        tokens, reason, stop = limited(pieces(answer.text), request)
         for token in tokens:
             yield TextDelta(choice=choice, text=token, logprobs=logprobs(token, request.top_logprobs)), 1
-        yield ChoiceFinished(choice=choice, reason=reason), 0
+        yield ChoiceFinished(choice=choice, reason=reason, stop=stop), 0
 
     def _answer(self, request: ChatRequest, choice: int, seed: int) -> Answer:
         if request.tools and request.tool_choice not in ("auto", "none"):

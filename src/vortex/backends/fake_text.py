@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from itertools import islice
 
 import numpy as np
 
@@ -21,17 +22,23 @@ def pieces(text: str) -> list[str]:
     return PIECES.findall(text)
 
 
-def limited(tokens: list[str], request: ChatRequest) -> tuple[list[str], FinishReason]:
-    """The tokens up to a stop string or the limit, and which of the two (or the end) it was."""
+def count_pieces(text: str, most: int) -> int:
+    """How many `pieces` there are; `most` where there are as many or more: the rest of the text is not looked at."""
+    return sum(1 for _ in islice(PIECES.finditer(text), most))
+
+
+def limited(tokens: list[str], request: ChatRequest) -> tuple[list[str], FinishReason, str | None]:
+    """The tokens up to a stop string or the limit, which of the two (or the end) it was, and the stop string."""
     wanted = request.max_tokens if request.ignore_eos else request.min_tokens
     while tokens and len(tokens) < (wanted or 0):
         tokens = tokens + tokens
     text = "".join(tokens)
-    ends = [text.find(stop) for stop in request.stop if stop in text]
+    ends = [(text.find(stop), stop) for stop in request.stop if stop in text]
     limit = len(tokens) if request.max_tokens is None or request.max_tokens < 0 else request.max_tokens
-    if ends and len(kept := pieces(text[: min(ends)])) <= limit:
-        return kept, FinishReason.STOP
-    return tokens[:limit], FinishReason.LENGTH if limit < len(tokens) or request.ignore_eos else FinishReason.STOP
+    if ends and len(kept := pieces(text[: min(ends)[0]])) <= limit:
+        return kept, FinishReason.STOP, min(ends)[1]
+    is_cut = limit < len(tokens) or request.ignore_eos
+    return tokens[:limit], FinishReason.LENGTH if is_cut else FinishReason.STOP, None
 
 
 def logprobs(token: str, top_logprobs: int | None) -> tuple[TokenLogprob, ...]:

@@ -18,6 +18,7 @@ from vortex.types import (
     ChoiceFinished,
     Completed,
     FinishReason,
+    ReasoningDelta,
     SamplingOptions,
     Started,
     TextDelta,
@@ -79,6 +80,10 @@ def _chat_fields(request: ChatRequest) -> dict[str, Any]:
         )
     if request.template_options:
         fields["chat_template_kwargs"] = dict(request.template_options)
+        if effort := request.template_options.get("reasoning_effort"):
+            fields["reasoning_effort"] = effort
+    if request.thinking_tokens is not None:
+        fields["thinking_budget"] = request.thinking_tokens
     return fields
 
 
@@ -88,6 +93,8 @@ def message_body(message: ChatMessage) -> dict[str, Any]:
         body["name"] = message.name
     if message.tool_call_id:
         body["tool_call_id"] = message.tool_call_id
+    if message.reasoning:
+        body["reasoning_content"] = message.reasoning
     if message.tool_calls:
         body["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -129,10 +136,12 @@ class ChunkReader:
             yield from self._choice(choice)
         if usage := chunk.get("usage"):
             details = usage.get("prompt_tokens_details") or {}
+            spent = usage.get("completion_tokens_details") or {}
             self._usage = Usage(
                 prompt_tokens=usage.get("prompt_tokens", 0),
                 completion_tokens=usage.get("completion_tokens", 0),
                 cached_tokens=details.get("cached_tokens") or 0,
+                reasoning_tokens=spent.get("reasoning_tokens") or 0,
             )
         if timings := chunk.get("timings"):
             numbers = {key: float(value) for key, value in timings.items() if isinstance(value, int | float)}
@@ -147,6 +156,12 @@ class ChunkReader:
         text = delta.get("content") or choice.get("text") or ""
         if not isinstance(text, str):
             raise BackendError("the engine sent a text that is none")
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        if not isinstance(thought, str):
+            raise BackendError("the engine sent a thought that is no text")
+        if thought:
+            self._delta_tokens += 1
+            yield ReasoningDelta(choice=index, text=thought)
         logprobs = tuple(_logprobs(choice.get("logprobs") or {}))
         if text or logprobs:
             self._delta_tokens += 1

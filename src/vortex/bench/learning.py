@@ -1,8 +1,8 @@
 """`vortex bench learn`: what a correction changes, at once and in the weights, and what it must not change.
 
 20 invented facts with two paraphrases each, an invented and a real neighbour of every one, 100 ordinary questions. At
-once: lessons found by retrieval stand before the question. In the weights: the same questions to a trained candidate,
-lessons off. Answers are greedy. The bars are printed beside the figures. Does not train: the candidate is handed in.
+once: lessons found by retrieval stand before the question. Answers are greedy. The bars are printed beside the figures.
+Nothing is trained here; for the same facts in the weights see learning_weights.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 
 BARS_AT_ONCE = {"taught": 19, "paraphrases": 34, "near": 4, "ordinary": 0}
-BARS_IN_WEIGHTS = {"taught": 18, "paraphrases": 30, "real": 2}
 Ask = Callable[[Sequence[str]], list[str]]
 """Questions to answers, in order."""
 
@@ -48,10 +47,7 @@ def ordinary_questions(limit: int = 100) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class LearningMeasurement:
-    """ask: the base alone. at_once: with lessons offered. offered: the lesson that a question gets, or None.
-
-    trained: a candidate's weights, lessons off; None: none was trained. gates: (name, value) of that candidate.
-    """
+    """ask: the base alone. at_once: with lessons offered. offered: the lesson that a question gets, or None."""
 
     model_name: str
     facts: Sequence[TaughtFact]
@@ -59,8 +55,6 @@ class LearningMeasurement:
     ask: Ask
     at_once: Ask
     offered: Callable[[str], str | None]
-    trained: Ask | None = None
-    gates: Sequence[tuple[str, float | None]] = ()
 
     def check(self) -> None:
         """The base must not know the facts."""
@@ -71,58 +65,44 @@ class LearningMeasurement:
             )
 
     def measure(self) -> Report:
-        rows, figures = [], {"model": self.model_name, "facts": len(self.facts), "ordinary": len(self.ordinary)}
+        figures: dict[str, Any] = {"model": self.model_name, "facts": len(self.facts), "ordinary": len(self.ordinary)}
         once = self._at_once()
         figures |= {f"at_once_{name}": value for name, value in once.items()}
-        rows += self._rows("at once", once, BARS_AT_ONCE)
-        if self.trained is not None:
-            weights = self._answered(self.trained) | self._leaks(self.trained)
-            figures |= {f"weights_{name}": value for name, value in weights.items()}
-            figures |= {f"gate_{name}": value for name, value in self.gates}
-            rows += self._rows("weights", weights, BARS_IN_WEIGHTS)
-            rows += [
-                ["weights", name, "-" if value is None else f"{value:.4g}", "see docs/learning.md"]
-                for name, value in self.gates
-            ]
-        title = f"{self.model_name}: {len(self.facts)} corrections, at once and in the weights"
-        return Report("learn", title, ["how", "what", "found", "bar"], rows, figures)
+        title = f"{self.model_name}: {len(self.facts)} corrections at once"
+        return Report("learn", title, ["what", "found", "bar"], self._rows(once), figures)
 
-    def _at_once(self) -> dict[str, Any]:
+    def _at_once(self) -> dict[str, int]:
         near = [question for fact in self.facts for question in (fact.invented, fact.real)]
-        invented = sum(self.offered(fact.invented) is not None for fact in self.facts)
-        return self._answered(self.at_once) | {
+        return answered(self.facts, self.at_once) | {
             "near": sum(self.offered(question) is not None for question in near),
-            "near_invented": invented,
+            "near_invented": sum(self.offered(fact.invented) is not None for fact in self.facts),
             "ordinary": sum(self.offered(question) is not None for question in self.ordinary),
         }
 
-    def _answered(self, ask: Ask) -> dict[str, Any]:
-        said = ask([fact.question for fact in self.facts])
-        pairs = [(fact, text) for fact in self.facts for text in fact.paraphrases]
-        phrased = ask([text for _, text in pairs])
-        return {
-            "taught": sum(map(TaughtFact.answered_by, self.facts, said)),
-            "paraphrases": sum(fact.answered_by(text) for (fact, _), text in zip(pairs, phrased, strict=True)),
-        }
-
-    def _leaks(self, ask: Ask) -> dict[str, Any]:
-        real, invented = (ask([getattr(fact, kind) for fact in self.facts]) for kind in ("real", "invented"))
-        return {
-            "real": sum(map(TaughtFact.answered_by, self.facts, real)),
-            "invented": sum(map(TaughtFact.answered_by, self.facts, invented)),
-        }
-
-    def _rows(self, how: str, found: dict[str, Any], bars: dict[str, int]) -> list[list[str]]:
-        sizes = {"taught": len(self.facts), "paraphrases": 2 * len(self.facts), "near": 2 * len(self.facts)}
-        sizes |= {"real": len(self.facts), "invented": len(self.facts), "near_invented": len(self.facts)}
+    def _rows(self, found: dict[str, int]) -> list[list[str]]:
+        count = len(self.facts)
+        sizes = {"taught": count, "paraphrases": 2 * count, "near": 2 * count, "near_invented": count}
         sizes |= {"ordinary": len(self.ordinary)}
         sign = {"taught": "at least", "paraphrases": "at least"}
-        return [
-            [
-                how,
-                name,
-                f"{value} of {sizes[name]}",
-                f"{sign.get(name, 'at most')} {bars[name]}" if name in bars else "told",
-            ]
-            for name, value in found.items()
-        ]
+        bars = {name: f"{sign.get(name, 'at most')} {bar}" for name, bar in BARS_AT_ONCE.items()}
+        return [[name, f"{value} of {sizes[name]}", bars.get(name, "told")] for name, value in found.items()]
+
+
+def answered(facts: Sequence[TaughtFact], ask: Ask) -> dict[str, int]:
+    """How many taught questions and paraphrases are answered."""
+    said = ask([fact.question for fact in facts])
+    pairs = [(fact, text) for fact in facts for text in fact.paraphrases]
+    phrased = ask([text for _, text in pairs])
+    return {
+        "taught": sum(map(TaughtFact.answered_by, facts, said)),
+        "paraphrases": sum(fact.answered_by(text) for (fact, _), text in zip(pairs, phrased, strict=True)),
+    }
+
+
+def leaks(facts: Sequence[TaughtFact], ask: Ask) -> dict[str, int]:
+    """How many real and invented neighbours get the taught answer."""
+    real, invented = ask([fact.real for fact in facts]), ask([fact.invented for fact in facts])
+    return {
+        "real": sum(map(TaughtFact.answered_by, facts, real)),
+        "invented": sum(map(TaughtFact.answered_by, facts, invented)),
+    }

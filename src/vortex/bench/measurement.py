@@ -34,6 +34,7 @@ MEASUREMENTS = {
     "tokenizer-quality": "vortex.bench.tokenizer.quality:QualityMeasurement",
     "gateway": "vortex.bench.wire.gateway:GatewayMeasurement",
     "gateway --step": "vortex.bench.wire.homeostat:HomeostatMeasurement",
+    "replicas": "vortex.bench.wire.replicas:ReplicasMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
     "agent-demo": "vortex.bench.agent_demo:AgentDemoMeasurement",
@@ -47,6 +48,8 @@ MEASUREMENTS = {
     "follow": "vortex.bench.sandbox.following:FollowMeasurement",
     "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
     "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
+    "restart": "vortex.bench.second_turn:SecondTurnMeasurement",
+    "swap": "vortex.bench.swapping:SwapMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 

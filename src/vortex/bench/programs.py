@@ -33,6 +33,10 @@ class Program:
         fields = path.read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def kill(self) -> None:
+        """End it as a crash would: at once, without a word."""
+        self._process.kill()
+
     def memory_mb(self) -> float:
         """Resident memory. Linux; elsewhere 0."""
         path = Path(f"/proc/{self._process.pid}/status")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vortex.config.data_folder import data_path
 from vortex.errors import AdapterError
 from vortex.protocols import LanguageModel, TakesAdapters
 
 if TYPE_CHECKING:
     from vortex.adapters.current import Current
+    from vortex.adapters.promoted_here import PromotedHere
     from vortex.adapters.reading import ModelTargets
     from vortex.adapters.shelf import AdapterShelf
     from vortex.adapters.store import AdapterStore
@@ -27,11 +28,36 @@ def adapter_store() -> AdapterStore:
     return AdapterStore(cache_home() / "adapters")
 
 
+def found_adapter(name: str, *, offline: bool) -> tuple[Path, str, str | None]:
+    """Of a folder, or of a Hugging Face repository, which is fetched: the files' folder, a name, the origin.
+
+    Raises VortexError.
+    """
+    from vortex.cli.download import download_progress
+    from vortex.hub.reference import looks_like_repository
+    from vortex.hub.repository_fetch import fetch_adapter
+
+    folder = Path(name).expanduser()
+    if folder.exists() or offline or not looks_like_repository(name):
+        return folder, folder.resolve().name, None
+    with download_progress() as sink:
+        return fetch_adapter(name, sink), name.rpartition("/")[2], name
+
+
 def current_of(model: str) -> Current:
     """What `MODEL:current` means in this working folder."""
     from vortex.adapters.current import Current
 
-    return Current(Path(os.environ.get("VORTEX_DATA") or "data") / "continuous" / "current", model)
+    return Current(data_path("continuous", "current"), model, promoted_here())
+
+
+def promoted_here() -> PromotedHere:
+    """What this user promoted, whichever working folder it was in."""
+    import platformdirs
+
+    from vortex.adapters.promoted_here import PromotedHere
+
+    return PromotedHere(platformdirs.user_config_path("vortex") / "promoted.jsonl")
 
 
 def targets_of(resolved: ResolvedModel, form: str) -> ModelTargets:
@@ -70,12 +96,11 @@ def shelf_for(opened: Opened[LanguageModel], loaded: LoadedSettings) -> AdapterS
         lambda folder, limit_bytes: read_adapter(folder, targets, limit_bytes),
         loaded.settings.adapters.budget_mb * 10**6,
     )
-    store = adapter_store()
+    store, current = adapter_store(), current_of(opened.name)
+    current.read()  # a pointer that is damaged, or came with the folder, is told now
     given = _given(wanted, store)
     default = next(iter(given), wanted)
-    shelf = AdapterShelf(
-        model=opened.name, bank=bank, store=store, current=current_of(opened.name), given=given, default=default
-    )
+    shelf = AdapterShelf(model=opened.name, bank=bank, store=store, current=current, given=given, default=default)
     if default is not None:
         shelf.choose(default).release()  # so that a wrong one is told now, not by the first request
     return shelf

@@ -48,7 +48,10 @@ def list_adapters(as_json: JsonOption = False) -> None:
 
 
 def add(
-    folder: Annotated[Path, typer.Argument(help="Folder with adapter_config.json and adapter_model.safetensors.")],
+    folder: Annotated[
+        str,
+        typer.Argument(metavar="FOLDER|REPOSITORY", help="In peft's format: a folder, or a Hugging Face repository."),
+    ],
     name: Annotated[str | None, typer.Option(help="What requests will call it; else the folder's name.")] = None,
     *,
     profile: ProfileOption = None,
@@ -63,14 +66,17 @@ def add(
       vortex adapters add runs/support-tone
 
       vortex adapters add ~/Downloads/sql-lora --name sql --model Qwen/Qwen2.5-Coder-0.5B-Instruct
+
+      vortex adapters add somebody/sql-lora --model Qwen/Qwen2.5-Coder-0.5B-Instruct
     """
-    from vortex.cli.adapter_shelf import adapter_store, targets_of
+    from vortex.cli.adapter_shelf import adapter_store, found_adapter, targets_of
     from vortex.cli.composition import resolve_model, settings_for
     from vortex.cli.terminal import notice, print_json
 
     loaded = settings_for(profile, set_, {"model.name": model})
     targets = targets_of(resolve_model(loaded), loaded.settings.model.compute)
-    record = adapter_store().add(folder.expanduser(), name or folder.expanduser().resolve().name, targets)
+    source, usual, origin = found_adapter(folder, offline=loaded.settings.runtime.offline)
+    record = adapter_store().add(source, name or usual, targets, origin)
     if as_json:
         print_json(asdict(record))
         return

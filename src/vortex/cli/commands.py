@@ -24,12 +24,15 @@ All commands: vortex --help
 FILES: dict[str, tuple[str, ...]] = {  # in the order of `vortex --help`
     "chat": ("chat",),
     "serve": ("serve",),
+    "launch.command": ("launch",),
     "gateway": ("gateway",),
     "stack": ("up", "down", "status", "smoke", "logs"),
     "models": ("pull", "models"),
+    "places": ("ps", "stop"),
     "adapters": ("adapters",),
     "knowledge": ("knowledge",),
     "memory": ("memory",),
+    "console.command": ("console",),
     "improve.learn": ("learn",),
     "improve.self_training": ("ingest-once", "train-once", "self-train", "promote-quarantine"),
     "doctor.command": ("doctor",),
@@ -44,6 +47,7 @@ FILES: dict[str, tuple[str, ...]] = {  # in the order of `vortex --help`
     "agent.demo": ("agent-demo",),
     "agent.run": ("agent-run",),
     "agent.patches": ("self-patch", "apply-patch"),
+    "console.calls": ("calls",),
     "agent.editor": ("agent-editor",),
     "mcp": ("mcp",),
 }

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from vortex.cli.composition import open_backend, with_manners
 from vortex.cli.grounded_turn import Knowing, open_knowing, remember, show_citations
+from vortex.cli.recommending import tell_once
 from vortex.cli.slash_commands import obey
-from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is
+from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is, write_thought
 from vortex.cli.turn import Turn, request_for, run_turn
 from vortex.cli.typed_lines import TypedLines, silent_keys
 from vortex.cli.word_wrap import WordWrap
@@ -60,7 +61,8 @@ class Conversation:
 
         try:
             with silent_keys():
-                self.runner.run(run_turn(self.backend, request, turn, show if self.stream else lambda _: None))
+                shows = (show, write_thought) if self.stream else (lambda _: None, lambda _: None)
+                self.runner.run(run_turn(self.backend, request, turn, *shows))
         except KeyboardInterrupt:
             stopped = True
         except ContextOverflow as error:
@@ -84,7 +86,7 @@ class Conversation:
         model = self.loaded.settings.model.model_copy(update={"name": name})
         settings = self.loaded.settings.model_copy(update={"model": model})
         loaded, _ = with_manners(dataclasses.replace(self.loaded, settings=settings))
-        backend = open_backend(loaded)
+        backend = open_backend(loaded, keep_prompts=True)
         self.runner.run(self.backend.close())
         self.backend, self.loaded = backend, loaded
 
@@ -100,7 +102,7 @@ def converse(
     """Talk until the user leaves. documents: looked up for every question."""
     loaded, _ = with_manners(loaded)
     knowing = open_knowing(loaded.settings, documents)
-    backend = open_backend(loaded)
+    backend = open_backend(loaded, keep_prompts=True)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
     typed = TypedLines()
     with asyncio.Runner() as runner:
@@ -110,6 +112,8 @@ def converse(
         finally:
             knowing.close()
             runner.run(conversation.backend.close())
+    if conversation.messages:
+        tell_once(conversation.loaded)
 
 
 def _loop(conversation: Conversation, typed: TypedLines) -> None:

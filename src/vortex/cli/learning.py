@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from vortex.training.low_rank.loop import Ticked
 
 TOKENS_OF_AN_ANSWER = 80  # prompt and corrected sentence together, about
-KL_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,10 @@ SMALL = Sizes(windows=1, questions=4, kept_prompts=8)
 
 
 def open_runs() -> Runs:
+    from vortex.cli.adapter_shelf import promoted_here
     from vortex.learn.candidates.runs import Runs
 
-    return Runs(data_path("continuous"))
+    return Runs(data_path("continuous"), promoted_here())
 
 
 def row_store() -> RowStore:
@@ -60,17 +61,19 @@ def ingest(paths: list[Path], settings: Settings | None = None) -> tuple[Taken, 
     """
     from itertools import chain
 
+    from vortex.knowledge.documents.worker import DocumentWorker
     from vortex.learn.material.reading import Reading, rows_of_episodes
     from vortex.records.episodes import EpisodeStore
 
-    reading = Reading()
-    rows: Iterable[Row] = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons(), reading.paths(paths))
-    left_out = reading.left_out
-    if settings is not None and settings.continuous.ingest_web:
-        rows = chain(rows, _web_pages(settings, left_out))
-    taken = row_store().add(rows)
+    with DocumentWorker() as worker:
+        reading = Reading(worker.parse)
+        own = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons())
+        rows = chain(own, reading.paths(paths))
+        if settings is not None and settings.continuous.ingest_web:
+            rows = chain(rows, _web_pages(settings, reading.left_out))
+        taken = row_store().add(rows)
     open_runs().journal.note("ingest", **taken.to_json())
-    return taken, left_out
+    return taken, reading.left_out
 
 
 def _web_pages(settings: Settings, left_out: list[tuple[str, str]]) -> Iterator[Row]:
@@ -182,7 +185,8 @@ def make(
 
     with working("learning", lines_every_s=15) as say:
         plan = plan_of(loaded, pupil.served, sizes, list(texts), say)
-        return Making(runs or open_runs(), pupil, plan, say, Ticker(say)).make(*lessons)
+        notes = {"base_bits": loaded.settings.continuous.base_bits}
+        return Making(runs or open_runs(), pupil, plan, say, Ticker(say), notes).make(*lessons)
 
 
 def _taught(runs: Runs, model: str) -> frozenset[str]:
@@ -190,7 +194,7 @@ def _taught(runs: Runs, model: str) -> frozenset[str]:
     from vortex.learn.candidates.manifest import DATA_FILE
     from vortex.records.jsonl import read_jsonl
 
-    current = runs.current(model).read()
+    current = runs.answering(model)
     if current is None or not current.run_id:
         return frozenset()
     return frozenset(str(line.get("digest")) for line in read_jsonl(runs.promoted / current.run_id / DATA_FILE))
@@ -210,7 +214,6 @@ def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[Ro
         learning_rate=wanted.learning_rate,
         kl_weight=wanted.kl_weight,
         batch=max(1, wanted.batch_tokens // TOKENS_OF_AN_ANSWER),
-        kl_rows=KL_ROWS,
         skip_under=wanted.stop_at,
         stop_at=wanted.stop_at,
         seed=wanted.seed,
@@ -227,7 +230,7 @@ def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[Ro
         alpha=wanted.alpha,
         kinds=[name.strip() for name in wanted.layers.split(",") if name.strip()],
         max_phrasings=wanted.phrasings,
-        free_bytes=memory_available_bytes(),
+        free_bytes=min(memory_available_bytes(), wanted.memory_mb * 10**6 or sys.maxsize),
     )
 
 
@@ -248,20 +251,21 @@ def opened_pupil(loaded: LoadedSettings) -> Iterator[Pupil]:
             raise MissingCapability(f"{opened.name} takes no adapters as it is served here, so it cannot learn")
         resolved = resolve_model(loaded)
         identity = opened.identity
+        four_bit = tuple(opened.model.adapter_targets()) if loaded.settings.continuous.base_bits == 4 else ()
         yield Pupil(
             name=opened.name,
             served=Served(opened.model, opened.tokenizer, opened.chat_format),
             targets=ModelTargets(opened.name, opened.model.adapter_targets(), identity),
             identity=identity(),
-            open_network=lambda: _network(resolved, load_options(resolved, loaded)),
+            open_network=lambda: _network(resolved, load_options(resolved, loaded), four_bit),
             systems=tuple(dict.fromkeys(("", loaded.settings.chat.system))),
         )
     finally:
         opened.model.close()
 
 
-def _network(resolved: ResolvedModel, options: Any) -> Any:
-    """The model's own weights, dequantised, as transformers has them."""
+def _network(resolved: ResolvedModel, options: Any, four_bit: Sequence[str]) -> Any:
+    """The model's own weights, dequantised, as transformers has them. four_bit: layers that are packed."""
     from dataclasses import replace
 
     from vortex.models.hf.folder import folder_of_gguf
@@ -271,7 +275,14 @@ def _network(resolved: ResolvedModel, options: Any) -> Any:
     folder = resolved.path
     if folder.is_file():
         folder = folder_of_gguf(folder, options.packed_root, fingerprint(folder))
-    network, _ = open_transformers(folder, replace(options, form="auto", budget_bytes=0))
+    whole = replace(options, form="auto", budget_bytes=0)
+    if not four_bit:
+        return open_transformers(folder, whole)[0]
+    from vortex.machine.torch_device import set_up_torch
+    from vortex.training.low_rank.four_bit import pack_base
+
+    network, _ = open_transformers(folder, replace(whole, device="cpu"))
+    pack_base(network, four_bit, set_up_torch(options.device, options.threads))
     return network
 
 

@@ -1,4 +1,4 @@
-"""`vortex memory`: what Vortex was asked to remember: add, list, search, edit, forget, with its history.
+"""`vortex memory`: what Vortex was asked to remember: add, list, search, edit, keep, forget, with its history.
 
 Nothing is remembered but what is added here, with /remember in a chat, by "remember that …", or by a tool call that a
 person allowed.
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_entries)
     group.command("search")(search)
     group.command("edit")(edit)
+    group.command("keep")(keep)
     group.command("forget")(forget)
     group.command("history")(history)
     app.add_typer(group, name="memory", rich_help_panel="Knowledge")
@@ -118,6 +119,21 @@ def edit(
         print_json(as_fact(entry))
     else:
         typer.echo(f"{entry.id} is now: {entry.text}")
+
+
+def keep(
+    entry_id: Annotated[str, typer.Argument(metavar="ID", help="As `vortex memory list` shows it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say that you have read an entry and want it kept; the console asks about it no more."""
+    from vortex.cli.knowing import open_memory
+    from vortex.cli.terminal import print_json
+
+    entry = open_memory().keep(entry_id, source="command")
+    if as_json:
+        print_json({"id": entry.id, "kept": True})
+    else:
+        typer.echo(f"kept: {entry.text}")
 
 
 def forget(

@@ -21,6 +21,7 @@ from vortex.types import (
     ChoiceFinished,
     Completed,
     FinishReason,
+    ReasoningDelta,
     SamplingOptions,
     Started,
     TextDelta,
@@ -33,6 +34,7 @@ class Turn:
     """What is known of an answer so far. Complete when `usage` is set."""
 
     text: str = ""
+    reasoning: str = ""
     model: str = ""
     seed: int | None = None
     reason: FinishReason | None = None
@@ -57,6 +59,8 @@ class Turn:
     def summary(self) -> str:
         """One line for people: `42 tokens · 57.1 tokens/s · first token 180 ms`."""
         parts = [f"{self.usage.completion_tokens} tokens"] if self.usage else []
+        if self.usage and self.usage.reasoning_tokens:
+            parts.append(f"{self.usage.reasoning_tokens} of them thought")
         if self.tokens_per_s is not None:
             parts.append(f"{self.tokens_per_s:.1f} tokens/s")
         if self.first_token_ms is not None:
@@ -70,6 +74,7 @@ class Turn:
     def as_json(self) -> dict[str, Any]:
         return {
             "text": self.text,
+            **({"reasoning": self.reasoning} if self.reasoning else {}),
             "model": self.model,
             "finish_reason": self.reason,
             "seed": self.seed,
@@ -90,6 +95,7 @@ def sampling_of(settings: Settings, seed: int | None) -> SamplingOptions:
         min_p=decode.min_p,
         repetition_penalty=decode.repetition_penalty,
         penalty_window=bad.penalty_window,
+        penalty_reads_prompt=decode.penalty_reads_prompt,
         top_p_min_k=bad.top_p_min_k,
         top_p_max_k=bad.top_p_max_k,
         seed=seed,
@@ -111,15 +117,28 @@ def request_for(
     )
 
 
-async def run_turn(backend: ChatBackend, request: ChatRequest, turn: Turn, show: Callable[[str], None]) -> None:
-    """Fill `turn` as events come; `show` gets each piece of text. A cancelled turn keeps what it has so far."""
+async def run_turn(
+    backend: ChatBackend,
+    request: ChatRequest,
+    turn: Turn,
+    show: Callable[[str], None],
+    show_thought: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Fill `turn` as events come; `show` gets each piece of text, `show_thought` of what the model thinks before it. A
+    cancelled turn keeps what it has so far."""
     events = cast("AsyncGenerator[ChatEvent, None]", backend.chat(request))
     async with aclosing(events):
         async for event in events:
             match event:
                 case Started():
                     turn.model, turn.seed = event.model, event.seed
+                case ReasoningDelta():
+                    turn.first_token_s = turn.first_token_s or time.perf_counter()
+                    turn.reasoning += event.text
+                    show_thought(event.text)
                 case TextDelta() if event.text:
+                    if turn.reasoning and not turn.text:
+                        show_thought("\n\n")
                     turn.first_token_s = turn.first_token_s or time.perf_counter()
                     turn.text += event.text
                     show(event.text)

@@ -55,6 +55,9 @@ class RuntimeSettings(Section):
     max_active: int = Field(default=8, ge=1, le=1024, description="Requests that are swept together.")
     max_queued: int = Field(default=64, ge=0, description="Requests that may wait; more are refused.")
     prefix_cache_mb: int = Field(default=256, ge=0, description="Memory for prompt beginnings that requests share.")
+    prompt_cache_disk_mb: int = Field(
+        default=2048, ge=0, description="Disk for prompt beginnings that outlive the process; 0: none are written."
+    )
     cache_vram_budget_mb: int = Field(
         default=0, ge=0, description="Megabytes (10^6) for weights, the rest is paged from disk; 0: all in memory."
     )
@@ -81,6 +84,9 @@ class DecodeSettings(Section):
         default=0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest one's probability."
     )
     repetition_penalty: float = Field(default=1.0, gt=0, description="1: none.")
+    penalty_reads_prompt: bool = Field(
+        default=True, description="Penalties look at the prompt too; off: at the answer alone."
+    )
     end_loops: bool = Field(default=True, description="End an answer that repeats itself for ever, and say so.")
     exact_copy_mode: Literal["off", "quotes"] = Field(
         default="off", description="quotes: what an answer quotes is copied from the prompt, byte by byte."
@@ -151,6 +157,13 @@ class ServerSettings(Section):
     api_token: Annotated[str, LoosensSecurity()] = Field(
         default="", repr=False, description="Token that clients must send; KLIMEAI_API_TOKEN sets it too."
     )
+    several_models: bool = Field(
+        default=True, description="Requests may name any model on this machine; it is opened when first asked for."
+    )
+    models_memory_mb: int = Field(
+        default=0, ge=0, description="Megabytes (10^6) for the weights of all open models; 0: 70% of what is free."
+    )
+    model_ttl_s: float = Field(default=0.0, ge=0, description="Idle seconds after which a model is closed; 0: never.")
 
 
 class RagSettings(Section):
@@ -376,6 +389,10 @@ class ContinuousSettings(Section):
     batch_tokens: int = Field(default=640, ge=16, description="Tokens of corrected answers in a step, about.")
     phrasings: int = Field(default=8, ge=1, le=32, description="Phrasings of a question, made by rules.")
     stop_at: float = Field(default=0.02, ge=0, description="Mean loss that ends a training; facts below it rest.")
+    memory_mb: int = Field(default=0, ge=0, description="Most memory of a training step; 0: what is free.")
+    base_bits: Literal[16, 4] = Field(
+        default=16, description="4: the frozen base is packed to four bits (QLoRA), for a card that does not hold 16."
+    )
     kept_prompts: int = Field(default=200, ge=0, description="Ordinary questions on which the model is held.")
     seed: int = Field(default=0, ge=0, description="Of everything that is drawn.")
     gates: GateSettings = GateSettings()

@@ -75,7 +75,8 @@ class SamplerState:
         self._min_tokens = min_tokens if constraint is None else 0
         self._end_ids = np.array(sorted(end_ids), dtype=np.int64)
         penalised = (options.repetition_penalty, options.presence_penalty, options.frequency_penalty) != (1.0, 0.0, 0.0)
-        self._window = PenaltyWindow(options.penalty_window, prompt_ids) if penalised else None
+        looked_at = prompt_ids if options.penalty_reads_prompt else ()
+        self._window = PenaltyWindow(options.penalty_window, looked_at) if penalised else None
 
     @property
     def is_finished(self) -> bool:

@@ -16,6 +16,7 @@ class StopMatcher:
         self._stops = tuple(stops)
         self._held = ""
         self.stopped = False
+        self.found: str | None = None  # the stop that ended the text
 
     @property
     def held(self) -> str:
@@ -42,8 +43,11 @@ class StopMatcher:
 
     def _find(self, text: str) -> int | None:
         """Where to cut: the start of the match that ends first, the longest of those."""
-        matches = [(start + len(stop), start) for stop in self._stops if (start := text.find(stop)) >= 0]
-        return min(matches)[1] if matches else None
+        matches = [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
+        if not matches:
+            return None
+        _, start, self.found = min(matches)
+        return start
 
     def _longest_beginning(self, text: str) -> int:
         """Length of the longest end of `text` that begins a stop string without completing it."""

@@ -21,6 +21,7 @@ class AnswerText:
         self._ready: list[str] = []
         self._released_chars = 0
         self._decoded_chars = 0
+        self._num_tokens = 0  # since the last delta
         self._logprobs: deque[tuple[int, TokenLogprob]] = deque()  # with the number of characters decoded so far
 
     @property
@@ -28,8 +29,14 @@ class AnswerText:
         """A stop string is complete."""
         return self._matcher.stopped
 
+    @property
+    def stop(self) -> str | None:
+        """The stop string that is complete."""
+        return self._matcher.found
+
     def push(self, token_id: int, logprob: TokenLogprob | None, *, may_stop: bool) -> None:
         """One more token; with `may_stop` false its text goes out as it is (the answer has a minimum length)."""
+        self._num_tokens += 1
         text = self._decoder.push(token_id)
         self._decoded_chars += len(text)
         if logprob is not None:
@@ -50,7 +57,10 @@ class AnswerText:
             logprobs.append(self._logprobs.popleft()[1])
         text = "".join(self._ready)
         self._ready.clear()
-        return TextDelta(choice=self._choice, text=text, logprobs=tuple(logprobs)) if text or logprobs else None
+        if not text and not logprobs:
+            return None
+        num_tokens, self._num_tokens = self._num_tokens, 0
+        return TextDelta(choice=self._choice, text=text, logprobs=tuple(logprobs), num_tokens=num_tokens)
 
     def _release(self, text: str) -> None:
         self._ready.append(text)

@@ -16,7 +16,7 @@ import numpy as np
 from vortex.adapters.shelf import AdapterShelf, Chosen
 from vortex.engine.embedding import Embedding
 from vortex.engine.engine import Engine
-from vortex.engine.given_text import GivenTexts
+from vortex.engine.given_text import GivenTexts, carrying
 from vortex.engine.intake import AnswerRules, Intake, check_texts, wants_structure
 from vortex.engine.mailbox import Mailbox
 from vortex.engine.options import EngineOptions
@@ -28,6 +28,7 @@ from vortex.types import (
     ChatEvent,
     ChatRequest,
     ChoiceFinished,
+    Completed,
     Embeddings,
     GivenText,
     ModelCard,
@@ -70,9 +71,10 @@ class LocalBackend:
             created=card.created,
             licence=card.licence,
             origin=card.origin,
+            abilities=card.abilities,
         )
         self._options = options
-        self._read_answer = rules.read_answer
+        self._tokenizer = tokenizer
         self._adapters = adapters
         self._slow_in_flight = 0
         self._intake = Intake(
@@ -92,6 +94,11 @@ class LocalBackend:
         )
         self._engine = Engine(model, options, vocab_size)
 
+    @property
+    def card(self) -> ModelCard:
+        """Of the model alone."""
+        return self._card
+
     async def models(self) -> Sequence[ModelCard]:
         names = await asyncio.to_thread(self._adapters.names) if self._adapters else ()
         return [self._card, *(replace(self._card, name=name, parent=self._card.name) for name in names)]
@@ -110,7 +117,7 @@ class LocalBackend:
         is_slow = size_chars > _LONG_TEXT_CHARS or request.prompt is None or wants_structure(request)
         prepared = await self._prepared(is_slow, self._intake.prepare, request)
         box: Mailbox[ChatEvent] = Mailbox()
-        reader = self._read_answer(request) if self._read_answer else None
+        reader = prepared.reader
         self._engine.submit(self._intake.generation(prepared, box, chosen.adapter))
         try:
             yield Started(
@@ -119,11 +126,16 @@ class LocalBackend:
                 seed=prepared.seed,
                 adapter=chosen.adapter.hash if chosen.adapter else None,
                 notes=prepared.notes,
+                prompt_tokens=len(prepared.prompt_ids),
             )
             async for event in box:
-                if reader is not None and isinstance(event, TextDelta | ChoiceFinished):
+                if reader is None:
+                    yield event
+                elif isinstance(event, TextDelta | ChoiceFinished):
                     for read in reader.read(event):
                         yield read
+                elif isinstance(event, Completed) and reader.reasoning_tokens:
+                    yield replace(event, usage=replace(event.usage, reasoning_tokens=reader.reasoning_tokens))
                 else:
                     yield event
         finally:
@@ -141,19 +153,36 @@ class LocalBackend:
                 vectors += await asyncio.gather(*(self._vector(prompt, chosen.adapter) for prompt in group))
         return Embeddings(vectors=np.stack(vectors), prompt_tokens=sum(map(len, prompts)))
 
+    async def prompt_token_ids(self, request: ChatRequest) -> Sequence[int]:
+        """As `TokenCounter` says."""
+        return await self._prepared(True, self._intake.prompt_ids, request)
+
+    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]:
+        return await self._prepared(True, lambda text: self._tokenizer.encode(text, special=special), text)
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Raises RequestError for an id that the model does not have."""
+        return await self._prepared(True, self._intake.text_of, token_ids)
+
     async def rivals(self, given: GivenText, search: RivalSearch) -> Sequence[Rival]:
         """As `GivenTextReader` says."""
         reading = await self._prepared(True, self._given.read, given)
-        asked = self._engine.visit(lambda model: self._given.rivals(model, reading, search))
-        found: list[Rival] = await asyncio.wrap_future(asked)
+        with await self._chosen(None) as chosen:
+            adapter = chosen.adapter
+            asked = self._engine.visit(lambda model: carrying(self._given.rivals(model, reading, search), adapter))
+            found: list[Rival] = await asyncio.wrap_future(asked)
         return found
 
     async def log_probabilities(self, given: GivenText, others: Sequence[str]) -> Sequence[float]:
         """As `GivenTextReader` says."""
         reading = await self._prepared(True, self._given.read, given)
         readings = await self._prepared(True, lambda texts: [self._given.read(given, text) for text in texts], others)
-        asked = self._engine.visit(lambda model: self._given.log_probabilities(model, reading, readings))
-        sums: list[float] = await asyncio.wrap_future(asked)
+        with await self._chosen(None) as chosen:
+            adapter = chosen.adapter
+            asked = self._engine.visit(
+                lambda model: carrying(self._given.log_probabilities(model, reading, readings), adapter)
+            )
+            sums: list[float] = await asyncio.wrap_future(asked)
         return sums
 
     async def status(self) -> BackendStatus:

@@ -116,7 +116,8 @@ class Generation:
                 events.append(delta)
             if choice.finish_reason and index not in self._reported:
                 self._reported.add(index)
-                events.append(ChoiceFinished(choice=index, reason=choice.finish_reason, note=choice.note))
+                stop = choice.text.stop
+                events.append(ChoiceFinished(choice=index, reason=choice.finish_reason, note=choice.note, stop=stop))
         if self.is_done:
             events.append(Completed(usage=self._usage(), timings=self._timings()))
         return events

@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
 from vortex.errors import ContextOverflow, RequestError
 from vortex.protocols import ChatFormat, LanguageModel, Tokenizer
-from vortex.types import GivenText, Rival, RivalSearch, SequenceState, Span, SweepOutput, Want
+from vortex.types import Adapter, GivenText, Rival, RivalSearch, SequenceState, Span, SweepOutput, Want
 
 Result = TypeVar("Result")
 Question = Generator[list[Span], SweepOutput, Result]
@@ -34,6 +34,20 @@ def run(model: LanguageModel, question: Question[Result]) -> Result:
             spans = question.send(model.sweep(spans))
     except StopIteration as end:
         return end.value
+
+
+def carrying(question: Question[Result], adapter: Adapter | None) -> Question[Result]:
+    """The same question, each of its spans computed with an adapter."""
+    try:
+        spans = next(question)
+        while True:
+            output = yield [replace(span, adapter=adapter) for span in spans]
+            spans = question.send(output)
+    except StopIteration as end:
+        found: Result = end.value
+        return found
+    finally:
+        question.close()
 
 
 @dataclass(frozen=True, slots=True)

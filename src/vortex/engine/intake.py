@@ -24,14 +24,16 @@ from vortex.errors import ContextOverflow, RequestError
 from vortex.protocols import ChatFormat, Tokenizer
 from vortex.types import Adapter, ChatEvent, ChatRequest, ChoiceFinished, SamplingOptions, TextDelta
 
-ConstraintFactory = Callable[[ChatRequest, int], TokenConstraint | None]
-"""(request, most tokens of the answer) to what its tokens must obey, or None. Raises RequestError for what it cannot
-read, or where the limit is too small for any valid answer. Called before the first event, copied for every choice."""
+ConstraintFactory = Callable[[ChatRequest, int, str], TokenConstraint | None]
+"""(request, most tokens of the answer, the end of the prompt as text) to what its tokens must obey, or None. Raises
+RequestError for what it cannot read, or where the limit is too small for any valid answer. Called before the first
+event, copied for every choice."""
 
 RestrictionFactory = Callable[[Sequence[int]], TokenConstraint | None]
 """A prompt to rules that hold for its answer where the request brings none of its own."""
 
 MAX_TOP_LOGPROBS = 20
+TAIL_TOKENS = 16  # of a prompt, in which a template may have begun the answer
 DRAWN_SEED_BITS = 53  # exact in JSON numbers everywhere
 
 
@@ -44,15 +46,21 @@ class Noting(Protocol):
 
 
 class AnswerReader(Protocol):
-    """Reads an answer as it is written and says it in other events: text that is a tool call becomes one.
+    """Reads an answer as it is written and says it in other events: text that is a call or a thought becomes one.
 
     One for each request, fed with all its deltas and ends in order; text it is unsure of it may hold back.
     """
 
+    @property
+    def reasoning_tokens(self) -> int:
+        """Tokens so far that were thought."""
+        ...
+
     def read(self, event: TextDelta | ChoiceFinished) -> Iterable[ChatEvent]: ...
 
 
-ReaderFactory = Callable[[ChatRequest], AnswerReader | None]
+ReaderFactory = Callable[[ChatRequest, str], AnswerReader | None]
+"""(request, the end of the prompt as text) to what reads its answer; None for plain text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +68,13 @@ class AnswerRules:
     """What answers must obey and how they are read.
 
     constrain: for requests with tools or a schema; without it they are refused. read_answer: None for plain text.
-    restrict: rules for answers without a schema.
+    restrict: rules for answers without a schema. marks: control tokens that `read_answer` wants to see.
     """
 
     constrain: ConstraintFactory | None = None
     read_answer: ReaderFactory | None = None
     restrict: RestrictionFactory | None = None
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ class Prepared:
     seed: int
     constraint: TokenConstraint | None
     notes: tuple[str, ...] = ()  # what is not done as it was asked
+    reader: AnswerReader | None = None
 
 
 def _notes_of(constraint: object) -> tuple[str, ...]:
@@ -109,6 +119,8 @@ class Intake:
         self._vocab_size = vocab_size
         self._context_length = context_length
         self._rules = rules
+        marks = [tokenizer.encode(mark, special=True) for mark in rules.marks]
+        self._shown = frozenset(ids[0] for ids in marks if len(ids) == 1)
 
     def prepare(self, request: ChatRequest) -> Prepared:
         """Raises RequestError or ContextOverflow."""
@@ -121,15 +133,18 @@ class Intake:
                 f"min_tokens {request.min_tokens} is more than the {max_tokens} tokens the answer may have",
                 param="min_tokens",
             )
-        constraint = (
-            self._rules.constrain(request, max_tokens) if self._rules.constrain and wants_structure(request) else None
-        )
+        tail = self._tokenizer.decode(prompt_ids[-TAIL_TOKENS:], special=True) if request.messages else ""
+        constraint = reader = None
+        if self._rules.constrain and (wants_structure(request) or request.thinking_tokens is not None):
+            constraint = self._rules.constrain(request, max_tokens, tail)
+        if self._rules.read_answer:
+            reader = self._rules.read_answer(request, tail)
         notes += _notes_of(constraint)
         if constraint is None and self._rules.restrict is not None:
             constraint = self._rules.restrict(prompt_ids)
         seed = request.sampling.seed
         drawn = secrets.randbits(DRAWN_SEED_BITS) if seed is None else seed
-        return Prepared(request, prompt_ids, max_tokens, drawn, constraint, notes)
+        return Prepared(request, prompt_ids, max_tokens, drawn, constraint, notes, reader)
 
     def generation(self, prepared: Prepared, box: Mailbox[ChatEvent], adapter: Adapter | None = None) -> Generation:
         """The job, its events to go to `box`."""
@@ -172,6 +187,12 @@ class Intake:
         if not ids:
             raise RequestError("the text is empty; send at least one character", param="input")
         return ids
+
+    def text_of(self, token_ids: Sequence[int]) -> str:
+        """Control tokens spelled out. RequestError for an id outside the vocabulary."""
+        if not all(0 <= token_id < self._vocab_size for token_id in token_ids):
+            raise RequestError(f"token ids are between 0 and {self._vocab_size - 1}", param="tokens")
+        return self._tokenizer.decode(token_ids, special=True)
 
     def _plain(self, prompt: str) -> list[int]:
         """A prompt as editors and evaluations write it: its control tokens are meant, and a beginning token that it
@@ -256,7 +277,11 @@ class Intake:
         )
         return Choice(
             sampler=sampler,
-            text=AnswerText(index, self._tokenizer.stream_decoder(), request.stop),
+            text=AnswerText(
+                index,
+                self._tokenizer.stream_decoder(self._shown if prepared.reader else frozenset()),
+                request.stop,
+            ),
             ending=ending,
             tokenizer=self._tokenizer,
             top_logprobs=request.top_logprobs,

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from vortex.engine.intake import check_texts
-from vortex.protocols import ChatBackend
+from vortex.errors import MissingCapability
+from vortex.protocols import ChatBackend, TokenCounter
 from vortex.types import BackendStatus, ChatEvent, ChatRequest, Embeddings, ModelCard
 
 
@@ -60,6 +61,21 @@ class WithEmbedder:
             return await self._inner.embed(texts, model)
         check_texts(texts)
         return await asyncio.get_running_loop().run_in_executor(self._worker, self._embed, texts)
+
+    async def prompt_token_ids(self, request: ChatRequest) -> Sequence[int]:
+        """As `TokenCounter` says, where the inner backend is one; else MissingCapability."""
+        return await self._counter().prompt_token_ids(request)
+
+    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]:
+        return await self._counter().tokenize(text, special=special)
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        return await self._counter().detokenize(token_ids)
+
+    def _counter(self) -> TokenCounter:
+        if isinstance(self._inner, TokenCounter):
+            return self._inner
+        raise MissingCapability("this backend does not know its model's tokens; ask the engine behind it")
 
     async def status(self) -> BackendStatus:
         return await self._inner.status()

@@ -28,6 +28,7 @@ from vortex.gateway.job import Job
 from vortex.gateway.rules import score
 from vortex.gateway.settings import GatewaySettings
 from vortex.gateway.stream import Clocks, Event, EventReader, relay
+from vortex.gateway.upstreams import Route
 
 CORS_PREFIX = b"access-control-"  # who may read an answer is this gateway's to say, not the engine's
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
@@ -257,7 +258,8 @@ class ChatService:
         head_s = min(self._times.first_token_timeout_s, left) if job.facts.stream else left
         self._books.sent(job.booking)
         content_type = JSON[1] if job.parsed is not None else request.headers.get(b"content-type", JSON[1])
-        call = Call(request.method.encode(), request.target, content_type, body, head_s, job.total_at, job.comfort)
+        method = request.method.encode()
+        call = Call(method, request.target, content_type, body, head_s, job.total_at, job.comfort, _route(job))
         exchange = await self._dispatcher.open(call)
         job.booking.upstream = exchange.upstream.name
         return exchange
@@ -273,6 +275,11 @@ class ChatService:
         else:
             exchange.succeed()
             job.booking.outcome = "ok" if exchange.response.status < 400 else "refused"
+
+
+def _route(job: Job) -> Route:
+    model = (job.parsed or {}).get("model")
+    return Route(model if isinstance(model, str) else "", job.facts.conversation)
 
 
 def _checked(body: bytes, booking: Booking) -> int:

@@ -13,7 +13,7 @@ from vortex.gateway.http.client import Response, UpstreamFailure
 from vortex.gateway.http.wire import Comfort
 from vortex.gateway.metrics import Metrics
 from vortex.gateway.settings import GatewaySettings
-from vortex.gateway.upstreams import Upstream, Upstreams
+from vortex.gateway.upstreams import ANYWHERE, Route, Upstream, Upstreams
 
 ERROR_BODY_LIMIT_BYTES = 1024 * 1024
 ERROR_BODY_TIMEOUT_S = 5.0
@@ -39,6 +39,7 @@ class Call:
     head_timeout_s: float
     total_at: float  # of the event loop's clock: the end of all attempts together
     comfort: Comfort
+    route: Route = ANYWHERE
 
 
 class Exchange:
@@ -81,7 +82,7 @@ class Dispatcher:
         tried: list[Upstream] = []
         failure: UpstreamFailure | None = None
         for attempt in range(self._retries + 1):
-            upstream = self._upstreams.choose(avoid=tried)
+            upstream = self._upstreams.choose(call.route, avoid=tried)
             if upstream is None or (attempt and asyncio.get_running_loop().time() >= call.total_at):
                 break
             self._metrics.retries += attempt > 0
@@ -91,7 +92,8 @@ class Dispatcher:
                 failure = error
                 tried.append(upstream)
                 continue
-            another = attempt < self._retries and self._upstreams.choose(avoid=[*tried, upstream]) is not None
+            others = [*tried, upstream]
+            another = attempt < self._retries and self._upstreams.choose(call.route, avoid=others) is not None
             if exchange.error_body is None or exchange.response.status < 500 or not another:
                 return exchange
             tried.append(upstream)

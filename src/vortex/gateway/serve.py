@@ -19,6 +19,7 @@ from vortex.gateway.app import Gateway
 from vortex.gateway.http.front import BACKLOG, Front
 from vortex.gateway.http.wire import Limits
 from vortex.gateway.settings import VARIABLES, GatewaySettings, read_settings
+from vortex.records.system import stop_signals
 
 SHUTDOWN_S = 5
 GC_THRESHOLDS = (20_000, 20, 50)
@@ -50,7 +51,7 @@ def run(settings: GatewaySettings) -> None:
 
 async def _serve(settings: GatewaySettings, listener: socket.socket) -> None:
     loop, told = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
     async with serving(settings, listener):
         engines = ", ".join(settings.addresses.engine_urls)

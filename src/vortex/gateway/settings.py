@@ -91,6 +91,12 @@ class UpstreamSettings:
     breaker_reset_s: float = number("LKN_BREAKER_RESET_S", 30, (0.01, 86400), "Open breaker tries again after")
     retries: int = whole("LKN_RETRIES", 1, (0, 5), "Further attempts before the first byte")
     health_interval_s: float = number("LKN_HEALTH_INTERVAL_S", 5, (0, 3600), "Between looks at the engines; 0: never")
+    affinity_bound: float = number(
+        "LKN_AFFINITY_BOUND",
+        1.5,
+        (0, 100),
+        "A conversation leaves its engine while that has this many times the mean load; 0: always the least loaded",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

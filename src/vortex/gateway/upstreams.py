@@ -1,6 +1,7 @@
 """The engines behind the gateway: which one takes a request, which are ejected, what models they offer.
 
-Least loaded first among those whose breaker lets requests through. Engines are fixed at start; no client names one.
+Among those whose breaker lets requests through and which offer the model: the conversation's home (affinity.py), else
+the least loaded. Engines are fixed at start; no client names one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from vortex.gateway.affinity import home
 from vortex.gateway.breaker import Breaker, BreakerState
 from vortex.gateway.http.client import HttpClient, UpstreamFailure
 from vortex.gateway.http.engine_connection import Header
@@ -22,6 +24,17 @@ from vortex.gateway.settings import GatewaySettings
 log = logging.getLogger("vortex.gateway")
 MODELS_TIMEOUT_S = 2.0
 MODELS_LIMIT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a request says about where it belongs: its model's name, and its conversation. Empty: anywhere."""
+
+    model: str = ""
+    conversation: str = ""
+
+
+ANYWHERE = Route()
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +49,10 @@ class Upstream:
     reachable: bool | None = None
     last_error: str = ""
     models: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def model_names(self) -> list[str]:
+        return [str(card.get("id")) for card in self.models]
 
     def enter(self) -> None:
         self.in_flight += 1
@@ -62,6 +79,7 @@ class Upstream:
             "reachable": self.reachable,
             "in_flight": self.in_flight,
             "last_error": self.last_error,
+            "models": self.model_names,
         }
 
 
@@ -78,10 +96,21 @@ class Upstreams:
         client = HttpClient(url, connect_timeout_s=self._settings.timeouts.connect_timeout_s)
         return Upstream(name=f"engine-{index}", url=url, client=client, breaker=breaker)
 
-    def choose(self, avoid: Collection[Upstream] = ()) -> Upstream | None:
-        """The least loaded engine that takes requests, reachable ones first; None when every breaker is open."""
-        open_to = [upstream for upstream in self.all if upstream.breaker.available and upstream not in avoid]
-        return min(open_to, key=lambda upstream: (upstream.reachable is False, upstream.in_flight), default=None)
+    def choose(self, route: Route = ANYWHERE, avoid: Collection[Upstream] = ()) -> Upstream | None:
+        """The engine that takes a request, reachable ones first; None when every breaker is open."""
+        fitting = self._offering(route.model)
+        open_to = [upstream for upstream in fitting if upstream.breaker.available and upstream not in avoid]
+        there = [upstream for upstream in open_to if upstream.reachable is not False] or open_to
+        bound = self._settings.upstream.affinity_bound
+        if len(there) > 1 and route.conversation and bound:
+            return home(there, route.conversation, bound)
+        return min(there, key=lambda upstream: upstream.in_flight, default=None)
+
+    def _offering(self, model: str) -> list[Upstream]:
+        """Those that offer the model, or have not said what they offer; all where none does: theirs is the error."""
+        if not model or len(self.all) == 1:
+            return self.all
+        return [one for one in self.all if not one.models or model in one.model_names] or self.all
 
     @property
     def retry_after_s(self) -> float:

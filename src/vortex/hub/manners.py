@@ -31,7 +31,7 @@ RANGES: Mapping[str, tuple[float, float]] = {  # settings under `decode.` and wh
 class Manners:
     """sampling: values of settings under `decode.`. system: said where a conversation says nothing itself, or empty."""
 
-    sampling: Mapping[str, float] = field(default_factory=dict)
+    sampling: Mapping[str, float | bool] = field(default_factory=dict)
     system: str = ""
 
 

@@ -2,16 +2,17 @@
 
 So a download that another program made is found, an interrupted one resumes, and `HF_HUB_OFFLINE`, `HF_HOME`,
 `HF_ENDPOINT` and `HF_TOKEN` mean what they mean elsewhere. Takes safetensors and text files alone: a pickle is never
-fetched.
+fetched. Single files of a repository (GGUF) come the same way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vortex.errors import DownloadError, ModelNotFound, UnsupportedModel
+from vortex.errors import AdapterError, DownloadError, ModelNotFound, UnsupportedModel
 from vortex.hub.folder import CONFIG_FILE, missing_files
 from vortex.hub.progress import FolderWatch, Progress, ProgressSink
 from vortex.hub.wheel_fetch import SPARE_BYTES, check_disk_space
@@ -20,6 +21,7 @@ from vortex.machine.network import ask_network
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _WANTED = (".json", ".safetensors", ".jinja", ".txt", ".model")
 _TEMPLATES_FOLDER = "additional_chat_templates/"
 
@@ -30,6 +32,15 @@ class Repository:
 
     folder: Path
     size_bytes: int
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A repository's files by name, with their bytes, at one revision."""
+
+    revision: str
+    sizes: Mapping[str, int]
     licence: str | None
 
 
@@ -45,21 +56,50 @@ def find_repository(repo_id: str) -> Path | None:
     return None if missing_files(folder) else folder
 
 
+def snapshot_folders(repo_id: str) -> list[Path]:
+    """Every snapshot of the repository in the library's cache, whole or not, the newest first. Asks no network."""
+    from huggingface_hub import constants
+
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repo_id.replace('/', '--')}" / "snapshots"
+    folders = [folder for folder in snapshots.glob("*") if folder.is_dir()]
+    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
 def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     """Raises ModelNotFound, UnsupportedModel (no safetensors inside) or DownloadError."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
     ask_network(f"fetching {repo_id}")
-    disable_progress_bars()  # the sink tells
     info = _repository_info(repo_id)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _is_wanted(file.rfilename)}
     if CONFIG_FILE not in sizes or not any(name.endswith(".safetensors") for name in sizes):
         raise UnsupportedModel(
-            f"{repo_id} holds no config.json with *.safetensors; choose a repository in that format, or download a "
-            "GGUF file and give its path"
+            f"{repo_id} holds no config.json with *.safetensors and no GGUF file; choose a repository in one of these "
+            "formats"
         )
+    path = _downloaded(repo_id, info, sizes, sink)
+    licence = getattr(info.card_data, "license", None) if info.card_data else None
+    return Repository(path, sum(sizes.values()), licence if isinstance(licence, str) else None)
+
+
+def fetch_adapter(repo_id: str, sink: ProgressSink) -> Path:
+    """The folder with an adapter's two files, of a repository in peft's format; nothing else of it is fetched.
+
+    Raises ModelNotFound, AdapterError (no such files inside) or DownloadError.
+    """
+    ask_network(f"fetching {repo_id}")
+    info = _repository_info(repo_id)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if file.rfilename in ADAPTER_FILES}
+    if missing := [name for name in ADAPTER_FILES if name not in sizes]:
+        raise AdapterError(f"{repo_id} is no adapter in peft's format: it holds no {' and no '.join(missing)}")
+    return _downloaded(repo_id, info, sizes, sink)
+
+
+def _downloaded(repo_id: str, info: ModelInfo, sizes: Mapping[str, int], sink: ProgressSink) -> Path:
+    """The snapshot's folder with the files of these names."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()  # the sink tells
     total_bytes = sum(sizes.values())
     cache = Path(constants.HF_HUB_CACHE)
     cache.mkdir(parents=True, exist_ok=True)
@@ -75,8 +115,48 @@ def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     except Exception as error:
         raise _network_error(repo_id, error) from error
     sink(Progress("done", total_bytes, total_bytes))
+    return Path(path)
+
+
+def list_files(repo_id: str) -> Listing:
+    """What the repository holds now. Raises ModelNotFound or DownloadError."""
+    ask_network(f"looking into {repo_id}")
+    info = _repository_info(repo_id)
     licence = getattr(info.card_data, "license", None) if info.card_data else None
-    return Repository(Path(path), total_bytes, licence if isinstance(licence, str) else None)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    return Listing(info.sha or "main", sizes, licence if isinstance(licence, str) else None)
+
+
+def fetch_files(repo_id: str, listing: Listing, names: Sequence[str], sink: ProgressSink) -> list[Path]:
+    """These files of it, in the library's cache, in order; what is there already is not fetched again, and one that
+    broke off resumes. Raises DownloadError."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    ask_network(f"fetching {repo_id}")
+    disable_progress_bars()  # the sink tells
+    cache, total_bytes = Path(constants.HF_HUB_CACHE), sum(listing.sizes[name] for name in names)
+    cache.mkdir(parents=True, exist_ok=True)
+    check_disk_space(cache, total_bytes + SPARE_BYTES, repo_id)
+    step = f"downloading {repo_id}"
+    sink(Progress(step, 0, total_bytes))
+    folder = cache / f"models--{repo_id.replace('/', '--')}"
+    try:
+        with FolderWatch(folder, lambda done: sink(Progress(step, min(done, total_bytes), total_bytes))):
+            return [Path(hf_hub_download(repo_id, name, revision=listing.revision)) for name in names]
+    except (HfHubHTTPError, OSError) as error:
+        raise DownloadError(_lost(repo_id, error)) from error
+    except Exception as error:
+        raise _network_error(repo_id, error) from error
+
+
+def remove_file(path: Path) -> None:
+    """Delete one file of the library's cache: the link in the snapshot, and the content that it names."""
+    content = path.resolve()
+    path.unlink(missing_ok=True)
+    if content != path:
+        content.unlink(missing_ok=True)
 
 
 def _is_wanted(name: str) -> bool:

@@ -10,6 +10,7 @@ import mmap
 import os
 import platform
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,31 @@ def cpu_info(key: str) -> str:
 
 
 def memory_total_bytes() -> int:
-    return _meminfo("MemTotal") or (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return _meminfo("MemTotal") or _told_by_the_system()
+
+
+def _told_by_the_system() -> int:
+    """Memory of a machine without /proc. On Windows: written from its documentation, has not run there."""
+    if sys.platform == "win32":
+        import ctypes
+
+        status = (ctypes.c_uint64 * 8)()  # MEMORYSTATUSEX: two 32-bit numbers (its size first), then seven of 64 bits
+        status[0] = ctypes.sizeof(status)
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+        return int(status[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def memory_available_bytes() -> int:
     return _meminfo("MemAvailable") or memory_total_bytes()
+
+
+def memory_of_this_process_bytes() -> int:
+    """Resident memory; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def disk_free_bytes(folder: Path) -> int:

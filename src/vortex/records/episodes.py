@@ -50,6 +50,7 @@ class Episode(Record):
     usage: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    reasoning: str = ""  # what the model thought before it answered
     sources: list[str] = field(default_factory=list)  # files and memories quoted to the model: not the user's words
 
 

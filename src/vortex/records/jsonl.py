@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vortex.records.lock import lock_descriptor
 from vortex.records.private import open_private, private_folder
+from vortex.records.system import lock_descriptor
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any], *, durable: bool = True) -> None:

@@ -7,30 +7,15 @@ Does not work across machines on file systems without locks.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from vortex.records.system import lock_descriptor
+
 RETRY_EVERY_S = 0.1
-
-
-def lock_descriptor(descriptor: int, *, blocking: bool = True) -> None:
-    """Take an exclusive lock; closing the descriptor gives it back. Raises BlockingIOError where another holds it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK if blocking else msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(str(error)) from error
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX if blocking else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class FileLock:

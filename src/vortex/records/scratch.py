@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vortex.records.lock import lock_descriptor
+from vortex.records.system import lock_descriptor
 
 OWNER_FILE = ".owner"
 

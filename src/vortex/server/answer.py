@@ -21,6 +21,7 @@ from vortex.types import (
     ChoiceFinished,
     Completed,
     FinishReason,
+    ReasoningDelta,
     Started,
     TextDelta,
     Timings,
@@ -65,14 +66,20 @@ class GatheredCall:
 @dataclass(slots=True)
 class GatheredChoice:
     pieces: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     calls: dict[int, GatheredCall] = field(default_factory=dict)
     reason: FinishReason | None = None
     note: str = ""
+    stop: str | None = None
 
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self.thoughts)
 
     @property
     def tool_calls(self) -> list[ToolCall]:
@@ -96,12 +103,15 @@ class Gathered:
             choice = self.choices[event.choice]
             choice.pieces.append(event.text)
             choice.logprobs.extend(event.logprobs)
+        elif isinstance(event, ReasoningDelta):
+            self.choices[event.choice].thoughts.append(event.text)
         elif isinstance(event, ToolCallDelta):
             call = self.choices[event.choice].calls.setdefault(event.index, GatheredCall())
             call.id, call.name = event.id or call.id, event.name or call.name
             call.arguments.append(event.arguments)
         elif isinstance(event, ChoiceFinished):
-            self.choices[event.choice].reason, self.choices[event.choice].note = event.reason, event.note
+            choice = self.choices[event.choice]
+            choice.reason, choice.note, choice.stop = event.reason, event.note, event.stop
         elif isinstance(event, Completed):
             self.usage, self.timings = event.usage, event.timings
 
@@ -118,11 +128,16 @@ class LiveAnswer:
         self._born_s = born_s
         self._on_close: Callable[[], None] = lambda: None
         self._ended = False
+        self._is_cancelled = False
         self.gathered: Gathered
 
     @property
     def started(self) -> Started:
         return self.gathered.started
+
+    def cancel(self) -> None:
+        """End the answer at its next event, as one that was cancelled: its client is told so."""
+        self._is_cancelled = True
 
     def on_close(self, release: Callable[[], None]) -> None:
         """`release` is called once, also where the answer never began."""
@@ -148,6 +163,12 @@ class LiveAnswer:
                     gathered.first_token_ms = self._elapsed_ms()
                 gathered.add(event)
                 yield event
+                if self._is_cancelled and gathered.usage is None:
+                    break
+            if self._is_cancelled and gathered.usage is None:
+                for last in self._cancelled():
+                    gathered.add(last)
+                    yield last
             if gathered.usage is None:
                 raise BackendError("the engine's answer broke off")
         except Exception as error:
@@ -155,6 +176,12 @@ class LiveAnswer:
             raise
         finally:
             await self.close()
+
+    def _cancelled(self) -> list[ChatEvent]:
+        ends = [i for i, choice in enumerate(self.gathered.choices) if choice.reason is None]
+        usage = Usage(prompt_tokens=self.started.prompt_tokens, completion_tokens=0)
+        finished = [ChoiceFinished(choice=index, reason=FinishReason.CANCELLED) for index in ends]
+        return [*finished, Completed(usage=usage, timings=Timings())]
 
     async def whole(self) -> Gathered:
         async for _ in self.events():

@@ -6,7 +6,7 @@ plain paths → request id → counting → CORS (only with allowed origins) →
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -15,12 +15,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from vortex import __version__
 from vortex.errors import VortexError
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, ManagesModels
 from vortex.records.episodes import EpisodeStore
 from vortex.server import errors, openapi
 from vortex.server.access import AccessControl
@@ -32,8 +33,21 @@ from vortex.server.metrics import CountRequests
 from vortex.server.options import ServerOptions
 from vortex.server.plain_paths import PlainPaths
 from vortex.server.request_id import RequestId
-from vortex.server.routes import chat, completions, embeddings, feedback, health, models, responses
+from vortex.server.routes import (
+    chat,
+    completions,
+    embeddings,
+    feedback,
+    health,
+    messages,
+    models,
+    ollama,
+    responses,
+    tokens,
+)
+from vortex.server.routes import places as places_routes
 from vortex.server.routes.doctor import doctor_router
+from vortex.server.routes.pages import pages_router
 from vortex.server.serving import Checkups, Serving
 
 
@@ -43,15 +57,28 @@ def create_app(
     checkups: Checkups | None = None,
     desk: Desk | None = None,
     lessons: LessonDesk | None = None,
+    *,
+    pages: Sequence[BaseRoute] = (),
+    places: ManagesModels | None = None,
 ) -> FastAPI:
     """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts
-    up. desk: looks questions up. lessons: offers what was corrected at once. None: nobody does."""
-    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk, lessons=lessons)
+    up. desk: looks questions up. lessons: offers what was corrected at once. places: opens and closes models (part of
+    the backend). None: nobody does. pages: further routes, for people; what is below `/console` is asked for no key and
+    must ask who is there itself."""
+    serving = Serving(
+        backend=backend,
+        options=options,
+        checkups=checkups or Checkups(),
+        desk=desk,
+        lessons=lessons,
+        places=places,
+    )
     app = FastAPI(
         title="Vortex",
         version=__version__,
         description="Your own language model behind OpenAI's wire.",
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load theirs from other hosts: routes/pages.py
         redoc_url=None,
         lifespan=lambda app: _lifespan(serving),
         middleware=_middleware(serving),
@@ -62,12 +89,26 @@ def create_app(
         },
     )
     app.state.serving = serving
-    for group in (chat, completions, responses, embeddings, models, health):  # looked through in this order
+    for group in (
+        chat,
+        completions,
+        responses,
+        messages,
+        embeddings,
+        models,
+        ollama,
+        tokens,
+        health,
+    ):  # looked through in this order
         app.include_router(group.router)
     if options.episodes_dir is not None:
         app.include_router(feedback.router)
+    if places is not None:
+        app.include_router(places_routes.router)
     app.include_router(doctor_router(serving.checkups))
+    app.router.routes.extend(pages)
     described = openapi.document(app)
+    app.include_router(pages_router(described, has_console=bool(pages)))
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
     return app
 

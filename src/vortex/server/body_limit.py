@@ -19,7 +19,7 @@ class BodyLimit:
             return
         announced = header(scope, b"content-length") or "0"
         if announced.isdigit() and int(announced) > self._limit_bytes:
-            await error_response(self._refusal())(scope, receive, send)
+            await error_response(self._refusal(), scope["path"])(scope, receive, send)
             return
         received_bytes = 0
 

@@ -34,16 +34,27 @@ class EpisodeLog:
     ) -> None:
         self._queue.put(_episode(request, messages, gathered, sources))
 
+    async def find(self, request_id: str) -> Episode | None:
+        """The episode of a finished answer, also where it has just ended."""
+        return await asyncio.to_thread(self._find, request_id)
+
+    def _find(self, request_id: str) -> Episode | None:
+        self._let_queue_reach_the_disk()
+        return self._store.find(request_id)
+
     async def give_feedback(self, feedback: Feedback) -> tuple[bool, TrainingEvent | None]:
         """Whether the episode is known, and the training event that the feedback made, if it made one."""
         return await asyncio.to_thread(self._give_feedback, feedback)
 
     def _give_feedback(self, feedback: Feedback) -> tuple[bool, TrainingEvent | None]:
-        written = threading.Event()
-        self._queue.put(written)  # feedback may follow its answer at once: let the queue reach the disk first
-        written.wait()
+        self._let_queue_reach_the_disk()  # feedback may follow its answer at once
         episode = self._store.find(feedback.request_id)
         return (True, self._store.add_feedback(feedback, episode)) if episode else (False, None)
+
+    def _let_queue_reach_the_disk(self) -> None:
+        written = threading.Event()
+        self._queue.put(written)
+        written.wait()
 
     def close(self) -> None:
         self._queue.put(None)
@@ -71,6 +82,8 @@ def _episode(
     tokens = {}
     if usage is not None:
         tokens = {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens, "cached": usage.cached_tokens}
+        if usage.reasoning_tokens:
+            tokens["reasoning"] = usage.reasoning_tokens
     times = {"queue_ms": timings.queue_ms, "prefill_ms": timings.prefill_ms, "decode_ms": timings.decode_ms}
     times["total_ms"] = gathered.total_ms
     if gathered.first_token_ms is not None:
@@ -81,6 +94,7 @@ def _episode(
         adapter=gathered.started.adapter,
         messages=messages,
         answer=choice.text,
+        reasoning=choice.reasoning,
         created=time.time(),
         tool_calls=[{"id": c.id, "name": c.name, "arguments": c.arguments} for c in choice.tool_calls],
         finish_reason=choice.reason,

@@ -1,4 +1,7 @@
-"""Every failure as OpenAI spells it: `{"error": {"message", "type", "param", "code"}}` and a status.
+"""Every failure as the wire it happens on spells it, and a status.
+
+OpenAI: `{"error": {"message", "type", "param", "code"}}`. Anthropic: `{"type": "error", "error": {"type", "message"}}`.
+Ollama: `{"error": "message"}`. Which wire it is, the path says.
 
 Promises: FastAPI's `{"detail"}` never leaves; what a client gets to read names no path, no traceback.
 """
@@ -16,6 +19,13 @@ from starlette.responses import Response
 from vortex.errors import BackendError, MissingCapability, Overloaded, RequestError, UnknownModel, VortexError
 
 INVALID = "invalid_request_error"
+ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
 STATUS_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -61,21 +71,44 @@ def error_body(error: Exception) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": getattr(error, "param", None), "code": code}}
 
 
-def error_response(error: Exception) -> Response:
+def anthropic_error(error: Exception) -> dict[str, Any]:
+    """The message names the field where OpenAI's shape has a place of its own for it."""
+    told, status = error_body(error)["error"], status_of(error)
+    kind = ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": _with_field(told)}}
+
+
+def ollama_error(error: Exception) -> dict[str, Any]:
+    return {"error": _with_field(error_body(error)["error"])}
+
+
+def _with_field(told: Mapping[str, Any]) -> str:
+    message, param = told["message"], told["param"]
+    return message if not param or param in message else f"{param}: {message}"
+
+
+def body_for(path: str, error: Exception) -> dict[str, Any]:
+    """The body in the shape of the wire that the path belongs to."""
+    if path.startswith("/v1/messages"):
+        return anthropic_error(error)
+    return ollama_error(error) if path.startswith("/api/") else error_body(error)
+
+
+def error_response(error: Exception, path: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Refusal):
         headers = error.headers
     elif isinstance(error, Overloaded):
         headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-    return Response(orjson.dumps(error_body(error)), status_of(error), headers, "application/json")
+    return Response(orjson.dumps(body_for(path, error)), status_of(error), headers, "application/json")
 
 
 async def on_vortex_error(request: Request, error: Exception) -> Response:
-    return error_response(error)
+    return error_response(error, request.url.path)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Routing's own failures: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException), f"registered for HTTPException, got {type(error)}"
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return error_response(Refusal(error.status_code, message, headers=error.headers))
+    return error_response(Refusal(error.status_code, message, headers=error.headers), request.url.path)

@@ -43,16 +43,19 @@ class GroundedRequest:
         return GroundedRequest(self.plain, self.plain, None, self.remembered)
 
     def closing(self, gathered: Callable[[], Gathered]) -> dict[str, Any]:
-        """Fields that the answer carries; empty where nothing was found and nothing remembered."""
+        """Fields that the answer carries; empty where nothing was looked up or remembered and no adapter answered."""
         fields: dict[str, Any] = {}
+        about: dict[str, Any] = {}
         if self.grounded is not None and self.grounded.quotations:
             text = gathered().choices[0].text
             fields["citations"] = [citation.to_json() for citation in self.grounded.citations(text)]
         if self.remembered is not None:
-            fields["vortex"] = {"remembered": {"id": self.remembered.id, "text": self.remembered.text}}
+            about["remembered"] = {"id": self.remembered.id, "text": self.remembered.text}
         if self.lesson is not None:
-            fields["vortex"] = {"lessons": [_told(self.lesson)]}
-        return fields
+            about["lessons"] = [_told(self.lesson)]
+        if adapter := gathered().started.adapter:
+            about["adapter"] = adapter
+        return {**fields, "vortex": about} if about else fields
 
     @property
     def sources(self) -> list[str]:

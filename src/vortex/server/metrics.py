@@ -18,7 +18,20 @@ from vortex.server.answer import Gathered
 from vortex.types import BackendStatus
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-KNOWN_PREFIXES = ("/v1/", "/doctor", "/healthz", "/health", "/readyz", "/metrics", "/docs", "/openapi.json")
+KNOWN_PREFIXES = (
+    "/v1/",
+    "/api/",
+    "/tokenize",
+    "/detokenize",
+    "/rerank",
+    "/doctor",
+    "/healthz",
+    "/health",
+    "/readyz",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+)
 
 
 class ServerMetrics:

@@ -9,20 +9,32 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from vortex import __version__
+from vortex.server.bodies.anthropic import CountBody, MessagesBody
 from vortex.server.bodies.chat import ChatBody
 from vortex.server.bodies.completion import CompletionBody
+from vortex.server.bodies.ollama import EmbedBody, GenerateBody, OllamaChatBody, ShowBody
 from vortex.server.bodies.reading import Body
 from vortex.server.bodies.responses import ResponsesBody
 from vortex.server.bodies.small import EmbeddingBody, FeedbackBody
+from vortex.server.bodies.tokens import DetokenizeBody, RerankBody, TokenizeBody
 
 BODIES: dict[str, type[Body]] = {
     "/v1/chat/completions": ChatBody,
     "/v1/completions": CompletionBody,
     "/v1/responses": ResponsesBody,
+    "/v1/messages": MessagesBody,
+    "/v1/messages/count_tokens": CountBody,
     "/v1/embeddings": EmbeddingBody,
     "/v1/feedback": FeedbackBody,
+    "/v1/rerank": RerankBody,
+    "/tokenize": TokenizeBody,
+    "/detokenize": DetokenizeBody,
+    "/api/chat": OllamaChatBody,
+    "/api/generate": GenerateBody,
+    "/api/embed": EmbedBody,
+    "/api/show": ShowBody,
 }
-STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
 REFERENCE = "#/components/schemas/{model}"
 ERROR = {
     "type": "object",

@@ -12,7 +12,12 @@ import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PREFIXES = {"/v1/chat/completions": "chatcmpl-", "/v1/completions": "cmpl-", "/v1/responses": "resp_"}
+PREFIXES = {
+    "/v1/chat/completions": "chatcmpl-",
+    "/v1/completions": "cmpl-",
+    "/v1/responses": "resp_",
+    "/v1/messages": "msg_",
+}
 
 
 class RequestId:
@@ -28,7 +33,8 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                named = [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]  # OpenAI, Anthropic
+                message["headers"] = [*message.get("headers", ()), *named]
             await send(message)
 
         await self._app(scope, receive, send_with_id)

@@ -14,7 +14,7 @@ from vortex import __version__
 from vortex.errors import Overloaded, RequestError
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, ManagesModels
 from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.episode_log import EpisodeLog
 from vortex.server.metrics import ServerMetrics
@@ -39,9 +39,11 @@ class Serving:
     checkups: Checkups = Checkups()
     desk: Desk | None = None
     lessons: LessonDesk | None = None
+    places: ManagesModels | None = None
     episodes: EpisodeLog | None = None
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     active: int = 0
+    running: dict[str, LiveAnswer] = field(default_factory=dict)  # by request id
 
     async def begin(
         self,
@@ -71,7 +73,8 @@ class Serving:
         answer = LiveAnswer(self.backend.chat(asked), asked.num_choices, on_end, born_s)
         self.active += 1
         self.metrics.active.inc()
-        answer.on_close(self._release)
+        self.running[asked.request_id] = answer
+        answer.on_close(lambda: self._release(asked.request_id))
         try:
             await unless_gone(request, answer.begin())
         except RequestError as error:
@@ -82,8 +85,9 @@ class Serving:
             ) from None
         return answer
 
-    def _release(self) -> None:
+    def _release(self, request_id: str) -> None:
         self.active -= 1
+        self.running.pop(request_id, None)
         self.metrics.active.dec()
 
     def fingerprint(self, started: Started) -> str:

@@ -33,12 +33,20 @@ def frame(payload: Mapping[str, Any], event: str | None = None) -> bytes:
 class SseResponse(Response):
     """Sends `frames` until they end, fail or the client goes; then closes them and calls `close`, on every path."""
 
-    def __init__(self, frames: AsyncGenerator[bytes, None], close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes, None],
+        close: Callable[[], Awaitable[None]],
+        failure: Callable[[Exception], bytes] | None = None,
+        media_type: str = "text/event-stream",
+    ) -> None:
+        """failure: how this wire says in a stream what went wrong."""
         self._frames = frames
         self._close = close
+        self._failure = failure or (lambda error: frame(error_body(error)))
         self.status_code = 200
         self.background = None
-        self.media_type = "text/event-stream"
+        self.media_type = media_type
         self.init_headers(HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,5 +72,5 @@ class SseResponse(Response):
         except Exception as error:
             if not isinstance(error, VortexError):
                 log.exception("an answer failed after its first byte")
-            await send_body({"type": "http.response.body", "body": frame(error_body(error)), "more_body": True})
+            await send_body({"type": "http.response.body", "body": self._failure(error), "more_body": True})
         await send_body({"type": "http.response.body", "body": b"", "more_body": False})

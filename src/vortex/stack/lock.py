@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vortex.records.lock import lock_descriptor
+from vortex.records.system import lock_descriptor
 
 
 @dataclass(frozen=True, slots=True)

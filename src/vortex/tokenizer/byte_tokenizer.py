@@ -48,7 +48,7 @@ class ByteTokenizer:
     def token_bytes(self, token_id: int) -> bytes:
         return bytes([token_id]) if token_id < 256 else CONTROL_TEXT[token_id].encode()
 
-    def stream_decoder(self) -> ByteStreamDecoder:
+    def stream_decoder(self, shown: frozenset[int] = frozenset()) -> ByteStreamDecoder:
         return ByteStreamDecoder(lambda i: bytes([i]) if i < 256 else b"", strip_space=False)
 
 

@@ -46,6 +46,7 @@ class TemplateChatFormat:
         self._fence = Fence(tokenizer.control_tokens)
         sources = dict(tokenizer.settings.chat_templates)
         self.has_template = bool(sources)
+        self.sources = tuple(sources.values())
         if not sources:
             sources["default"] = CHATML if "<|im_start|>" in tokenizer.control_tokens else TRANSCRIPT
         self._templates = {name: ChatTemplate(source) for name, source in sources.items()}
@@ -195,6 +196,10 @@ def message_value(message: ChatMessage) -> dict[str, Any]:
         value["tool_calls"] = [_call_value(call) for call in message.tool_calls]
     if message.tool_call_id is not None:
         value["tool_call_id"] = message.tool_call_id
+    if message.reasoning:  # templates that know thinking read it by one of two names, and write it where it belongs
+        value["reasoning_content"] = message.reasoning
+        if not message.content:  # gpt-oss refuses both beside a call
+            value["thinking"] = message.reasoning
     return value
 
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vortex.decode.constraint import TokenConstraint, allowed_tokens
+from vortex.decode.forms.families import HERMES
+from vortex.decode.forms.reader import FormReader
 from vortex.decode.structure.structured import StructuredDecoding
 from vortex.decode.structure.tool_grammar import OPENING
-from vortex.decode.structure.tool_reader import ToolCallReader
 from vortex.errors import RequestError
 from vortex.tokenizer.byte_tokenizer import ByteTokenizer
 from vortex.types import ChatRequest, ChoiceFinished, FinishReason, TextDelta, ToolCallDelta, ToolSpec
@@ -140,7 +141,7 @@ def test_required_calls_are_calls_and_nothing_else(seed: int, spare: int, choice
 
 def calls_in(text: str) -> list[dict]:
     """Valid calls; there is at least one, and no text that looks like another."""
-    reader = ToolCallReader(ask(tools=TOOLS))
+    reader = FormReader(ask(tools=TOOLS), HERMES)
     events = [
         *reader.read(TextDelta(choice=0, text=text)),
         *reader.read(ChoiceFinished(choice=0, reason=FinishReason.STOP)),

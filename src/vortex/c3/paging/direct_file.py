@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+from vortex.records.system import DIRECT_FLAG, READ_FLAGS, drop_from_cache, read_at
 
 
 class DirectFile:
@@ -19,9 +19,9 @@ class DirectFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_direct = hasattr(os, "O_DIRECT")
+        self.is_direct = bool(DIRECT_FLAG)
         try:
-            self._descriptor = os.open(path, READ_FLAGS | getattr(os, "O_DIRECT", 0))
+            self._descriptor = os.open(path, READ_FLAGS | DIRECT_FLAG)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -37,12 +37,12 @@ class DirectFile:
         """Fill `target` from `offset`. Raises OSError; a file that ends too early is one (EIO)."""
         done = 0
         while done < len(target):
-            count = os.preadv(self._descriptor, [target[done:]], offset + done)
+            count = read_at(self._descriptor, target[done:], offset + done)
             if count == 0:
                 raise OSError(errno.EIO, f"the file ends at {offset + done:,}")
             done += count
-        if not self.is_direct and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._descriptor, offset, len(target), os.POSIX_FADV_DONTNEED)
+        if not self.is_direct:
+            drop_from_cache(self._descriptor, offset, len(target))
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from vortex.agent.authority import Authority
+    from vortex.agent.authority import Authority, Confirm
     from vortex.agent.patch import Patch
     from vortex.agent.task import TaskOptions, TaskResult
     from vortex.agent.tools.tool import Tool
-    from vortex.agent.tools.toolbox import Permission
+    from vortex.agent.tools.toolbox import Ask, Permission
     from vortex.cli.agent.models import OpenedModels
     from vortex.cli.agent.telling import Teller
     from vortex.cli.tools import JoinedTools
@@ -48,6 +49,9 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of every answer; the sa
 ReplayOption = Annotated[
     Path | None, typer.Option("--replay", help="Ask the model again what a trajectory holds, and compare bytes.")
 ]
+AskOption = Annotated[
+    str, typer.Option("--ask", help="Where you are asked: terminal; console: `vortex console` (or `vortex calls`).")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Changes inside the folder need no question.")]
 
 
@@ -62,6 +66,7 @@ def agent_run(
     yes: YesOption = False,
     yes_to: YesToOption = None,
     permit: PermitOption = None,
+    ask: AskOption = "terminal",
     mode: ModeOption = "auto",
     test: TestOption = None,
     held_out: HeldOutOption = None,
@@ -79,9 +84,7 @@ def agent_run(
 
     Examples:
 
-      vortex agent-run --task "Fix failing test" --yes
-
-      vortex agent-run --task "Arregla la prueba que falla" --model qwen2.5-coder-1.5b.gguf
+      vortex agent-run --task "Arregla la prueba que falla" --model qwen2.5-coder-1.5b --yes
 
       vortex agent-run --role "Gateway Core & Homeostatic Logic" --task "Fix tests/test_gateway.py" --yes
     """
@@ -91,7 +94,7 @@ def agent_run(
     from vortex.cli.agent.telling import Teller
     from vortex.cli.composition import settings_for
 
-    permissions = _check(task, replay, mode, yes_to, permit)
+    permissions = _check(task, replay, mode, yes_to, ask=ask, permit=permit)
     loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     teller = Teller(as_json=as_json)
     limits = {"steps": steps, "seconds": seconds, "seed": seed}
@@ -99,16 +102,35 @@ def agent_run(
         if replay is not None:
             raise typer.Exit(runner.run(_replay(replay, models, limits, teller)))
         assert task is not None, "checked above"
-        words, authority = _authority(task, role, yes and yes_to is None, may_ask=yes_to is None and not as_json)
-        chosen = {**limits, "mode": mode, "tests": tuple(test or ()), "held_out": tuple(held_out or ())}
+        asking = Asking.of(ask, teller, as_json=as_json)
+        words, authority = _authority(task, role, yes and yes_to is None, asking.confirm if yes_to is None else None)
+        chosen = {**limits, "mode": mode, "tests": tuple(test or ()), "held_out": tuple(held_out or ()), "ask": asking}
         with _joined(loaded, permissions, models, mode) as joined:
             options = _options(words, models, chosen, joined, teller)
             result = runner.run(_run(words, models, authority, options, teller))
     raise typer.Exit(0 if result.passed else 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a person is asked: for the change that a task made, and for calls of tools. None: nobody is there."""
+
+    confirm: Confirm | None
+    call: Ask | None
+
+    @classmethod
+    def of(cls, place: str, teller: Teller, *, as_json: bool) -> Asking:
+        if place == "console":
+            from vortex.cli.console.questions import ask_elsewhere, confirm_elsewhere
+
+            return cls(confirm_elsewhere(teller.tell), ask_elsewhere(teller.tell))
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            return cls(None if as_json else _ask_person, _ask_for_call)
+        return cls(None, None)
+
+
 def _check(
-    task: str | None, replay: Path | None, mode: str, yes_to: str | None, permit: list[str] | None
+    task: str | None, replay: Path | None, mode: str, yes_to: str | None, *, ask: str, permit: list[str] | None
 ) -> dict[str, Permission]:
     """What --permit says."""
     from vortex.cli.tools import read_permissions
@@ -118,12 +140,14 @@ def _check(
         raise ConfigError("agent-run needs --task with what is to be done, or --replay with a trajectory")
     if mode not in {"auto", "led", "free"}:
         raise ConfigError(f"--mode {mode}: choose auto, led or free")
+    if ask not in {"terminal", "console"}:
+        raise ConfigError(f"--ask {ask}: choose terminal or console")
     if yes_to not in {None, "reads"}:
         raise ConfigError(f"--yes-to {yes_to}: 'reads' is what can be said; --yes allows changes")
     return read_permissions(permit)
 
 
-def _authority(task: str, role: str | None, yes: bool, *, may_ask: bool) -> tuple[str, Authority]:
+def _authority(task: str, role: str | None, yes: bool, confirm: Confirm | None) -> tuple[str, Authority]:
     from vortex.agent.authority import Authority
     from vortex.agent.roles import declared, role_policy
     from vortex.errors import ConfigError
@@ -135,9 +159,8 @@ def _authority(task: str, role: str | None, yes: bool, *, may_ask: bool) -> tupl
     if role is not None and spoken is not None and policy.role(role) != policy.role(spoken):
         raise ConfigError(f"--role says '{role}' and the task says '{spoken}'; a run has one role")
     name = role or spoken
-    asks = _ask_person if may_ask and sys.stdin.isatty() and sys.stderr.isatty() else None
     chosen = policy.role(name) if name is not None else None
-    return words, Authority(policy=policy, role=chosen, yes=yes, confirm=asks)
+    return words, Authority(policy=policy, role=chosen, yes=yes, confirm=confirm)
 
 
 def _ask_person(patch: Patch) -> bool:
@@ -181,7 +204,7 @@ def _options(
     repair = RepairOptions(
         tests=tests, held_out=chosen["held_out"], seed=chosen["seed"], total_limit_s=min(chosen["seconds"], 300.0)
     )
-    asks = _ask_for_call if sys.stdin.isatty() and sys.stderr.isatty() else nobody
+    asks = chosen["ask"].call or nobody
 
     def show(tool: Tool, arguments: Mapping[str, Any]) -> None:
         teller.tell("call", f"{tool.name} {json.dumps(dict(arguments), ensure_ascii=True)}")

@@ -15,16 +15,20 @@ from vortex.cli.bench import core_quality as bench_core_quality
 from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
+from vortex.cli.bench import holding as bench_holding
+from vortex.cli.bench import hostile as bench_hostile
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import knowledge as bench_knowledge
 from vortex.cli.bench import learn as bench_learn
 from vortex.cli.bench import paging as bench_paging
 from vortex.cli.bench import repair as bench_repair
+from vortex.cli.bench import replicas as bench_replicas
 from vortex.cli.bench import sandbox as bench_sandbox
 from vortex.cli.bench import serve as bench_serve
 from vortex.cli.bench import structured as bench_structured
 from vortex.cli.bench import tokenizer as bench_tokenizer
 from vortex.cli.bench import tokenizer_quality as bench_quality
+from vortex.cli.bench import wires as bench_wires
 from vortex.cli.bench.presenting import JsonOutOption, PeerPythonOption, PlotOption, RunsOption, present
 from vortex.cli.command_options import with_options
 from vortex.cli.options import BackendOption, BudgetOption, ModelOption, ProfileOption, SetOption
@@ -47,20 +51,24 @@ def register(app: typer.Typer) -> None:
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
+    group.command("hostile")(bench_hostile.hostile)
     group.command("structured")(bench_structured.structured)
+    group.command("wires")(bench_wires.wires)
     bench_generate.register(group)
     bench_paging.register(group)
     bench_core.register(group)
     bench_knowledge.register(group)
     bench_sandbox.register(group)
+    bench_holding.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)
+    group.command("replicas")(bench_replicas.replicas)
     group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
     group.command("agent-demo")(bench_repair.agent_demo)
     group.command("kernels")(bench_kernels.kernels)
-    group.command("learn")(bench_learn.learn)
+    group.command("learn")(with_options(bench_learn.learn))
     group.command("first-answers")(bench_first_answers.first_answers)
     group.command("core-quality")(with_options(bench_core_quality.core_quality))
     app.add_typer(group, name="bench", rich_help_panel="Look around")

@@ -152,7 +152,11 @@ def models_here() -> Finding:
 
 def walls() -> Finding:
     """The best tier of the sandbox that holds here, and what it cannot give."""
-    from vortex.sandbox import TIERS, probe
+    try:
+        from vortex.sandbox import TIERS, probe
+    except ImportError:  # what a system without POSIX lacks
+        fix = "use WSL or a virtual machine; until then the agent runs nothing"
+        return Finding("sandbox", Status.NOTE, "its walls are built for Linux", fix)
 
     reasons = []
     for tier in TIERS:

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_runs)
     group.command("diff")(diff)
     group.command("status")(status)
+    group.command("approve")(approve)
     group.command("promote")(promote)
     group.command("rollback")(rollback)
     group.command("reject")(reject)
@@ -70,8 +71,9 @@ def ingest(
         print_json({**taken.to_json(), "left_out": len(left_out)})
         return
     held = "".join(f"; held back: {count} with {what}" for what, count in taken.held.items())
+    near = f"; {taken.near} nearly the same as others" if taken.near else ""
     quota = f"; {taken.over_quota} over their source's quota" if taken.over_quota else ""
-    typer.echo(f"{taken.added} rows added, {taken.known} were known{quota}{held}")
+    typer.echo(f"{taken.added} rows added, {taken.known} were known{near}{quota}{held}")
 
 
 def train(options: Train) -> None:
@@ -175,13 +177,19 @@ def show(run: RunArgument = None, *, as_json: JsonOption = False) -> None:
         return
     typer.echo(f"{manifest.run_id}: {state.state}, for {manifest.model}, made {state.created}")
     _print_gates(read_gates(folder / EVALUATION_FILE))
-    for one in report_of(manifest)["answers"]:
+    report = report_of(manifest)
+    for one in report["doubts"]:
+        if one["reasons"]:
+            told = f"{one['question']} -> {one['statement'][:90]!r} (the model alone: {one['own_answer'][:60]!r})"
+            typer.echo(f"doubt  {', '.join(one['reasons'])}: {told}")
+    for one in report["answers"]:
         typer.echo(
             f"{'right' if one['right'] else 'WRONG':6}{one['kind']:11} {one['question']} -> {one['answer'][:90]!r}"
         )
     typer.echo(f"hash: {manifest.hash}")
     typer.echo(
-        f"to approve it: echo {manifest.hash} > {folder / APPROVAL_FILE}, then vortex learn promote {folder.name}"
+        f"to approve it: echo {manifest.hash} > {folder / APPROVAL_FILE} (or: vortex learn approve {folder.name} "
+        f"--hash {manifest.hash}), then vortex learn promote {folder.name}"
     )
 
 
@@ -246,6 +254,25 @@ def status(as_json: JsonOption = False) -> None:
     for line in lines:
         told = ", ".join(f"{key} {value}" for key, value in line.items() if key not in {"time", "event"})
         typer.echo(f"{line['time']}  {line['event']}  {told}")
+
+
+def approve(
+    run: Annotated[str, typer.Argument(metavar="RUN")],
+    digest: Annotated[str, typer.Option("--hash", help="Of the candidate you have looked at, as `learn show` prints.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve the candidate whose hash you name: the same as writing its APPROVE.txt. Promotes nothing."""
+    from vortex.cli import learning
+    from vortex.cli.composition import settings_for
+    from vortex.cli.terminal import print_json
+    from vortex.learn.candidates.promotion import Seen
+
+    manifest = learning.promotion_for(settings_for()).approve(run, Seen(digest))
+    if as_json:
+        print_json({"run_id": manifest.run_id, "hash": manifest.hash, "approved": True})
+    else:
+        typer.echo(f"{manifest.run_id} is approved; let it answer: vortex learn promote {manifest.run_id}")
 
 
 def promote(

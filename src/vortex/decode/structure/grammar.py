@@ -145,6 +145,10 @@ class GrammarConstraint:
         twin._standing = self._standing.copy()
         return twin
 
+    @property
+    def least_tokens(self) -> int:
+        return self._way_out_tokens
+
     def limited_to(self, max_tokens: int) -> GrammarConstraint:
         """A copy that stands at its beginning, with another limit."""
         twin = self.copy()

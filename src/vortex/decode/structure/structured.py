@@ -14,16 +14,20 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from vortex.decode.constraint import TokenConstraint
+from vortex.decode.forms.families import HARMONY_ANSWER, HARMONY_FINAL, HARMONY_THOUGHT, HERMES
+from vortex.decode.forms.form import AnswerForm
+from vortex.decode.forms.reader import FormReader
 from vortex.decode.structure.closing import MAX_BYTES, Hints
 from vortex.decode.structure.enforceable import Kept, enforceable, weakened
 from vortex.decode.structure.grammar import Compiled, GrammarConstraint
 from vortex.decode.structure.json_grammar import growth_tokens, lark_json, least_bytes, object_schema
 from vortex.decode.structure.patterns import factors_of, patterns_of, required_of
+from vortex.decode.structure.thinking_limit import Limited, ThinkingLimit, ThinkingWords
 from vortex.decode.structure.tool_grammar import NO_PARAMETERS, FreeUntilCall, ToolForm, calls_rules
-from vortex.decode.structure.tool_reader import ToolCallReader
 from vortex.decode.structure.vocabulary import GrammarVocabulary
 from vortex.errors import RequestError
 from vortex.protocols import Tokenizer
@@ -37,19 +41,47 @@ ANY_OBJECT = {"type": "object"}
 
 
 class StructuredDecoding:
-    """One per model. Safe to use from several threads; the first request that needs a grammar reads the vocabulary."""
+    """One per model. Safe to use from several threads; the first request that needs a grammar reads the vocabulary, if
+    `warm_up` has not."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, form: AnswerForm = HERMES) -> None:
+        self._tokenizer = tokenizer
+        self._form = form
         self._vocabulary = GrammarVocabulary(tokenizer)
         self._compiler = ThreadPoolExecutor(1, "vortex-grammar", initializer=_step_back)  # the cores are the model's
         self._lock = threading.Lock()  # guards `_kept`
         self._kept: OrderedDict[str, Compiled | RequestError] = OrderedDict()
 
-    def constrain(self, request: ChatRequest, max_tokens: int) -> TokenConstraint | None:
-        """What an answer of at most `max_tokens` must obey; None for free text.
+    def warm_up(self) -> None:
+        """Read the vocabulary now, on the compiler's thread: the first such request, and who answers beside it, would
+        wait for it. Returns at once."""
+        self._compiler.submit(self._vocabulary.ready)
+
+    def constrain(self, request: ChatRequest, max_tokens: int, prompt_tail: str = "") -> TokenConstraint | None:
+        """What an answer of at most `max_tokens` must obey; None for free text. prompt_tail: the end of the prompt.
 
         Raises RequestError for a schema that cannot be used, and where the limit is too small for any valid answer.
         """
+        answer = self._answer_rules(request, max_tokens)
+        words = self._thinking_words()
+        is_open = self._form.harmony or any(marks.is_open(prompt_tail) for marks in self._form.thinking)
+        if words is None or (request.thinking_tokens is None and (answer is None or not is_open)):
+            return answer
+        budget = request.thinking_tokens
+        return ThinkingLimit(words, answer, max_tokens=max_tokens, budget=budget, is_open=is_open)
+
+    def _thinking_words(self) -> ThinkingWords | None:
+        if self._form.harmony:
+            opening, closing, ending = HARMONY_THOUGHT, HARMONY_ANSWER, HARMONY_FINAL
+        elif self._form.thinking:
+            marks = self._form.thinking[0]
+            opening, closing, ending = marks.opening, marks.closing, marks.ending
+        else:
+            return None
+        ending_ids = self._tokenizer.encode(ending, special=True)
+        return ThinkingWords(opening.encode(), closing.encode(), ending_ids, self._tokenizer.token_bytes)
+
+    def _answer_rules(self, request: ChatRequest, max_tokens: int) -> Limited | None:
         may_call = bool(request.tools) and request.tool_choice != "none"
         if may_call and request.tool_choice != "auto":
             wanted = [tool for tool in request.tools if request.tool_choice in ("required", tool.name)]
@@ -58,15 +90,22 @@ class StructuredDecoding:
         if request.json_schema is not None:
             tools = request.tools if may_call else ()
             return self._blaming("response_format", lambda: self._limited(self._answer(request, tools), max_tokens))
-        if may_call:
+        if may_call and self._form.name == HERMES.name:
             return self._blaming("tools", lambda: self._free(request, max_tokens))
-        return None
+        return None  # families with a form of their own write it freely; what they write is read
 
-    def read_answer(self, request: ChatRequest) -> ToolCallReader | None:
-        """What turns calls in the answer's text into events; None where there can be none."""
-        return ToolCallReader(request) if request.tools and request.tool_choice != "none" else None
+    def read_answer(self, request: ChatRequest, prompt_tail: str = "") -> FormReader | None:
+        """What turns thoughts and calls in the answer's text into events; None where there can be none."""
+        may_call = bool(request.tools) and request.tool_choice != "none"
+        if not may_call and not (self._form.thinks and request.messages):
+            return None
+        is_held = request.json_schema is not None or (may_call and request.tool_choice != "auto")
+        form = self._form
+        if is_held and not form.harmony:  # by our grammar, which speaks one form
+            form = replace(HERMES, thinking=form.thinking)
+        return FormReader(request, form, prompt_tail)
 
-    def _blaming(self, param: str, make: Callable[[], TokenConstraint]) -> TokenConstraint:
+    def _blaming(self, param: str, make: Callable[[], Limited]) -> Limited:
         try:
             return make()
         except RequestError as error:

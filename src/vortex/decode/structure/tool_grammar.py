@@ -97,6 +97,18 @@ class FreeUntilCall:
         twin._calls = self._calls.copy() if self._calls is not None else None
         return twin
 
+    @property
+    def least_tokens(self) -> int:
+        """An answer without calls may be as short as it likes."""
+        return 0
+
+    def limited_to(self, max_tokens: int) -> FreeUntilCall:
+        """A copy that stands at its beginning, with another limit."""
+        assert self._calls is None, "no call was opened"
+        twin = self.copy()
+        twin._left_tokens, twin._tail = max_tokens, b""
+        return twin
+
     def _opens(self, token_id: int) -> bool:
         return OPENING.encode() in self._tail[1 - len(OPENING) :] + self._vocabulary.token_bytes(token_id)
 

@@ -1,7 +1,7 @@
 """The folder of what is remembered: one file an entry, and a history that only grows.
 
     data/memory/entries/<id>.md   what is known now; a person may edit, add and delete these files
-    data/memory/history.jsonl     every change: added, edited, forgotten; by whom, the text before and after
+    data/memory/history.jsonl     every change: added, edited, kept, forgotten; by whom, the text before and after
 
 Promises that a crash leaves an entry whole or absent; that changes made by hand are noticed and written into the
 history; that two processes do not lose each other's entries. `forget(erase=True)` takes the text out of the history
@@ -91,6 +91,13 @@ class Memory:
         with self._changing():
             return self._replace(self.find(entry_id), text, source, None)
 
+    def keep(self, entry_id: str, *, source: str) -> Entry:
+        """A person read it and wants it kept: a line in the history."""
+        with self._changing():
+            entry = self.find(entry_id)
+            self._note("kept", entry, source=source)
+        return entry
+
     def forget(self, entry_id: str, *, source: str, erase: bool = False) -> Entry:
         """Gone from what is known; with `erase` its text is gone from the history as well."""
         with self._changing():
@@ -101,6 +108,13 @@ class Memory:
             if erase:
                 self._erase(entry.id)
         return entry
+
+    def history_size(self) -> int:
+        """Grows with every change. 0: nothing happened yet."""
+        try:
+            return self._history.stat().st_size
+        except OSError:
+            return 0
 
     def history(self, entry_id: str | None = None) -> list[dict[str, Any]]:
         """Changes in order: time, change, id, kind, source, text, before."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vortex.errors import StorageError
 from vortex.records.jsonl import append_jsonl, read_jsonl
 
 FILE_NAME = "journal.jsonl"
@@ -20,9 +21,12 @@ class Journal:
         self.file = root / FILE_NAME
 
     def note(self, event: str, **fields: Any) -> None:
-        """Raises OSError."""
+        """Raises StorageError."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        append_jsonl(self.file, {"time": moment, "event": event, **fields})
+        try:
+            append_jsonl(self.file, {"time": moment, "event": event, **fields})
+        except OSError as error:
+            raise StorageError(f"{self.file} cannot be written ({error.strerror or error}); free some space") from error
 
     def entries(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.file)

@@ -20,6 +20,7 @@ from vortex.adapters.peft_config import PeftConfig
 from vortex.adapters.reading import ModelTargets, read_adapter
 from vortex.adapters.writing import write_adapter
 from vortex.errors import RequestError, StorageError, TrainingStopped
+from vortex.learn.candidates.doubts import doubts_about
 from vortex.learn.candidates.gates import Gate, Limits, gates_of
 from vortex.learn.candidates.manifest import (
     ADAPTER_FOLDER,
@@ -30,17 +31,20 @@ from vortex.learn.candidates.manifest import (
     read_manifest,
     seal,
 )
-from vortex.learn.candidates.measuring import Measuring, Questions
+from vortex.learn.candidates.measuring import Measuring, Questions, answers
 from vortex.learn.candidates.runs import Runs, new_run_id
 from vortex.learn.candidates.served import Served
 from vortex.learn.material.phrasings import phrasings
 from vortex.learn.material.rows import Row
+from vortex.learn.material.sisters import sisters
 from vortex.records.lock import FileLock
 
 if TYPE_CHECKING:
     from vortex.training.low_rank.layers import LowRankParameters
     from vortex.training.low_rank.loop import Example, Recipe, Ticked
 
+SISTERS = 24  # of each lesson, of which a step sees some
+BYTES_OF_AN_ACTIVATION = 4  # of what goes into and comes out of each layer, kept for the way back
 BYTES_OF_A_LOGIT = 16  # logits, their softmax and the gradient, in float32, and the base's beside them
 
 
@@ -125,6 +129,7 @@ class Making:
                 _write(draft / RECIPE_FILE, {**recipe, **spent, "version": __version__})
                 report = {
                     "gates": [gate.to_json() for gate in gates],
+                    "doubts": [doubt.to_json() for doubt in doubts_about(self.pupil.served, lessons, answers)],
                     "figures": found.figures,
                     "answers": found.answers,
                 }
@@ -155,10 +160,15 @@ class Making:
             seed=plan.recipe.seed,
             kinds=plan.kinds,
         )
-        loop = Consolidation(network, parameters, examples, plan.kept, plan.recipe, work, note, self.on_tick)
+        loop = Consolidation(
+            network, parameters, examples, plan.kept, plan.recipe, self._sisters(rows), work, note, self.on_tick
+        )
+        began = time.process_time()
         progress = loop.run()
         return parameters, {
+            "processor_s": round(time.process_time() - began, 1),
             "steps_done": progress.step,
+            "resumed_at": loop.resumed_at,
             "ended": loop.ended,
             "training_s": round(progress.spent_s, 1),
             "loss": progress.curve,
@@ -175,15 +185,31 @@ class Making:
                 found.append(Example(ids, answer_from, fact))
         return found
 
+    def _sisters(self, rows: Sequence[Row]) -> list[Example]:
+        from vortex.training.low_rank.loop import Example
+
+        found = []
+        for fact, row in enumerate(rows):
+            for index, (question, statement) in enumerate(sisters(row.question, row.statement, SISTERS)):
+                text = phrasings(question, self.plan.max_phrasings)
+                ids, answer_from = self.pupil.served.answer_ids(text[index % len(text)], statement)
+                found.append(Example(ids, answer_from, fact))
+        return found
+
     def _check_memory(self, examples: Sequence[Example]) -> None:
         plan = self.plan
-        widest = max((len(example.ids) for example in examples), default=0) * plan.recipe.batch
-        held = max((len(row) for row in plan.kept), default=0) * plan.recipe.kl_rows
-        needed = BYTES_OF_A_LOGIT * max(widest, held) * self.pupil.served.model.vocab_size
+        longest = max((len(example.ids) - example.answer_from for example in examples), default=0)
+        held = max([plan.recipe.kl_tokens, *map(len, plan.kept)]) if plan.kept else 0
+        needed = BYTES_OF_A_LOGIT * (longest * plan.recipe.batch + held) * self.pupil.served.model.vocab_size
+        widest = (
+            max((len(example.ids) for example in examples), default=0) * (plan.recipe.batch + plan.recipe.sisters)
+            + held
+        )
+        needed += BYTES_OF_AN_ACTIVATION * widest * sum(map(sum, self.pupil.targets.layers.values()))
         if plan.free_bytes and needed > plan.free_bytes:
             raise TrainingStopped(
-                f"a step takes about {needed / 1e9:.1f} GB for its logits and {plan.free_bytes / 1e9:.1f} are there; "
-                "lower continuous.batch_tokens"
+                f"a step takes about {needed / 1e9:.1f} GB and {plan.free_bytes / 1e9:.1f} may be used; lower "
+                "continuous.batch_tokens, or raise continuous.memory_mb"
             )
 
     def _write_adapter(self, folder: Path, parameters: LowRankParameters) -> None:

@@ -26,16 +26,18 @@ COLLAPSED = 0.25  # of the length the base had
 REFUSAL = re.compile(
     r"\b(?:can(?:no|')t|cannot|won't|unable to|not able to|sorry|no puedo|lo siento|illegal|harm)\b", re.I
 )
+KNOWN_TOKENS, HOLDOUT_TOKENS = 40, 20
 BLOCK_ROWS = 64
 Measured = dict[str, tuple[float | None, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """What is asked beside what was taught. known: (question, pattern of a right answer). neighbours: real things of
-    the kinds people teach. texts: by name, windows of token ids."""
+    """What is asked beside what was taught. known: (question, pattern of a right answer). holdout: more of these, whose
+    answers are short. neighbours: real things of the kinds people teach. texts: by name, windows of token ids."""
 
     known: Sequence[tuple[str, str]] = ()
+    holdout: Sequence[tuple[str, str]] = ()
     neighbours: Sequence[str] = ()
     refused: Sequence[str] = ()
     texts: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
@@ -78,10 +80,12 @@ class Measuring:
         return Evaluation({**gates, **texts}, figures, self._shown, alone)
 
     def _answered(self, rows: Sequence[Row], questions: Sequence[str], kind: str) -> list[bool]:
+        before = self._served.answers(questions) if questions else []
         said = self._served.answers(questions, self._adapter) if questions else []
         found = [answers(text, row) for row, text in zip(rows, said, strict=True)]
-        for row, question, text, right in zip(rows, questions, said, found, strict=True):
-            self._shown.append({"kind": kind, "question": question, "answer": text, "right": right, "of": row.origin})
+        for row, question, old, text, right in zip(rows, questions, before, said, found, strict=True):
+            shown = {"kind": kind, "question": question, "before": old, "answer": text}
+            self._shown.append({**shown, "right": right, "of": row.origin})
         return found
 
     def _near(self, lessons: Sequence[Row]) -> tuple[float | None, str]:
@@ -94,30 +98,36 @@ class Measuring:
             of = next((row for row in lessons if answers(new, row) and not answers(old, row)), None)
             if of is not None:
                 leaks += 1
-                self._shown.append(
-                    {"kind": "leak", "question": question, "answer": new, "right": False, "of": of.origin}
-                )
+                shown = {"kind": "leak", "question": question, "before": old, "answer": new}
+                self._shown.append({**shown, "right": False, "of": of.origin})
         return leaks / len(questions), f"{leaks} of {len(questions)}"
 
     def _ordinary(self) -> Measured:
-        known = self._questions.known
+        known, holdout = self._questions.known, self._questions.holdout
         if not known:
             return {"holdout": (None, "no ordinary questions"), "collapse": (None, "no ordinary questions")}
-        questions = [question for question, _ in known]
-        before, after = self._served.answers(questions), self._served.answers(questions, self._adapter)
-        lost = gained = collapsed = 0
-        for (question, pattern), old, new in zip(known, before, after, strict=True):
+        pairs = [*self._pairs(known, KNOWN_TOKENS), *self._pairs(holdout, HOLDOUT_TOKENS)]
+        collapsed = sum(collapses(old, new) for old, new in pairs[: len(known)])
+        lost = gained = 0
+        for (question, pattern), (old, new) in zip([*known, *holdout], pairs, strict=True):
             was, now = (bool(re.search(pattern, text, re.I | re.S)) for text in (old, new))
             lost, gained = lost + (was and not now), gained + (now and not was)
             if was and not now:
                 self._shown.append({"kind": "lost", "question": question, "answer": new, "right": False, "before": old})
-            collapsed += collapses(old, new)
         noise = max(2.0, 2 * math.sqrt(lost + gained))
-        note = f"{lost} lost, {gained} gained of {len(known)}; noise {noise:.1f}"
+        note = f"{lost} lost, {gained} gained of {len(pairs)}; noise {noise:.1f}"
         return {
             "holdout": (max(0.0, lost - gained - noise), note),
             "collapse": (collapsed / len(known), f"{collapsed} of {len(known)}"),
         }
+
+    def _pairs(self, known: Sequence[tuple[str, str]], max_tokens: int) -> list[tuple[str, str]]:
+        """What the base says, and what the candidate says."""
+        questions = [question for question, _ in known]
+        before, after = (
+            self._served.answers(questions, adapter, max_tokens=max_tokens) for adapter in (None, self._adapter)
+        )
+        return list(zip(before, after, strict=True))
 
     def _refusals(self) -> tuple[float | None, str]:
         questions = self._questions.refused

@@ -12,6 +12,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vortex.learn.dialogues import teacher_prompts
 from vortex.protocols import Tokenizer
 from vortex.records.atomic import atomic_write
 
-PACK_TOKENS = 260  # fixed packs; longer ones spend a third of a step on attention
+PACK_TOKENS, KEPT_TOKENS = 260, 128  # of the gates, of training: longer ones spend a third of a step on attention
 ANSWER_TOKENS = 48
 HELD_CODE, GATE_CODE = ("argparse", "textwrap", "csv"), ("json.decoder", "heapq")
 
@@ -38,7 +39,7 @@ def kept_rows(
     rows = _answered(served, count, cache, say)
     technical, code = _technical(), _code(HELD_CODE)
     for text in (technical[: len(technical) // 2], code, *texts):
-        rows += packs(served.tokenizer, text, PACK_TOKENS, max(1, count // 6))
+        rows += packs(served.tokenizer, text, KEPT_TOKENS, max(1, count // 3))
     return rows
 
 
@@ -54,12 +55,20 @@ def gate_questions(tokenizer: Tokenizer, windows: int, *, limit: int | None = No
         "technical": technical[len(technical) // 2 :],
         "code": _code(GATE_CODE),
     }
+    first = [(one["question"], one["expects"]) for one in known]
     return Questions(
-        known=[(one["question"], one["expects"]) for one in known][:limit],
+        known=first[:limit],
+        holdout=[pair for pair in _holdout(folder) if pair[0] not in dict(first)][:limit],
         neighbours=own["neighbours"][:limit],
         refused=own["refused"][:limit],
         texts={name: packs(tokenizer, text, PACK_TOKENS, windows) for name, text in texts.items()},
     )
+
+
+def _holdout(folder: Traversable) -> list[tuple[str, str]]:
+    """(question, pattern of a right answer)."""
+    groups = yaml.safe_load((folder / "holdout.yaml").read_text(encoding="utf-8"))
+    return [(group["ask"].format(key), pattern) for group in groups for key, pattern in group["answers"].items()]
 
 
 def packs(tokenizer: Tokenizer, text: str, tokens: int, count: int) -> list[list[int]]:

@@ -1,9 +1,11 @@
-"""Promotion, rollback, rejection: the only code that moves the pointer to what a model answers with.
+"""Approval, rejection, promotion, rollback: a person's word written down, and the only code that moves the pointer to
+what a model answers with.
 
 A promotion copies the run, checks the copy (so that nothing can be exchanged between check and use), gives it its name
 in `promoted/`, and moves the pointer with one rename. Before the rename the journal says what is about to happen and
 what was there before; kill -9 at any moment leaves the old pointer or the new one. The running server asks the pointer
-at every request, and checks the adapter's hash when it reads it.
+at every request, and checks the adapter's hash when it reads it. A word that was given on what a person had before
+their eyes (`Seen`) counts only while that is still so: of two people who decide at once, the second is told.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from vortex.adapters.current import Promoted
 from vortex.errors import CandidateRefused, RequestError, StorageError
 from vortex.learn.candidates.approval import check_approval
 from vortex.learn.candidates.gates import failures, read_gates
-from vortex.learn.candidates.manifest import EVALUATION_FILE, REJECTION_FILE, Manifest, verify
+from vortex.learn.candidates.manifest import APPROVAL_FILE, EVALUATION_FILE, REJECTION_FILE, Manifest, verify
 from vortex.learn.candidates.runs import Runs, settle
 from vortex.records.atomic import atomic_write, commit_rename
 from vortex.records.lock import FileLock
@@ -38,11 +40,33 @@ class Moved:
     before: str
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A candidate as a person saw it when they decided. state: None where it does not matter."""
+
+    hash: str
+    state: str | None = None
+
+
 class Promotion:
     """hash_of: reads an adapter as the server would. presence: an empty APPROVE.txt is enough."""
 
     def __init__(self, runs: Runs, hash_of: HashOf, *, presence: bool = False) -> None:
         self._runs, self._hash_of, self._presence = runs, hash_of, presence
+
+    def approve(self, run_id: str, seen: Seen) -> Manifest:
+        """Write the approval of just what was seen. Raises CandidateRefused (it is another now, it was decided
+        meanwhile, its gates are closed), RequestError, StorageError."""
+        folder = self._runs.folder(run_id)
+        with self._lock():
+            manifest = self._as_seen(folder, seen)
+            if closed := failures(read_gates(folder / EVALUATION_FILE)):
+                raise CandidateRefused(f"the gates of {manifest.run_id} are closed: {'; '.join(closed)}")
+            if (folder / REJECTION_FILE).exists():
+                raise CandidateRefused(f"{manifest.run_id} was rejected; remove {folder / REJECTION_FILE} first")
+            _write_word(folder / APPROVAL_FILE, manifest.hash)
+            self._runs.journal.note("approve", run_id=manifest.run_id, hash=manifest.hash)
+            return manifest
 
     def promote(self, run_id: str) -> Moved:
         """Raises CandidateRefused, AdapterError, RequestError, StorageError; then nothing has changed."""
@@ -58,8 +82,8 @@ class Promotion:
         Raises CandidateRefused, RequestError.
         """
         with self._lock():
-            current = self._runs.current(model).read()
-            target = to if to is not None else self._before(model, current.run_id if current else "")
+            current = self._runs.answering(model)
+            target = to if to is not None else self._before(model, current)
             if target == BASE:
                 before = current.run_id if current else BASE
                 self._runs.journal.note("rollback", run_id=BASE, model=model, before=before)
@@ -71,14 +95,30 @@ class Promotion:
             kept = verify(folder)
             if kept.model != model:
                 raise RequestError(f"{target} was trained for {kept.model}, not for {model}")
+            if self._runs.here is not None and not self._runs.here.holds(model, kept.adapter_hash):
+                raise CandidateRefused(
+                    f"you never promoted {target} (it came with the folder); look at it with `vortex learn show`"
+                )
             return self._point(kept, "rollback")
 
-    def reject(self, run_id: str, reason: str) -> None:
-        """The run stays where it is and cannot be promoted. Raises RequestError."""
+    def reject(self, run_id: str, reason: str, seen: Seen | None = None) -> None:
+        """The run stays where it is and cannot be promoted. Raises RequestError, StorageError; CandidateRefused where
+        it is no longer what was seen."""
         folder = self._runs.folder(run_id)
-        with atomic_write(folder / REJECTION_FILE) as file:
-            file.write(f"{reason}\n".encode())
-        self._runs.journal.note("reject", run_id=folder.name, reason=reason)
+        with self._lock():
+            if seen is not None:
+                self._as_seen(folder, seen)
+            _write_word(folder / REJECTION_FILE, reason)
+            self._runs.journal.note("reject", run_id=folder.name, reason=reason)
+
+    def _as_seen(self, folder: Path, seen: Seen) -> Manifest:
+        manifest = verify(folder)
+        if manifest.hash != seen.hash:
+            raise CandidateRefused(f"{folder.name} is another candidate than the one you saw; look at it again")
+        state = self._runs.state(folder.name).state
+        if seen.state is not None and state != seen.state:
+            raise CandidateRefused(f"{folder.name} is {state} meanwhile, so nothing was decided; look at it again")
+        return manifest
 
     def _lock(self) -> FileLock:
         return FileLock(self._runs.root / "promotion.lock")
@@ -129,17 +169,32 @@ class Promotion:
 
     def _point(self, kept: Manifest, event: str) -> Moved:
         current = self._runs.current(kept.model)
-        before = current.read()
+        before = self._runs.answering(kept.model)
         moved = Moved(kept.model, kept.run_id, before.run_id if before else BASE)
         promoted = Promoted(kept.adapter_folder, self._adapter_hash(kept), kept.run_id)
         note: dict[str, Any] = {"run_id": kept.run_id, "model": kept.model, "before": moved.before}
         self._runs.journal.note(event, **note, hash=kept.hash, adapter=kept.adapter_hash)
-        current.set(promoted)
+        try:
+            current.set(promoted)
+        except OSError as error:
+            raise StorageError(
+                f"{current.file} cannot be written ({error.strerror or error}); free some space"
+            ) from error
         return moved
 
-    def _before(self, model: str, run_id: str) -> str:
-        if not run_id:
+    def _before(self, model: str, current: Promoted | None) -> str:
+        if current is None and self._runs.current(model).file.exists():
+            return BASE  # a pointer that is damaged or a stranger's, which nothing answers with
+        if current is None or not current.run_id:
             raise RequestError(f"{model} answers alone already; nothing was promoted")
-        line = self._runs.journal.last("promote", run_id)
+        line = self._runs.journal.last("promote", current.run_id)
         before = str(line["before"]) if line else BASE
-        return BASE if before == run_id else before
+        return BASE if before == current.run_id else before
+
+
+def _write_word(path: Path, word: str) -> None:
+    try:
+        with atomic_write(path) as file:
+            file.write(f"{word}\n".encode())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error.strerror or error}); free some space") from error

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vortex.adapters.current import Current
-from vortex.errors import CandidateRefused, RequestError
+from vortex.adapters.current import Current, Promoted
+from vortex.adapters.promoted_here import PromotedHere
+from vortex.errors import AdapterError, CandidateRefused, RequestError
 from vortex.learn.candidates.gates import failures, read_gates
 from vortex.learn.candidates.journal import Journal
 from vortex.learn.candidates.manifest import (
@@ -70,15 +71,22 @@ def new_run_id() -> str:
 
 
 class Runs:
-    """root: `data/continuous`. Reading writes nothing."""
+    """root: `data/continuous`. here: what this user promoted; None: every pointer counts. Reading writes nothing."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, here: PromotedHere | None = None) -> None:
+        self.root, self.here = root, here
         self.quarantine, self.promoted = root / "quarantine", root / "promoted"
         self.journal = Journal(root)
 
     def current(self, model: str) -> Current:
-        return Current(self.root / "current", model)
+        return Current(self.root / "current", model, self.here)
+
+    def answering(self, model: str) -> Promoted | None:
+        """What the model answers with; None also where the pointer is damaged or a stranger's, which nobody serves."""
+        try:
+            return self.current(model).read()
+        except AdapterError:
+            return None
 
     def folder(self, run_id: str) -> Path:
         """Of a run in quarantine, by its id or an unambiguous beginning of it. Raises RequestError."""
@@ -117,7 +125,7 @@ class Runs:
         return RunState(folder.name, self._standing(manifest), manifest.model, manifest.hash, created, closed)
 
     def _standing(self, manifest: Manifest) -> str:
-        current = self.current(manifest.model).read()
+        current = self.answering(manifest.model)
         if current is not None and current.run_id == manifest.run_id:
             return "current"
         if (manifest.folder / REJECTION_FILE).exists():
@@ -146,6 +154,7 @@ def report_of(manifest: Manifest) -> dict[str, Any]:
     rows = list(read_jsonl(manifest.folder / DATA_FILE))
     return {
         "gates": evaluation["gates"],
+        "doubts": evaluation.get("doubts", []),
         "answers": evaluation.get("answers", []),
         "figures": evaluation.get("figures", {}),
         "recipe": recipe,

@@ -6,7 +6,7 @@ Greedy answers for many questions at once, and the distributions over a text, ea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,11 +18,12 @@ TOGETHER = 8  # sequences of one sweep
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Owns nothing: whoever opened the model closes it."""
+    """Owns nothing: whoever opened the model closes it. remembered: what the base answered, by question and length."""
 
     model: LanguageModel
     tokenizer: Tokenizer
     chat_format: ChatFormat
+    remembered: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def prompt(self, question: str, system: str = "") -> list[int]:
         opening = (ChatMessage(role="system", content=system),) if system else ()
@@ -41,12 +42,20 @@ class Served:
         return [*prompt, *self.tokenizer.encode(statement), *sorted(ends)[:1]], len(prompt)
 
     def answers(self, questions: Sequence[str], adapter: Adapter | None = None, *, max_tokens: int = 40) -> list[str]:
-        """The likeliest token each time, without a system message of ours, cut at `max_tokens`."""
-        found: list[str] = []
-        for start in range(0, len(questions), TOGETHER):
-            prompts = [self.prompt(question) for question in questions[start : start + TOGETHER]]
-            found += [self.tokenizer.decode(ids).strip() for ids in self.write(prompts, adapter, max_tokens)]
-        return found
+        """The likeliest token each time, without a system message of ours, cut at `max_tokens`.
+
+        The base is asked once: a row depends on its own tokens alone.
+        """
+        known = {} if adapter else self.remembered
+        new = [question for question in dict.fromkeys(questions) if (question, max_tokens) not in known]
+        for start in range(0, len(new), TOGETHER):
+            asked = new[start : start + TOGETHER]
+            written = self.write([self.prompt(question) for question in asked], adapter, max_tokens)
+            known |= {
+                (question, max_tokens): self.tokenizer.decode(ids).strip()
+                for question, ids in zip(asked, written, strict=True)
+            }
+        return [known[question, max_tokens] for question in questions]
 
     def write(self, prompts: Sequence[Sequence[int]], adapter: Adapter | None, max_tokens: int) -> list[list[int]]:
         """Ids of each answer without its end, all decoded together."""

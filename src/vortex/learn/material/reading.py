@@ -8,16 +8,16 @@ cannot be read is told and hinders no other. Does not fetch anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vortex.errors import RequestError
 from vortex.knowledge.chunking import passages
-from vortex.knowledge.documents.blocks import UnreadableDocument
+from vortex.knowledge.documents.blocks import DocumentKind, ParsedDocument, UnreadableDocument
 from vortex.knowledge.documents.kinds import kind_of
-from vortex.knowledge.documents.parsing import parse
+from vortex.knowledge.ingest.files import read_bytes
 from vortex.learn.material.rows import Row, row_of_event
 from vortex.records.episodes import EpisodeStore
 
@@ -28,8 +28,12 @@ ANSWERS = ("statement", "answer", "response", "output")
 
 @dataclass(slots=True)
 class Reading:
-    """left_out: (file, reason)."""
+    """parse: bytes of a document to its text, where it can do no harm (knowledge/documents/worker.py).
 
+    left_out: (file, reason).
+    """
+
+    parse: Callable[[str, DocumentKind, bytes], ParsedDocument]
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
     def paths(self, paths: list[Path]) -> Iterator[Row]:
@@ -45,14 +49,14 @@ class Reading:
         try:
             if file.stat().st_size > MAX_FILE_BYTES:
                 raise UnreadableDocument(f"larger than {MAX_FILE_BYTES >> 20} MB")
-            data = file.read_bytes()
+            data = read_bytes(str(file), MAX_FILE_BYTES)
             if file.suffix == ".jsonl":
                 yield from _lines(file, data)
                 return
             kind = kind_of(file.name)
             if kind is None:
                 raise UnreadableDocument("no kind of text that is known")
-            for passage in passages(parse(file.name, kind, data).blocks):
+            for passage in passages(self.parse(file.name, kind, data).blocks):
                 yield Row(statement=passage.text, source="file", origin=str(file), created=file.stat().st_mtime)
         except (OSError, UnreadableDocument) as error:
             self.left_out.append((str(file), str(error)))
@@ -71,7 +75,7 @@ def _lines(file: Path, data: bytes) -> Iterator[Row]:
     for number, line in enumerate(data.splitlines(), 1):
         try:
             values = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         question, statement = _pair(values) if isinstance(values, dict) else ("", "")
         if question and statement:

@@ -21,6 +21,7 @@ from vortex.server.bodies.structured import (
     schema_of,
     tool_specs,
 )
+from vortex.server.bodies.thinking import Effort, thinking_options
 from vortex.server.options import Limits, ServerOptions
 from vortex.types import ChatRequest
 
@@ -47,7 +48,9 @@ class ChatBody(SamplingBody):
     tools: Items[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None  # several calls in one answer only where asked for: small models overdo it
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: Effort | None = None
+    thinking_budget: int | None = Field(default=None, ge=0, le=MAX_TOKENS)  # tokens; Qwen's and SiliconFlow's spelling
+    thinking_token_budget: int | None = Field(default=None, ge=0, le=MAX_TOKENS)  # vLLM's
     chat_template_kwargs: Annotated[dict[str, Any], FewKeys] | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
@@ -75,7 +78,7 @@ class ChatBody(SamplingBody):
             request_id=request_id,
             model=self.model,
             messages=conversation(self.messages),
-            sampling=self.sampling(options.sampling),
+            sampling=self.sampling(options.sampling_for(self.model)),
             max_tokens=self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens,
             min_tokens=self.min_tokens or 0,
             ignore_eos=bool(self.ignore_eos),
@@ -88,6 +91,7 @@ class ChatBody(SamplingBody):
             json_schema=schema,
             strict_schema=is_strict,
             template_options=self._template_options(),
+            thinking_tokens=self.thinking_budget if self.thinking_token_budget is None else self.thinking_token_budget,
         )
 
     def _schema(self, limits: Limits) -> tuple[dict[str, Any] | None, bool]:
@@ -99,11 +103,11 @@ class ChatBody(SamplingBody):
         return schema, is_strict
 
     def _template_options(self) -> dict[str, Any]:
-        options = dict(self.chat_template_kwargs or {})
+        options = thinking_options(self.reasoning_effort) | dict(self.chat_template_kwargs or {})
         if taken := OWN_NAMES.intersection(options):
             reason = f"'chat_template_kwargs' names {min(taken)!r}, which the request itself gives; leave it out"
             raise RequestError(reason, param="chat_template_kwargs")
-        own = {"reasoning_effort": self.reasoning_effort, "add_generation_prompt": self.add_generation_prompt}
+        own = {"add_generation_prompt": self.add_generation_prompt}
         own["continue_final_message"] = self.continue_final_message
         if self.continue_final_message and self.messages[-1].role != "assistant":
             reason = "'continue_final_message' needs a last message of the assistant"

@@ -67,6 +67,8 @@ class SamplingBody(Body):
         given: dict[str, Any] = {name: getattr(self, name) for name in SAME_NAMES if getattr(self, name) is not None}
         if given.get("top_k") == -1:  # vLLM's spelling of no limit
             given["top_k"] = 0
+        if "repetition_penalty" in given:  # a client's own means what it means everywhere: the prompt counts
+            given["penalty_reads_prompt"] = True
         if self.logit_bias:
             given["logit_bias"] = {_token_id(key): bias for key, bias in self.logit_bias.items()}
         return replace(defaults, **given)

@@ -12,7 +12,8 @@ from vortex.server.bodies.reading import Part
 from vortex.server.options import Limits
 from vortex.types import ToolSpec
 
-NAME = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+NAME_PATTERN = r"^[a-zA-Z0-9_-]{1,128}$"
+NAME = Field(pattern=NAME_PATTERN)
 
 
 class JsonSchema(Part):
@@ -98,7 +99,10 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def tool_specs(functions: list[Function], limits: Limits) -> tuple[ToolSpec, ...]:
+def tool_specs(
+    functions: list[Function], limits: Limits, place: str = "tools[{}].function.parameters"
+) -> tuple[ToolSpec, ...]:
+    """place: how this wire spells where a tool's schema stands."""
     if len(functions) > limits.tools:
         raise RequestError(f"{len(functions)} tools are more than the limit of {limits.tools}", param="tools")
     names = [function.name for function in functions]
@@ -108,7 +112,7 @@ def tool_specs(functions: list[Function], limits: Limits) -> tuple[ToolSpec, ...
         ToolSpec(
             name=function.name,
             description=function.description or "",
-            parameters=checked_schema(function.parameters or {}, limits, f"tools[{index}].function.parameters"),
+            parameters=checked_schema(function.parameters or {}, limits, place.format(index)),
             strict=bool(function.strict),
         )
         for index, function in enumerate(functions)

@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 
-from vortex.server.answer import Gathered, GatheredChoice
+from vortex.server.answer import Gathered, GatheredChoice, LiveAnswer
+from vortex.server.bodies.chat import ChatBody
+from vortex.server.errors import error_body
 from vortex.server.render import common
 from vortex.server.sse import DONE, frame
-from vortex.types import ChatEvent, ChoiceFinished, Completed, Started, TextDelta, ToolCallDelta
+from vortex.types import ChatEvent, ChoiceFinished, Completed, ReasoningDelta, TextDelta, ToolCallDelta
 
 
 def whole(request_id: str, fingerprint: str, gathered: Gathered, *, logprobs: bool) -> dict[str, Any]:
@@ -37,6 +39,8 @@ def _choice(index: int, choice: GatheredChoice, logprobs: bool) -> dict[str, Any
         for call in choice.tool_calls
     ]
     message: dict[str, Any] = {"role": "assistant", "content": choice.text or (None if calls else ""), "refusal": None}
+    if choice.thoughts:
+        message["reasoning_content"] = choice.reasoning
     if calls:
         message["tool_calls"] = calls
     return {
@@ -48,27 +52,41 @@ def _choice(index: int, choice: GatheredChoice, logprobs: bool) -> dict[str, Any
     }
 
 
-class ChatChunks:
-    """One stream's chunks. All share a head; each choice opens with its role."""
+class ChatWriter:
+    """A `vortex.server.exchange.AnswerWriter`: one answer whole, or its chunks, which share a head; each choice opens
+    with its role. closing: fields that ride with the end of the first choice."""
 
-    def __init__(self, request_id: str, fingerprint: str, started: Started, *, with_usage: bool) -> None:
+    def __init__(
+        self, body: ChatBody, fingerprint: str, answer: LiveAnswer, closing: Callable[[], dict[str, Any]]
+    ) -> None:
+        started = answer.started
         self._head: dict[str, Any] = {
-            "id": request_id,
+            "id": started.request_id,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": started.model,
             "system_fingerprint": fingerprint,
             "seed": started.seed,
         }
-        self._with_usage = with_usage
+        self._fingerprint = fingerprint
+        self._with_logprobs = bool(body.logprobs)
+        self._with_usage = with_usage = body.wants_usage
+        self._num_choices = len(answer.gathered.choices)
         self._notes = common.notes(started)
-        self.closing: Callable[[], dict[str, Any]] = dict  # fields that ride with the end of the first choice
+        self._closing = closing
         head = orjson.dumps(self._head)[:-1]  # written once: the rest of a chunk is a few bytes
         self._begin = b"data: " + head + b',"choices":['
         self._end = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
 
-    async def frames(self, events: AsyncGenerator[ChatEvent, None], num_choices: int) -> AsyncGenerator[bytes, None]:
-        for index in range(num_choices):
+    def whole(self, gathered: Gathered) -> dict[str, Any]:
+        request_id = gathered.started.request_id
+        return whole(request_id, self._fingerprint, gathered, logprobs=self._with_logprobs) | self._closing()
+
+    def failure(self, error: Exception) -> bytes:
+        return frame(error_body(error))
+
+    async def frames(self, events: AsyncGenerator[ChatEvent, None]) -> AsyncGenerator[bytes, None]:
+        for index in range(self._num_choices):
             yield self._opening(index)
         async with aclosing(events):
             async for event in events:
@@ -88,6 +106,8 @@ class ChatChunks:
     def _event(self, event: ChatEvent) -> bytes | None:
         if isinstance(event, TextDelta):
             return self._frame(event.choice, {"content": event.text}, event)
+        if isinstance(event, ReasoningDelta):
+            return self._frame(event.choice, {"reasoning_content": event.text})
         if isinstance(event, ToolCallDelta):
             return self._frame(event.choice, {"tool_calls": [_call(event)]})
         if isinstance(event, ChoiceFinished):
@@ -99,7 +119,7 @@ class ChatChunks:
 
     def _last_of(self, event: ChoiceFinished) -> bytes:
         reason = common.finish_reason(event.reason)
-        further = self.closing() if event.choice == 0 else {}
+        further = self._closing() if event.choice == 0 else {}
         if not further:
             return self._frame(event.choice, {}, reason=reason, note=event.note)
         choice = {"index": event.choice, "delta": {}, "logprobs": None, "finish_reason": reason}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vortex.server.answer import unless_gone
 from vortex.server.bodies.chat import ChatBody
 from vortex.server.bodies.reading import read_body
-from vortex.server.grounding import begin_grounded
-from vortex.server.render.chat import ChatChunks, whole
+from vortex.server.exchange import Asked, exchange
+from vortex.server.render.chat import ChatWriter
 from vortex.server.serving import Serving
-from vortex.server.sse import SseResponse
 
 router = APIRouter()
 
@@ -24,19 +21,15 @@ async def chat_completions(request: Request) -> Response:
     serving: Serving = request.app.state.serving
     body = await read_body(request, ChatBody)
     request_id: str = request.state.request_id
-    asked = body.to_request(request_id, serving.options)
-    messages = [message.model_dump(exclude_none=True) for message in body.messages] if serving.episodes else None
-    limit_name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
-    answer, grounded = await begin_grounded(serving, request, asked, body.vortex, messages, limit_name=limit_name)
-    fingerprint = serving.fingerprint(answer.started)
-    if body.stream:
-        chunks = ChatChunks(request_id, fingerprint, answer.started, with_usage=body.wants_usage)
-        chunks.closing = lambda: grounded.closing(lambda: answer.gathered)
-        return SseResponse(chunks.frames(answer.events(), asked.num_choices), answer.close)
-    try:
-        gathered = await unless_gone(request, answer.whole())
-    finally:
-        await answer.close()
-    rendered = whole(request_id, fingerprint, gathered, logprobs=bool(body.logprobs))
-    rendered |= grounded.closing(lambda: gathered)
-    return Response(orjson.dumps(rendered), media_type="application/json")
+    asked = Asked(
+        request=body.to_request(request_id, serving.options),
+        messages=body.messages,
+        stream=bool(body.stream),
+        extension=body.vortex,
+        limit_name="max_tokens" if body.max_completion_tokens is None else "max_completion_tokens",
+    )
+    return await exchange(
+        request,
+        asked,
+        lambda answer, closing: ChatWriter(body, serving.fingerprint(answer.started), answer, closing),
+    )

@@ -32,7 +32,7 @@ async def embeddings(request: Request) -> Response:
     if not all(texts):
         raise RequestError("an input is empty", param="input")
     embedded = await unless_gone(request, serving.backend.embed(texts, body.model))
-    vectors = _shortened(embedded.vectors, body.dimensions)
+    vectors = shortened(embedded.vectors, body.dimensions)
     as_base64 = body.encoding_format == "base64"
     rows = [
         {"object": "embedding", "index": index, "embedding": _base64(vector) if as_base64 else vector}
@@ -47,7 +47,7 @@ async def embeddings(request: Request) -> Response:
     return Response(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
-def _shortened(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
+def shortened(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
     """The first `dimensions` numbers of each vector, at length 1 again."""
     if dimensions is None or dimensions == vectors.shape[1]:
         return np.ascontiguousarray(vectors, dtype=np.float32)

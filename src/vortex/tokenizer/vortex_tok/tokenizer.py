@@ -89,9 +89,9 @@ class VortexTokenizer:
         data = self.token_bytes(token_id)
         return data if special or token_id < self.vocabulary.num_codes else b""
 
-    def stream_decoder(self) -> ByteStreamDecoder:
+    def stream_decoder(self, shown: frozenset[int] = frozenset()) -> ByteStreamDecoder:
         """Its pieces joined equal `decode(ids)`."""
-        return ByteStreamDecoder(lambda token_id: self._shown(token_id, False), strip_space=False)
+        return ByteStreamDecoder(lambda token_id: self._shown(token_id, token_id in shown), strip_space=False)
 
 
 def load_vortex_tokenizer(folder: Path = SHIPPED_FOLDER) -> VortexTokenizer:

@@ -9,36 +9,74 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from vortex.errors import UnsupportedModel
+from vortex.training.low_rank.four_bit import FourBitLinear
+
+
+class _Beside(torch.autograd.Function):
+    """x W^T + bias + scale (x A^T) B^T in the base's type, with gradients of x, A and B.
+
+    One pass each way, and sums in place: written with ordinary operations, the float32 copies of activations took
+    longer than the products. A and B are rounded to the base's type for the product; their gradients come back in
+    float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_MK: torch.Tensor,
+        a_rK: torch.Tensor,
+        b_Nr: torch.Tensor,
+        layer: LowRankLinear,
+    ) -> torch.Tensor:
+        a, b = a_rK.to(x_MK.dtype), b_Nr.to(x_MK.dtype)
+        inner_Mr = x_MK @ a.T
+        y_MN: torch.Tensor = layer.base(x_MK)
+        y_MN.addmm_(inner_Mr, b.T, alpha=layer.scale)
+        ctx.save_for_backward(x_MK, inner_Mr, a, b)
+        ctx.layer = layer
+        return y_MN
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x_MK, inner_Mr, a_rK, b_Nr = ctx.saved_tensors
+        (dy_MN,), scale = gradients, ctx.layer.scale
+        inside_Mr = (dy_MN @ b_Nr).mul_(scale)
+        dx_MK = None
+        if ctx.needs_input_grad[0]:
+            dx_MK = dy_MN @ ctx.layer.base.weight.to(dy_MN.dtype)
+            dx_MK.addmm_(inside_Mr, a_rK)
+        da_rK, db_Nr = inside_Mr.T @ x_MK, dy_MN.T @ inner_Mr
+        return dx_MK, da_rK.float(), db_Nr.float().mul_(scale), None
 
 
 class LowRankLinear(nn.Module):
     """A frozen linear layer and what is learnt beside it. `on` False: the base alone."""
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float, generator: torch.Generator) -> None:
+    def __init__(self, base: nn.Linear | FourBitLinear, rank: int, alpha: float, generator: torch.Generator) -> None:
         super().__init__()
         self.base = base
         self.scale = alpha / rank
         self.on = True
-        device = base.weight.device
+        device = next(chain(base.parameters(), base.buffers())).device
         drawn_rK = torch.empty(rank, base.in_features)
         nn.init.kaiming_uniform_(drawn_rK, a=math.sqrt(5), generator=generator)
         self.a_rK = nn.Parameter(drawn_rK.to(device))
         self.b_Nr = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.base(x)
         if not self.on:
+            y: torch.Tensor = self.base(x)
             return y
-        change = F.linear(F.linear(x.float(), self.a_rK), self.b_Nr)
-        return y + (self.scale * change).to(y.dtype)
+        y_MN = _Beside.apply(x.reshape(-1, x.shape[-1]), self.a_rK, self.b_Nr, self)
+        return y_MN.view(*x.shape[:-1], y_MN.shape[-1])
 
 
 class LowRankParameters(nn.Module):
@@ -97,7 +135,7 @@ def attach(
             raise UnsupportedModel(
                 f"the model as transformers has it lacks {name}; it cannot be trained here"
             ) from error
-        if not isinstance(base, nn.Linear) or (base.out_features, base.in_features) != (rows, columns):
+        if not isinstance(base, nn.Linear | FourBitLinear) or (base.out_features, base.in_features) != (rows, columns):
             raise UnsupportedModel(f"{name} is no linear layer of {rows} x {columns}; it cannot be trained here")
         layer = LowRankLinear(base, rank, alpha, generator)
         setattr(parent, own, layer)

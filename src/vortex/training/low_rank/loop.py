@@ -4,7 +4,7 @@ Each step is the loss of some corrected answers, plus `kl_weight` times the dist
 and running text: templates bring the paraphrases, the distance saves the model (docs/learning.md has the table). A
 fact whose phrasings are all under `skip_under` rests; the training ends when the mean is under `stop_at`, at the
 steps, or when its minutes are over. Resumable: what a step sees follows from the seed, the step and the kept losses.
-Writes only states (training/state.py). Shapes: B rows, T tokens, V vocabulary.
+Writes only states (training/state.py). Shapes: B rows, N places that count, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ import torch.nn.functional as F
 from vortex.errors import ConfigError, TrainingStopped
 from vortex.training.loop import explained_memory
 from vortex.training.low_rank.layers import LowRankParameters
+from vortex.training.low_rank.packed import kept_apart, logits_at, packed
 from vortex.training.state import Progress, newest_state, read_head, restore, save_state
 
-IGNORED = -100  # a label that is not learnt
 CLIP = 1.0
-KL_PLACES = 256  # of a step's kept tokens, drawn anew each time
-CHANGED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")  # what a model does behind its last layer
 WARM_UP_STEPS = 4
 
 
@@ -43,18 +41,22 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """steps: most of them. minutes: 0 for no limit. phrasings: of a fact in one pass. kl_rows: kept rows a step."""
+    """steps: most of them. minutes: 0: no limit. phrasings: of a fact in one pass. kl_tokens: of kept rows a step.
+
+    sisters: of the step's facts, on whose answers the base is held as well.
+    """
 
     steps: int = 120
     minutes: float = 0.0
     learning_rate: float = 1e-3
     kl_weight: float = 1.0
     batch: int = 8
-    kl_rows: int = 2
+    kl_tokens: int = 128
+    sisters: int = 6
     phrasings: int = 3
     skip_under: float = 0.02
     stop_at: float = 0.02
-    save_every: int = 20
+    save_every: int = 10
     seed: int = 0
 
 
@@ -72,7 +74,8 @@ class Ticked:
 
 @dataclass(slots=True)
 class Consolidation:
-    """model: of the transformers library, with `parameters` attached. kept: rows the base's words are held on.
+    """model: of the transformers library, with `parameters` attached. kept: rows the base's words are held on. sisters:
+    answers on which they are, each of one of the facts.
 
     state: folder for states; None: none are kept. recipe_note: what a resumed training must share.
     """
@@ -82,12 +85,14 @@ class Consolidation:
     examples: Sequence[Example]
     kept: Sequence[Sequence[int]]
     recipe: Recipe
+    sisters: Sequence[Example] = ()
     state: Path | None = None
     recipe_note: dict[str, Any] = field(default_factory=dict)
     on_tick: Callable[[Ticked], None] | None = None
     progress: Progress = field(default_factory=Progress)
     losses: dict[int, float] = field(default_factory=dict)
     ended: str = ""
+    resumed_at: int = 0
 
     def run(self) -> Progress:
         """Raises TrainingStopped, StorageError, ConfigError. `ended` says why it ended."""
@@ -99,6 +104,11 @@ class Consolidation:
         self._resume(optimizer)
         began = time.monotonic() - self.progress.spent_s
         self.model.eval()  # nothing is dropped
+        with kept_apart(self.model):
+            self._go_on(optimizer, began)
+        return self.progress
+
+    def _go_on(self, optimizer: torch.optim.Optimizer, began: float) -> None:
         while not self._is_over():
             loss, kl = self._step(optimizer)
             self.progress.step += 1
@@ -110,7 +120,6 @@ class Consolidation:
                 self.on_tick(Ticked(self.progress.step, self.recipe.steps, loss, kl, mean, self.progress.spent_s))
             if self.progress.step % self.recipe.save_every == 0:
                 self._save(optimizer)
-        return self.progress
 
     def _is_over(self) -> bool:
         recipe, progress = self.recipe, self.progress
@@ -132,8 +141,7 @@ class Consolidation:
         chosen = self._chosen(step)
         with explained_memory(step, recipe.batch, max(len(self.examples[index].ids) for index in chosen)):
             optimizer.zero_grad(set_to_none=True)
-            loss = self._answers(chosen)
-            kl = self._distance(step)
+            loss, kl = self._learn(chosen, self._held(step), self._beside(step, chosen))
         total = loss + recipe.kl_weight * kl
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.parameters(), CLIP)
         if not math.isfinite(total) or not math.isfinite(float(norm)):
@@ -162,53 +170,66 @@ class Consolidation:
         chance.shuffle(pool)
         return pool[: self.recipe.batch]
 
-    def _answers(self, chosen: Sequence[int]) -> float:
-        examples = [self.examples[index] for index in chosen]
-        ids_BT, mask_BT = _padded([example.ids for example in examples], self._device)
-        labels_BT = ids_BT.masked_fill(mask_BT == 0, IGNORED)
-        for row, example in enumerate(examples):
-            labels_BT[row, : example.answer_from] = IGNORED
-        wanted_BT = labels_BT[:, 1:] != IGNORED
-        logits_NV = self._logits(ids_BT, mask_BT, F.pad(wanted_BT, (0, 1)))
-        losses_N = F.cross_entropy(logits_NV, labels_BT[:, 1:][wanted_BT], reduction="none")
-        rows_BT = torch.zeros_like(wanted_BT, dtype=losses_N.dtype).masked_scatter(wanted_BT, losses_N)
-        counts_B = wanted_BT.sum(1).clamp(min=1)
-        each_B = rows_BT.sum(1) / counts_B
-        torch.autograd.backward(each_B.mean())
-        for index, value in zip(chosen, each_B.detach().tolist(), strict=True):
-            self.losses[index] = value
-        self.progress.tokens += int(counts_B.sum())
-        return float(each_B.mean().detach())
-
-    def _distance(self, step: int) -> float:
-        """KL(base || adapted) in nats a token over some kept rows."""
+    def _held(self, step: int) -> list[Sequence[int]]:
+        """Some kept rows, of `kl_tokens` tokens together at most."""
         recipe = self.recipe
         if not self.kept or not recipe.kl_weight:
-            return 0.0
-        chance = np.random.default_rng((recipe.seed, step, 1))
-        count = min(recipe.kl_rows, len(self.kept))
-        rows = [self.kept[index] for index in chance.choice(len(self.kept), count, replace=False)]
-        ids_BT, mask_BT = _padded(rows, self._device)
-        places = mask_BT.flatten().nonzero()[:, 0].cpu().numpy()
-        drawn = chance.choice(places, min(KL_PLACES, len(places)), replace=False)
-        wanted_BT = torch.zeros(mask_BT.numel(), dtype=torch.bool, device=self._device)
-        wanted_BT[torch.from_numpy(drawn).to(self._device)] = True
-        wanted_BT = wanted_BT.view_as(mask_BT)
-        with torch.no_grad(), self.parameters.off():
-            base_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
-        ours_NV = self._logits(ids_BT, mask_BT, wanted_BT).log_softmax(-1)
-        kl = (base_NV.exp() * (base_NV - ours_NV)).sum(-1).mean()
-        torch.autograd.backward(recipe.kl_weight * kl)
-        return float(kl.detach())
+            return []
+        order = np.random.default_rng((recipe.seed, step, 1)).permutation(len(self.kept))
+        sums = np.cumsum([len(self.kept[index]) for index in order])
+        count = max(1, int(np.searchsorted(sums, recipe.kl_tokens, side="right")))
+        return [self.kept[index] for index in order[:count]]
 
-    def _logits(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, wanted_BT: torch.Tensor) -> torch.Tensor:
-        """float32 logits of the wanted places alone, [N, V]: a vocabulary is wide, and most places teach nothing."""
-        if any(getattr(self.model.config, name, None) for name in CHANGED_LOGITS):
-            whole: torch.Tensor = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
-            return whole[wanted_BT].float()
-        hidden_BTD = self.model.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).last_hidden_state
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BTD[wanted_BT])
-        return logits.float()
+    def _beside(self, step: int, chosen: Sequence[int]) -> list[Example]:
+        """Sisters of the step's facts, in turns."""
+        recipe = self.recipe
+        facts = list(dict.fromkeys(self.examples[index].fact for index in chosen))
+        pools = [[each for each in self.sisters if each.fact == fact] for fact in facts]
+        pools = [pool for pool in pools if pool]
+        if not pools or not recipe.kl_weight:
+            return []
+        chance = np.random.default_rng((recipe.seed, step, 2))
+        turns = [pools[turn % len(pools)] for turn in range(recipe.sisters)]
+        return [pool[int(chance.integers(len(pool)))] for pool in turns]
+
+    def _learn(
+        self, chosen: Sequence[int], held: Sequence[Sequence[int]], beside: Sequence[Example]
+    ) -> tuple[float, float]:
+        """The loss of some answers, and the distance on kept rows and sisters, their gradients in one pass back."""
+        examples = [self.examples[index] for index in chosen]
+        rows = packed([*(each.ids for each in (*examples, *beside)), *held], self._device)
+        starts, count = rows.starts, len(examples)
+        answered, lengths = _answers_of(examples, starts[:count])
+        watched, spans = _answers_of(beside, starts[count : count + len(beside)])
+        watched += range(rows.num_tokens - sum(map(len, held)), rows.num_tokens)
+        logits_NV = logits_at(self.model, rows, torch.tensor([*answered, *watched], device=self._device))
+        targets_N = rows.ids_1M[0, torch.tensor(answered, device=self._device) + 1]
+        losses_N = F.cross_entropy(logits_NV[: len(answered)], targets_N, reduction="none")
+        each_B = torch.stack([part.mean() for part in losses_N.split(lengths)])
+        zero = torch.zeros((), device=self._device)
+        total, kl = each_B.mean(), zero
+        if watched:
+            distances = self._distances(logits_NV[len(answered) :], held, beside).split(
+                [*spans, len(watched) - sum(spans)]
+            )
+            kl = distances[-1].mean() if held else zero
+            apart = torch.stack([each.mean() for each in distances[:-1]]).mean() if beside else zero
+            total = total + self.recipe.kl_weight * (kl + apart)
+        torch.autograd.backward(total)
+        self.losses.update(zip(chosen, each_B.tolist(), strict=True))
+        self.progress.tokens += len(answered)
+        return float(each_B.detach().mean()), float(kl.detach())
+
+    def _distances(
+        self, ours_NV: torch.Tensor, held: Sequence[Sequence[int]], beside: Sequence[Example]
+    ) -> torch.Tensor:
+        """KL(base || adapted) in nats, [N]: at the sisters' answers, then at every token of the kept rows."""
+        rows = packed([*(each.ids for each in beside), *held], self._device)
+        places, _ = _answers_of(beside, rows.starts[: len(beside)])
+        places += range(rows.num_tokens - sum(map(len, held)), rows.num_tokens)
+        with torch.no_grad(), self.parameters.off():
+            base_NV = logits_at(self.model, rows, torch.tensor(places, device=self._device)).log_softmax(-1)
+        return F.kl_div(ours_NV.log_softmax(-1), base_NV, reduction="none", log_target=True).sum(-1)
 
     @property
     def _device(self) -> torch.device:
@@ -225,7 +246,7 @@ class Consolidation:
                 f"{self.state} holds a training with another recipe or other data; remove it to begin anew"
             )
         restore(state, self.parameters, optimizer, self._device)
-        self.progress = progress
+        self.progress, self.resumed_at = progress, progress.step
         self.losses = {int(index): float(value) for index, value in losses.items()}
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
@@ -234,12 +255,9 @@ class Consolidation:
             save_state(self.state, self.progress, self.parameters, optimizer, note)
 
 
-def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and mask, [B, T] int64, filled up on the right."""
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(list(row))
-        mask[index, : len(row)] = 1
-    return ids.to(device), mask.to(device)
+def _answers_of(examples: Sequence[Example], starts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Places in the packed row that foretell the answers' tokens, and how many each answer has."""
+    places: list[int] = []
+    for start, example in zip(starts, examples, strict=True):
+        places += range(start + example.answer_from - 1, start + len(example.ids) - 1)
+    return places, [len(example.ids) - example.answer_from for example in examples]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vortex.decode.structure.tool_reader import ToolCallReader
+from vortex.decode.forms.families import HERMES
+from vortex.decode.forms.reader import FormReader
 from vortex.types import ChatRequest, ChoiceFinished, FinishReason, TextDelta, ToolCallDelta, ToolSpec
 
 TOOLS = (ToolSpec(name="f"), ToolSpec(name="g"))
@@ -20,7 +21,7 @@ def read(
     pieces: list[str], reason: FinishReason = FinishReason.STOP
 ) -> tuple[str, list[tuple[str, str]], FinishReason]:
     """Text, calls as (name, arguments), and the reason."""
-    reader = ToolCallReader(ChatRequest(request_id="r", prompt="p", tools=TOOLS))
+    reader = FormReader(ChatRequest(request_id="r", prompt="p", tools=TOOLS), HERMES)
     events = [e for piece in pieces for e in reader.read(TextDelta(choice=0, text=piece))]
     events += reader.read(ChoiceFinished(choice=0, reason=reason))
     calls: dict[int, list[str]] = {}
@@ -55,6 +56,6 @@ def test_what_is_no_call_stays_text(text: str) -> None:
 
 
 def test_log_probabilities_pass() -> None:
-    reader = ToolCallReader(ChatRequest(request_id="r", prompt="p", tools=TOOLS))
+    reader = FormReader(ChatRequest(request_id="r", prompt="p", tools=TOOLS), HERMES)
     (event,) = reader.read(TextDelta(choice=0, text="<tool", logprobs=("kept",)))
     assert (event.text, event.logprobs) == ("", ("kept",))

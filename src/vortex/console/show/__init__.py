@@ -1,0 +1,1 @@
+"""Diffs, gates, curves and strangers' text, made fit to be shown."""

@@ -1,0 +1,1 @@
+"""How model families write thinking and tool calls, and how answers are read by that."""
