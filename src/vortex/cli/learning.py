@@ -67,14 +67,13 @@ def ingest(paths: list[Path], settings: Settings | None = None) -> tuple[Taken, 
 
     with DocumentWorker() as worker:
         reading = Reading(worker.parse)
-        left_out = reading.left_out
         own = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons())
-        rows: Iterable[Row] = chain(own, reading.paths(paths))
+        rows = chain(own, reading.paths(paths))
         if settings is not None and settings.continuous.ingest_web:
-            rows = chain(rows, _web_pages(settings, left_out))
+            rows = chain(rows, _web_pages(settings, reading.left_out))
         taken = row_store().add(rows)
     open_runs().journal.note("ingest", **taken.to_json())
-    return taken, left_out
+    return taken, reading.left_out
 
 
 def _web_pages(settings: Settings, left_out: list[tuple[str, str]]) -> Iterator[Row]:

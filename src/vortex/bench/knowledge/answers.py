@@ -1,6 +1,7 @@
 """`vortex bench knowledge answers`: what a model's answers gain from documents, and lose by wrong ones.
 
-Each question is asked without documents, with what the search finds, and with passages of another package. Right: the
+First without a model: right answers in three forms are given, and the first citation is looked at. Then
+each question is asked without documents, with what the search finds, and with passages of another package. Right: the
 default value stands in the answer. A citation is right where the sentence it gives holds parameter and value. Ordinary
 questions are looked up too: their messages must stay as they are (then the answer's bits do). A few questions share
 sweeps. Ends at a time limit and says how many questions it came to; what is known so far is handed out as it goes.
@@ -41,7 +42,8 @@ ANYTHING = GroundingOptions(search=replace(OPEN, top_k=TOP_K), max_chars=MAX_CHA
 
 @dataclass(slots=True)
 class Tally:
-    """`cited`: right answers that carry a citation; `cited_at_the_sentence`: whose first one holds the answer."""
+    """`cited`: right answers that carry a citation; `cited_at_the_sentence`: whose first one holds the answer. `given`:
+    right answers that no model wrote, to questions whose passage was found."""
 
     asked: int = 0
     right_without: int = 0
@@ -50,6 +52,8 @@ class Tally:
     passage_found: int = 0
     cited: int = 0
     cited_at_the_sentence: int = 0
+    given: int = 0
+    given_at_the_sentence: int = 0
     ordinary: int = 0
     unchanged: int = 0
 
@@ -60,6 +64,7 @@ class Tally:
             ("right with wrong documents", _share(self.right_with_wrong_documents, self.asked)),
             ("the passage was found", _share(self.passage_found, self.asked)),
             ("first citation holds the answer", _share(self.cited_at_the_sentence, self.cited)),
+            ("the same, of right answers given", _share(self.given_at_the_sentence, self.given)),
             ("ordinary questions unchanged", _share(self.unchanged, self.ordinary)),
         ]
 
@@ -89,6 +94,8 @@ class AnswersMeasurement:
         tally = Tally()
         began = time.perf_counter()
         tally.unchanged, tally.ordinary = self._ordinary(search, USUAL)
+        for fact in self._facts:
+            _count_given(tally, fact, Grounding(search, USUAL).ground(_question(fact.question)))
         for start in range(0, len(self._facts), TOGETHER):
             if tally.asked and time.perf_counter() - began > self.limit_s:
                 break
@@ -150,6 +157,16 @@ def _count(tally: Tally, fact: Fact, grounded: Grounded, answers: Sequence[str])
     if is_right and citations:
         tally.cited += 1
         tally.cited_at_the_sentence += _states(fact, citations[0].text)
+
+
+def _count_given(tally: Tally, fact: Fact, grounded: Grounded) -> None:
+    if not any(_states(fact, one.text) for one in grounded.quotations):
+        return
+    name, value = fact.parameter, fact.value
+    for answer in (f"The default value of the parameter `{name}` is `{value}`.", value, f"`{name}` is {value}."):
+        citations = grounded.citations(answer)
+        tally.given += 1
+        tally.given_at_the_sentence += bool(citations) and _states(fact, citations[0].text)
 
 
 def _question(text: str) -> list[ChatMessage]:

@@ -65,8 +65,8 @@ def agent_run(
     role: RoleOption = None,
     yes: YesOption = False,
     yes_to: YesToOption = None,
-    ask: AskOption = "terminal",
     permit: PermitOption = None,
+    ask: AskOption = "terminal",
     mode: ModeOption = "auto",
     test: TestOption = None,
     held_out: HeldOutOption = None,
@@ -84,7 +84,7 @@ def agent_run(
 
     Examples:
 
-      vortex agent-run --task "Arregla la prueba que falla" --yes --model qwen2.5-coder-1.5b
+      vortex agent-run --task "Arregla la prueba que falla" --model qwen2.5-coder-1.5b --yes
 
       vortex agent-run --role "Gateway Core & Homeostatic Logic" --task "Fix tests/test_gateway.py" --yes
     """
@@ -94,7 +94,7 @@ def agent_run(
     from vortex.cli.agent.telling import Teller
     from vortex.cli.composition import settings_for
 
-    permissions = _check(task, replay, mode, yes_to=yes_to, ask=ask, permit=permit)
+    permissions = _check(task, replay, mode, yes_to, ask=ask, permit=permit)
     loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     teller = Teller(as_json=as_json)
     limits = {"steps": steps, "seconds": seconds, "seed": seed}
@@ -130,7 +130,7 @@ class Asking:
 
 
 def _check(
-    task: str | None, replay: Path | None, mode: str, *, yes_to: str | None, ask: str, permit: list[str] | None
+    task: str | None, replay: Path | None, mode: str, yes_to: str | None, *, ask: str, permit: list[str] | None
 ) -> dict[str, Permission]:
     """What --permit says."""
     from vortex.cli.tools import read_permissions
