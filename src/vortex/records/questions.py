@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vortex.errors import RequestError, StorageError
-from vortex.records.atomic import commit_rename
+from vortex.records.atomic import atomic_write
 from vortex.records.private import private_folder
 
 WAIT_S = 600.0
@@ -64,7 +64,8 @@ class Questions:
         asked, answer = self._folder / f"{question.id}.json", self._folder / f"{question.id}.answer"
         try:
             private_folder(self._folder)
-            self._write(asked, json.dumps(asdict(question), ensure_ascii=False))
+            with atomic_write(asked, private=True) as file:
+                file.write(json.dumps(asdict(question), ensure_ascii=False).encode())
         except (OSError, TypeError) as error:
             raise StorageError(f"{self._folder} cannot be written ({error}); nobody could be asked") from error
         try:
@@ -101,14 +102,6 @@ class Questions:
             raise StorageError(f"{path} cannot be written ({error.strerror}); free some space") from error
         finally:
             draft.unlink(missing_ok=True)
-
-    def _write(self, path: Path, text: str) -> None:
-        """Whole under its name, and never, not for a moment, for others to read. Raises OSError."""
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        commit_rename(draft, path)
 
     def _read(self, file: Path) -> Question | None:
         if (self._folder / f"{file.stem}.answer").exists():
