@@ -23,7 +23,7 @@ LEVELS = {
 }  # fmt: skip
 SAME_LEVEL = {
     ("protocols", "types"), ("spans", "types"),
-    ("tokenizer", "kernels"), ("c3", "kernels"), ("kernels", "machine"),
+    ("tokenizer", "kernels"), ("tokenizer", "machine"), ("c3", "kernels"), ("kernels", "machine"),
     ("tokenizer", "records"), ("c3", "records"), ("backends", "records"), ("hub", "records"),
     ("hub", "machine"), ("backends", "machine"),
     ("config", "records"), ("sandbox", "records"), ("models", "vblocks"),

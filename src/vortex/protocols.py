@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from vortex.types import (
     BackendStatus,
     ChatEvent,
@@ -19,6 +21,7 @@ from vortex.types import (
     Exactness,
     GivenText,
     ModelCard,
+    ModelPlace,
     Rival,
     RivalSearch,
     SequenceState,
@@ -69,6 +72,25 @@ class Counting(Protocol):
 
     def counters(self) -> Mapping[str, float]:
         """Totals since the start, from any thread."""
+        ...
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A model whose states can be written down and read back, bit for bit."""
+
+    @property
+    def state_form(self) -> str:
+        """Changes whenever the arrays mean something else, or would be computed with other bits."""
+        ...
+
+    def state_arrays(self, state: SequenceState) -> Sequence[np.ndarray]:
+        """All that the state remembers of its committed tokens, and no more."""
+        ...
+
+    def state_of(self, length: int, arrays: Sequence[np.ndarray]) -> SequenceState:
+        """A new state of `length` committed tokens; the arrays are copied. Raises ValueError for arrays of other
+        shapes."""
         ...
 
 
@@ -138,6 +160,19 @@ class ChatBackend(Protocol):
     async def status(self) -> BackendStatus: ...
 
     async def close(self) -> None: ...
+
+
+class ManagesModels(Protocol):
+    """Whoever holds several models and opens and closes them."""
+
+    async def places(self) -> Sequence[ModelPlace]:
+        """All that may be asked for, the one that answers requests without a name first."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Close an idle model and give its memory back. Raises UnknownModel where it is not open, RequestError while it
+        answers."""
+        ...
 
 
 @runtime_checkable

@@ -385,6 +385,27 @@ class ModelCard:
     abilities: tuple[str, ...] = ()  # completion, tools, thinking, embedding
 
 
+class ModelState(StrEnum):
+    """Of a model that a server may be asked for."""
+
+    OPEN = "open"
+    OPENING = "opening"
+    AVAILABLE = "available"  # on the machine; the first request opens it
+    FAILED = "failed"  # could not be opened when it was last asked for; the next request tries again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlace:
+    """A model and what became of it. size_bytes: memory of its weights when open. idle_s: None while it is not."""
+
+    name: str
+    state: ModelState
+    size_bytes: int
+    active: int = 0
+    idle_s: float | None = None
+    error: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
     """vectors: [num_texts, width] float32, each of length 1."""

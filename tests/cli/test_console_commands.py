@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -178,3 +179,29 @@ def test_the_served_console_is_opened_by_its_link(vortex) -> None:
                 without.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 without.kill()
+
+
+@pytest.mark.long
+def test_a_change_of_the_agent_waits_for_a_word_given_elsewhere(vortex) -> None:
+    project = vortex.folder
+    (project / "tests").mkdir()
+    source, test = project / "numbers_of.py", project / "tests" / "test_numbers.py"
+    source.write_text("def largest(values):\n    return min(values)\n")
+    test.write_text("from numbers_of import largest\n\n\ndef test_largest():\n    assert largest([1, 5, 3]) == 5\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "Begin"]):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+        subprocess.run(["git", *identity, *command], cwd=project, check=True, capture_output=True)
+    questions = Questions(project / "data" / "questions")
+    words = ("agent-run", "--task", "Fix failing test", "--ask", "console", "--set", "model.backend=fake")
+    with vortex.start(*words) as running:
+        while not (waiting := questions.waiting()):
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.1)
+        (one,) = waiting
+        assert (one.tool, one.arguments["paths"]) == ("change files", ["numbers_of.py"])
+        assert "+    return max(values)" in one.arguments["diff"]
+        assert "min(values)" in source.read_text()
+        questions.answer(one.id, one.hash, allowed=True)
+        running.communicate(timeout=120)
+    assert running.returncode == 0
+    assert "max(values)" in source.read_text()

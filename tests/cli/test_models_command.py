@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from vortex.cli.app import main
+from vortex.cli.composition import settings_for
 from vortex.cli.download import download_progress
+from vortex.cli.recommending import tell_once
 from vortex.hub.catalogue import CATALOGUE
 from vortex.hub.names import resolve
 from vortex.hub.progress import Progress
@@ -55,6 +57,31 @@ def test_models_lists_what_is_here(vortex: Program) -> None:
     table = vortex("models")[1]
     assert "98 MB" in table
     assert "Apache-2.0" in table
+
+
+def test_what_has_a_name_here_is_listed_fetched_or_not(vortex: Program, tmp_path: Path) -> None:
+    rows = json.loads(vortex("models", "list", "--known", "--json", home=tmp_path)[1])["models"]
+    assert {"name": "qwen2.5-coder-0.5b", "size_bytes": 491_400_064, "licence": "Apache-2.0", "is_here": False} in rows
+    assert "1,117 MB" in vortex("models", "list", "--known")[1]
+    assert vortex("models", "list", "--json")[1] == vortex("models", "--json")[1]
+
+
+def test_a_model_is_recommended(vortex: Program) -> None:
+    (found,) = json.loads(vortex("models", "recommend", "code", "--json")[1])["recommended"]
+    assert (found["for"], found["tokens_per_s_at_most"] > 0) == ("code", True)
+
+
+def test_the_first_chat_with_the_default_model_names_a_better_one_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VORTEX_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tell_once(settings_for(flags={"model.name": "gemma3-270m"}))
+    assert capfd.readouterr().err == ""
+    tell_once(settings_for())
+    assert "vortex chat --model qwen2.5-coder-" in capfd.readouterr().err
+    tell_once(settings_for())
+    assert capfd.readouterr().err == ""
 
 
 def test_an_empty_home_and_unknown_names(vortex: Program, tmp_path: Path) -> None:

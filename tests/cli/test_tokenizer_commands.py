@@ -113,3 +113,18 @@ def test_what_cannot_be_done_is_said_in_one_line(vortex: Vortex, file: Path, tmp
         assert message in failed.stderr
         assert failed.stderr.startswith(b"error:") or b"\nerror:" in failed.stderr
         assert not (tmp_path / "data" / "tokenizer").exists()
+
+
+def test_a_little_text_makes_a_little_vocabulary_and_a_size_that_was_asked_for_stands(
+    vortex: Vortex, tmp_path: Path
+) -> None:
+    (tmp_path / "corpus").mkdir()
+    syllables = ["sun", "moon", "rain", "wind", "star", "sea", "hill", "wood", "snow", "fire"]
+    words = [first + second for first in syllables for second in syllables]
+    lines = [" ".join(words[at::7]) for at in range(7)]
+    (tmp_path / "corpus" / "a.txt").write_text("\n".join(lines * 20))
+    made = vortex("tokenizer-train", "--corpus", tmp_path / "corpus", "--out", tmp_path / "out")
+    assert made.returncode == 0, made.stderr
+    assert b"so there will be no 16,384" in made.stderr
+    asked = vortex("tokenizer-train", "--corpus", tmp_path / "corpus", "--vocab-size", 5000)
+    assert (asked.returncode, b"too small or too uniform" in asked.stderr) == (2, True)

@@ -15,7 +15,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("console")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VORTEX_DATA", str(folder / "data"))
-        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        for name in ("STATE", "CONFIG"):
+            patch.setenv(f"XDG_{name}_HOME", str(folder / name.lower()))
         yield Place(folder / "data", Doors(folder / "state" / "vortex" / "console"), folder)
 
 

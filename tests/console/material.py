@@ -99,7 +99,13 @@ def add_run(
         (draft / DATA_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
         recipe = {"learning_rate": 0.001, "rank": 8, "alpha": 16.0, "steps": 123, "seed": seed, **curves}
         (draft / RECIPE_FILE).write_text(json.dumps(recipe))
-        report = {"gates": [gate.to_json() for gate in gates], "answers": answers, "figures": {"texts": texts}}
+        doubt = {"question": facts[0][0], "statement": facts[0][1], "reasons": ["the model is sure of another answer"]}
+        report = {
+            "doubts": [doubt],
+            "gates": [gate.to_json() for gate in gates],
+            "answers": answers,
+            "figures": {"texts": texts},
+        }
         (draft / EVALUATION_FILE).write_text(json.dumps(report))
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         adapter = hash_of(draft / ADAPTER_FOLDER, "tiny")

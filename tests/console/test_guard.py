@@ -101,7 +101,7 @@ def test_no_attack_acts(person: Person, place: Place, run_id: str, honest: dict[
     cookies = case.get("cookies", dict(person.cookies))
     sent: dict[str, Any] = {"content": case["content"]} if "content" in case else {"data": fields}
     path = case.get("path", honest["path"]) + case.get("query", "")
-    with httpx.Client(base_url=person.base_url, trust_env=False, cookies=cookies, timeout=20) as client:
+    with httpx.Client(base_url=person.base_url, trust_env=False, verify=False, cookies=cookies, timeout=20) as client:
         answer = client.request(case.get("method", "POST"), path, headers=headers, **sent)
     folder = place.runs.folder(run_id)
     assert not (folder / APPROVAL_FILE).exists()
@@ -136,7 +136,7 @@ def test_the_script_asks_with_its_token_alone(person: Person) -> None:
         assert answer.status_code == 403
         assert "choices" not in answer.text
     assert person.get("/console/api/chat").status_code == 405
-    with httpx.Client(base_url=person.base_url, trust_env=False) as stranger:
+    with httpx.Client(base_url=person.base_url, trust_env=False, verify=False) as stranger:
         own = str(person.base_url).rstrip("/")
         refused = stranger.post(
             "/console/api/chat", json=body, headers={"origin": own, "x-console-token": person.token}
@@ -162,7 +162,7 @@ def answers(person: Person, run_id: str) -> list[httpx.Response]:
         "/console/history",
         "/console/state",
     )
-    with httpx.Client(base_url=person.base_url, trust_env=False) as stranger:
+    with httpx.Client(base_url=person.base_url, trust_env=False, verify=False) as stranger:
         outside = [
             stranger.get("/console/decide"),
             stranger.get("/console/enter?key=x"),
@@ -204,7 +204,7 @@ def test_pages_hold_no_inline_script_style_or_foreign_address(answers: list[http
 
 
 def test_the_cookie_is_for_this_server_alone(place: Place, address: str) -> None:
-    with httpx.Client(base_url=address, trust_env=False) as client:
+    with httpx.Client(base_url=address, trust_env=False, verify=False) as client:
         answer = client.get("/console/enter", params={"key": place.doors.new_key()})
     cookie = answer.headers["set-cookie"]
     assert answer.status_code == 303
@@ -216,7 +216,7 @@ def test_the_cookie_is_for_this_server_alone(place: Place, address: str) -> None
 
 def test_a_used_link_a_wrong_key_and_no_session_say_what_to_do(place: Place, address: str) -> None:
     key = place.doors.new_key()
-    with httpx.Client(base_url=address, trust_env=False) as client:
+    with httpx.Client(base_url=address, trust_env=False, verify=False) as client:
         assert client.get("/console/enter", params={"key": key}).status_code == 303
     for path in (
         f"/console/enter?key={key}",
@@ -225,7 +225,7 @@ def test_a_used_link_a_wrong_key_and_no_session_say_what_to_do(place: Place, add
         "/console/decide",
         "/console",
     ):
-        with httpx.Client(base_url=address, trust_env=False) as client:
+        with httpx.Client(base_url=address, trust_env=False, verify=False) as client:
             answer = client.get(path)
         assert answer.status_code in {401, 403}
         assert "vortex console" in answer.text
@@ -237,7 +237,7 @@ def test_signing_out_ends_it(place: Place, address: str) -> None:
         leaving.enter(place.doors)
         cookies = dict(leaving.cookies)
         assert leaving.decide("/console/leave").status_code == 303
-        with httpx.Client(base_url=address, trust_env=False, cookies=cookies) as again:
+        with httpx.Client(base_url=address, trust_env=False, verify=False, cookies=cookies) as again:
             assert again.get("/console/decide").status_code == 401
 
 

@@ -24,7 +24,12 @@ ANSWER_S = 120
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "VORTEX_DATA": str(folder / "data"), "XDG_STATE_HOME": str(folder / "state")}
+    return {
+        **os.environ,
+        "VORTEX_DATA": str(folder / "data"),
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+    }
 
 
 def vortex(folder: Path, *arguments: str) -> str:

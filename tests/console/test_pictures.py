@@ -93,7 +93,7 @@ async def test_pictures_of_each_view(place: Place, tmp_path: Path) -> None:
     add_memories(place.data / "memory")
     arguments = {"command": ["git", "push", "--force", "origin", "main"], "timeout_s": 60}
     asking = threading.Thread(
-        target=lambda: open_questions().ask("run_command", "command", arguments, "run_command asks first", wait_s=60)
+        target=lambda: open_questions().ask("run_command", "command", arguments, "run_command asks first", wait_s=300)
     )
     asking.start()
     figures: dict[str, Any] = {}

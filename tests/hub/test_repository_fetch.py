@@ -22,6 +22,14 @@ FILES = {
     "pytorch_model.bin": b"a pickle",
     "original/model.safetensors": b"twice",
 }
+GGUFS = {
+    "README.md": b"x",
+    "mmproj-F16.gguf": b"GGUF eyes",
+    "Tiny-Q4_K_M.gguf": b"GGUF four",
+    "Tiny-IQ2_XS.gguf": b"GGUF two",
+    "split/Tiny-Q8_0-00001-of-00002.gguf": b"GGUF one of",
+    "split/Tiny-Q8_0-00002-of-00002.gguf": b"GGUF two of",
+}
 LORA = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"y" * 500, "adapter_model.bin": b"a pickle"}
 PICKLED = {"config.json": b"{}", "pytorch_model.bin": b"a pickle"}
 SCRIPT = """
@@ -35,7 +43,9 @@ for line in sys.stdin:
     try:
         if action == "resolve":
             model = resolve(name)
-            print(json.dumps([model.licence, sorted(path.name for path in model.path.iterdir())]), flush=True)
+            folder = model.path if model.path.is_dir() else model.path.parent
+            names = sorted(path.name for path in folder.iterdir())
+            print(json.dumps([model.licence, names if model.path.is_dir() else [model.name, *names]]), flush=True)
         elif action == "adapter":
             print(json.dumps(sorted(path.name for path in fetch_adapter(name, no_progress).iterdir())), flush=True)
         elif action == "list":
@@ -61,16 +71,17 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def answer(self, *, with_body: bool) -> None:
         path = self.path.split("?")[0]
-        files = PICKLED if "/pickled" in path else LORA if "/lora" in path else FILES
+        kinds = {"/pickled": PICKLED, "/lora": LORA, "/ggufs": GGUFS}
+        files = next((held for part, held in kinds.items() if part in path), FILES)
         body, status, headers = b"", 200, {}
-        if path.startswith(("/api/models/tiny/model", "/api/models/tiny/pickled", "/api/models/tiny/lora")):
+        if path.startswith(tuple(f"/api/models/tiny/{name}" for name in ("model", "pickled", "lora", "ggufs"))):
             rows = [
                 {"type": "file", "path": name, "size": len(data), "oid": digest(data)} for name, data in files.items()
             ]
             siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
             info = {"id": "tiny/model", "sha": COMMIT, "siblings": siblings, "cardData": {"license": "mit"}, "tags": []}
             body = json.dumps(rows if "/tree/" in path else info).encode()
-        elif path.startswith(("/tiny/model/resolve/", "/tiny/lora/resolve/")):
+        elif path.startswith(tuple(f"/tiny/{name}/resolve/" for name in ("model", "lora", "ggufs"))):
             body = files[path.split("/", 5)[5]]
             headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest(body)}"'}
         elif "/gated" in path:
@@ -153,3 +164,23 @@ def test_no_network_is_one_line(tmp_path: Path) -> None:
     (line,) = run(["resolve tiny/model"], tmp_path, "http://127.0.0.1:9")
     assert line.startswith("DownloadError tiny/model cannot be fetched")
     assert "check the network" in line
+
+
+def test_quantisations_of_a_repository_are_fetched_one_by_one(
+    server: http.server.ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    names = ["tiny/ggufs:Q3_K_L", "tiny/model:Q4_K_M", "hf.co/tiny/ggufs:q8_0", "tiny/ggufs"]
+    absent, no_gguf, split, usual = run([f"resolve {name}" for name in names], tmp_path, endpoint)
+    assert absent.startswith("ModelNotFound tiny/ggufs has no Q3_K_L; there are: IQ2_XS, Q4_K_M, Q8_0")
+    assert no_gguf.startswith("ModelNotFound tiny/model has no Q4_K_M; there are: none")
+    assert json.loads(split) == ["mit", ["tiny/ggufs:Q8_0", *(f"Tiny-Q8_0-0000{n}-of-00002.gguf" for n in (1, 2))]]
+    assert json.loads(usual)[1] == ["tiny/ggufs", "Tiny-Q4_K_M.gguf", "split"]
+
+    lines = ["resolve tiny/ggufs:Q8_0", "list .", "remove tiny/ggufs:Q8_0", "list .", "resolve tiny/ggufs:Q8_0"]
+    again, listed, freed, left, gone = run(lines, tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert (again, json.loads(listed)) == (split, ["tiny/ggufs", "tiny/ggufs:Q8_0"])
+    assert int(freed) > len(b"".join(GGUFS[name] for name in GGUFS if "split" in name))
+    assert json.loads(left) == ["tiny/ggufs"]
+    assert "HF_HUB_OFFLINE forbids the network" in gone
+    assert [path.name for path in (tmp_path / "hf").rglob("*.gguf")] == ["Tiny-Q4_K_M.gguf"]

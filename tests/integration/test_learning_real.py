@@ -85,7 +85,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture(scope="module")
 def made(pupil: Pupil, runs: Runs) -> Made:
-    loaded = settings_for(None, [*OPEN, *SMALL], {"continuous.steps": 8})
+    loaded = settings_for(None, [*OPEN, *SMALL], {"continuous.steps": 5})
     return learning.make(pupil, loaded, learning.SMALL, (ROWS, []), runs=runs)
 
 
@@ -155,14 +155,20 @@ async def test_a_promotion_under_load_drops_and_mixes_nothing(pupil: Pupil, runs
     try:
         alone = {(None, number): (await ask(backend, number, None)).tokens for number in range(len(QUESTIONS))}
 
+        answers: list[tuple[int, Answer]] = []
+
+        async def until(adapter: str | None, count: int) -> None:
+            while sum(answer.adapter == adapter for _, answer in answers) < count:
+                await asyncio.sleep(0.02)
+
         async def move() -> None:
-            await asyncio.sleep(1.0)
+            await until(None, 4)
             await asyncio.to_thread(promotion.promote, manifest.run_id)
-            await asyncio.sleep(2.0)
+            await until(manifest.adapter_hash, 8)
             await asyncio.to_thread(promotion.rollback, pupil.name)
+            await until(None, 4 + sum(answer.adapter is None for _, answer in answers))
 
         moving = asyncio.ensure_future(move())
-        answers: list[tuple[int, Answer]] = []
 
         async def stream(first: int) -> None:
             number = first

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from vortex.backends.fake import FakeBackend
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, ManagesModels
 from vortex.server.app import create_app
 from vortex.server.options import ServerOptions
 from vortex.server.process import bind, server_for
@@ -28,12 +28,14 @@ def running(
     routers: Sequence[APIRouter] = (),
     desk: Desk | None = None,
     lessons: LessonDesk | None = None,
+    *,
+    places: ManagesModels | None = None,
 ) -> Iterator[str]:
     """The address of a server that takes requests. routers: beside its own."""
     options = options or ServerOptions()
     listener = bind("127.0.0.1", 0)
     ready = threading.Event()
-    app = create_app(backend or FakeBackend(), options, checkups, desk, lessons)
+    app = create_app(backend or FakeBackend(), options, checkups, desk, lessons, places=places)
     for router in routers:
         app.include_router(router)
     server = server_for(app, options, ready.set)

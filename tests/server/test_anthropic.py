@@ -327,3 +327,10 @@ def test_the_key_may_come_as_anthropics_clients_send_it(serve, connect) -> None:
     assert ask(connect(http, auth_token="secret")).content[0].text == "Paris."
     with pytest.raises(anthropic.AuthenticationError):
         ask(connect(http, api_key="wrong"))
+
+
+def test_an_image_of_many_megabytes_is_refused_before_it_is_read(client: anthropic.Anthropic) -> None:
+    source = {**IMAGE, "data": "A" * 10_000_000}
+    with pytest.raises(anthropic.APIStatusError) as refused:
+        ask(client, [{"role": "user", "content": [{"type": "image", "source": source}]}])
+    assert (refused.value.status_code, refused.value.body["error"]["type"]) == (413, "request_too_large")

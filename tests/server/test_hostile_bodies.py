@@ -19,6 +19,7 @@ import pytest
 import zstandard
 
 from vortex.server import patience
+from vortex.server.bodies import reading
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "x"}]
@@ -49,6 +50,20 @@ def test_a_body_of_many_things_is_refused_and_costs_little(plain: httpx.Client, 
     assert response.status_code == 400, response.text
     assert len(response.content) < 500, "the first thing that is wrong, and no list"
     assert resident_bytes() - before_bytes < 300 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        (b'{"a": [1, 2]}', 3),
+        (rb'{"a,[{": "\",[{"}', 1),
+        (rb'{"a": "\\", "b": "x,\\\","}', 2),
+        (rb'["\u005c", "\\"]', 2),
+        ('["é,[", 1]'.encode(), 2),
+    ],
+)
+def test_members_are_counted_outside_of_strings(text: bytes, members: int) -> None:
+    assert reading._members(text) == members
 
 
 def resident_bytes() -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from tests.fuzz.targets import PIECES, TOKENIZER
 from vortex.errors import ModelFileError, VortexError
 from vortex.tokenizer.files import TokenizerFiles, TokenizerSettings
+from vortex.tokenizer.foreign_patterns import check_patterns, ends_in_time, patterns_in
 from vortex.tokenizer.gguf import tokenizer_files_from_gguf
 from vortex.tokenizer.house import HouseTokenizer, load_tokenizer
+from vortex.tokenizer.pretokenizers import PRE_TOKENIZERS
 
 ENDLESS = "(a+)+$"  # backtracks without end on many letters and another sign
 
@@ -34,6 +38,46 @@ def test_a_pattern_without_end_is_refused_at_opening(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="a pattern that does not come to an end") as caught:
         load_tokenizer(folder_of(tmp_path, tokenizer=document(ENDLESS)))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "pattern", ["(a|aa)+$", "(\\w+\\s?)+$", "(a*)*b", "a*a*a*a*a*b", "(x|xx)+y", "\\s*\\s*\\s*x|."]
+)
+def test_patterns_that_need_for_ever_or_grow_with_the_cube_of_a_text_do_not_pass(pattern: str) -> None:
+    assert not ends_in_time(pattern)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pattern", [" ?[a-z]+|.+", r"\p{N}{1,3}(?=(\d{3})*\b)", r"(?=(\d{3})+(?!\d))", r"\s?\p{L}+"])
+def test_patterns_of_honest_models_pass(pattern: str) -> None:
+    assert ends_in_time(pattern)
+
+
+def test_patterns_are_found_wherever_they_stand() -> None:
+    nested = {"normalizer": {"pattern": {"Regex": "a"}}, "decoder": {"decoders": [{"pattern": {"Regex": "b"}}]}}
+    assert set(patterns_in({**document("c"), **nested})) == {"a", "b", "c"}
+    known = {"pretokenizers": [{"pattern": {"Regex": pattern}} for pattern in PRE_TOKENIZERS["qwen2"].patterns]}
+    check_patterns(known, "a known family's needs no trial")
+
+
+def test_other_threads_run_while_a_long_text_is_cut() -> None:
+    """A server's event loop answers meanwhile."""
+    tokenizer = HouseTokenizer(TokenizerFiles(json.dumps(TOKENIZER).encode(), TokenizerSettings()))
+    ticks, is_done = [0], threading.Event()
+
+    def tick() -> None:
+        while not is_done.wait(0.001):
+            ticks[0] += 1
+
+    other = threading.Thread(target=tick)
+    other.start()
+    began = time.perf_counter()
+    tokenizer.encode("a ab abba 12 " * 50_000)
+    took_s, during = time.perf_counter() - began, ticks[0]
+    is_done.set()
+    other.join()
+    assert during > 5, f"{during} ticks in {took_s:.2f} s"
 
 
 def test_a_panic_on_one_text_is_one_line() -> None:

@@ -17,7 +17,7 @@ from enum import StrEnum
 import numpy as np
 
 from vortex.backends.fake_json import sample
-from vortex.backends.fake_text import common_length, embedding, limited, logprobs, pieces, token_id
+from vortex.backends.fake_text import common_length, count_pieces, embedding, limited, logprobs, pieces, token_id
 from vortex.errors import BackendError, ContextOverflow, Overloaded, RequestError, UnknownModel
 from vortex.types import (
     BackendStatus,
@@ -178,17 +178,19 @@ class FakeBackend:
             raise RequestError("the fake was told to refuse this request", param="messages")
         if self._active >= self._max_active or (fault and fault.kind is FaultKind.OVERLOADED):
             raise Overloaded("the fake is full; try again in a second", retry_after_s=1.0)
-        prompt_tokens = len(pieces(prompt_text(request)))
+        most = 2 * self._context_length  # counted: a book must not hold the loop
+        prompt_tokens = count_pieces(prompt_text(request), most)
         wanted_tokens = prompt_tokens + max(1, request.min_tokens)
         if wanted_tokens > self._context_length:
+            more = " or more" if prompt_tokens == most else ""
             raise ContextOverflow(
-                f"prompt ({prompt_tokens} tokens) and answer need {wanted_tokens} tokens and the context holds "
+                f"prompt ({prompt_tokens} tokens{more}) and answer need {wanted_tokens} tokens and the context holds "
                 f"{self._context_length}; shorten the prompt or lower max_tokens"
             )
 
     def _fitted(self, request: ChatRequest) -> tuple[ChatRequest, tuple[str, ...]]:
         """An answer's limit lowered to what the prompt leaves, as an engine does."""
-        room = self._context_length - len(pieces(prompt_text(request)))
+        room = self._context_length - count_pieces(prompt_text(request), self._context_length)
         if request.max_tokens is None or request.max_tokens <= room:
             return request, ()
         note = f"max_tokens {request.max_tokens} was lowered to {room}: the context holds {self._context_length}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from itertools import islice
 
 import numpy as np
 
@@ -19,6 +20,11 @@ PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
 def pieces(text: str) -> list[str]:
     """Words with their leading space, signs and white space; joined they are the text again."""
     return PIECES.findall(text)
+
+
+def count_pieces(text: str, most: int) -> int:
+    """How many `pieces` there are; `most` where there are as many or more: the rest of the text is not looked at."""
+    return sum(1 for _ in islice(PIECES.finditer(text), most))
 
 
 def limited(tokens: list[str], request: ChatRequest) -> tuple[list[str], FinishReason, str | None]:

@@ -47,6 +47,8 @@ MEASUREMENTS = {
     "follow": "vortex.bench.sandbox.following:FollowMeasurement",
     "fuzz-web": "vortex.bench.sandbox.fuzzing:FuzzMeasurement",
     "first-answers": "vortex.bench.first_answers:FirstAnswersMeasurement",
+    "restart": "vortex.bench.second_turn:SecondTurnMeasurement",
+    "swap": "vortex.bench.swapping:SwapMeasurement",
     "structured": "vortex.bench.wire.structured:StructuredMeasurement",
 }
 

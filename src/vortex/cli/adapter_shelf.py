@@ -34,11 +34,11 @@ def found_adapter(name: str, *, offline: bool) -> tuple[Path, str, str | None]:
     Raises VortexError.
     """
     from vortex.cli.download import download_progress
-    from vortex.hub.names import is_repository_name
+    from vortex.hub.reference import looks_like_repository
     from vortex.hub.repository_fetch import fetch_adapter
 
     folder = Path(name).expanduser()
-    if folder.exists() or offline or not is_repository_name(name):
+    if folder.exists() or offline or not looks_like_repository(name):
         return folder, folder.resolve().name, None
     with download_progress() as sink:
         return fetch_adapter(name, sink), name.rpartition("/")[2], name

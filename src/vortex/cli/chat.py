@@ -114,6 +114,7 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
 
     from vortex.cli.composition import open_backend, with_manners
     from vortex.cli.grounded_turn import open_knowing, show_citations
+    from vortex.cli.recommending import tell_once
     from vortex.cli.terminal import notice, print_json, write_answer, write_thought
     from vortex.cli.turn import Turn, request_for, run_turn
     from vortex.types import ChatMessage
@@ -122,7 +123,7 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
     grounded = knowing.ground([ChatMessage(role="user", content=prompt)])
     knowing.close()
     loaded, _ = with_manners(loaded)
-    backend = open_backend(loaded)
+    backend = open_backend(loaded, keep_prompts=True)
     live = options.stream and not options.as_json
     turn = Turn()
 
@@ -144,6 +145,8 @@ def _ask_once(prompt: str, loaded: LoadedSettings, options: Chat) -> None:
             write_answer(("" if live else turn.text) + "\n")
     show_citations(grounded, turn.text)
     notice(turn.summary())
+    if not options.as_json:
+        tell_once(loaded)
 
 
 def piped_text() -> str | None:

@@ -28,6 +28,7 @@ FILES: dict[str, tuple[str, ...]] = {  # in the order of `vortex --help`
     "gateway": ("gateway",),
     "stack": ("up", "down", "status", "smoke", "logs"),
     "models": ("pull", "models"),
+    "places": ("ps", "stop"),
     "adapters": ("adapters",),
     "knowledge": ("knowledge",),
     "memory": ("memory",),

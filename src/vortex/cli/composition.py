@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vortex.config.schema import Settings
     from vortex.decode.drafting.drafter import Drafter
     from vortex.engine.intake import RestrictionFactory
+    from vortex.engine.options import EngineOptions
+    from vortex.engine.prompt_store import PromptStoreOptions
     from vortex.hub.cache import ResolvedModel
     from vortex.models.cores import CoreOptions
     from vortex.models.opened import LoadOptions, Opened, PackProgress
@@ -146,8 +148,14 @@ def open_model(loaded: LoadedSettings) -> Opened[LanguageModel]:
     return opened
 
 
-def open_backend(loaded: LoadedSettings, system: str = "") -> ChatBackend:
-    """What answers requests, as the settings ask. Close it after use. Raises VortexError."""
+def open_backend(
+    loaded: LoadedSettings, system: str = "", *, keep_prompts: bool = False, serves: bool = False
+) -> ChatBackend:
+    """What answers requests, as the settings ask. Close it after use. Raises VortexError.
+
+    keep_prompts: what was swept of prompts outlives the process, as far as the settings let it.
+    serves: others will ask, and some of them for a schema: what that needs is made ready meanwhile.
+    """
     settings = loaded.settings
     if settings.model.backend == "fake":
         from vortex.backends.fake import FakeBackend
@@ -157,10 +165,17 @@ def open_backend(loaded: LoadedSettings, system: str = "") -> ChatBackend:
         from vortex.backends.http import HttpBackend
 
         return HttpBackend(settings.model.base_url, api_key=settings.server.api_token or None)
-    return local_backend(open_model(loaded), loaded, system)
+    return local_backend(open_model(loaded), loaded, system, keep_prompts=keep_prompts, serves=serves)
 
 
-def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system: str = "") -> ChatBackend:
+def local_backend(
+    opened: Opened[LanguageModel],
+    loaded: LoadedSettings,
+    system: str = "",
+    *,
+    keep_prompts: bool = False,
+    serves: bool = False,
+) -> ChatBackend:
     """The engine around a loaded model, with the settings' limits. It owns the model from then on.
 
     system: what the model is told where a conversation says nothing itself.
@@ -169,30 +184,20 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
     from vortex.decode.structure.structured import StructuredDecoding
     from vortex.engine.backend import LocalBackend
     from vortex.engine.intake import AnswerRules
-    from vortex.engine.options import EngineOptions
     from vortex.tokenizer.chat_format import TemplateChatFormat
     from vortex.tokenizer.default_system import WithSystem
     from vortex.types import ModelCard
 
     settings = loaded.settings
-    options = EngineOptions(
-        max_slots=settings.runtime.max_active,
-        queue_limit=settings.runtime.max_queued,
-        prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
-        default_max_tokens=settings.decode.max_new_tokens,
-        context_tokens=settings.kv.window_size,
-        entropy_top_k=settings.bad.entropy_top_k,
-        max_block=settings.bad.max_block,
-        drafters=drafters_for(loaded, opened),
-        drafts_always=settings.bad.any_rounding,
-        end_loops=settings.decode.end_loops,
-    )
+    options = _engine_options(opened, loaded, keep_prompts=keep_prompts)
     from vortex.cli.adapter_shelf import shelf_for
 
     form = form_of(opened.chat_format.sources if isinstance(opened.chat_format, TemplateChatFormat) else ())
     abilities = ("completion", "tools", *(("thinking",) if form.thinks else ()))
     card = ModelCard(name=opened.name, licence=opened.licence, origin=opened.origin, abilities=abilities)
     structured = StructuredDecoding(opened.tokenizer, form)
+    if serves:
+        structured.warm_up()
     return LocalBackend(
         opened.model,
         opened.tokenizer,
@@ -207,6 +212,35 @@ def local_backend(opened: Opened[LanguageModel], loaded: LoadedSettings, system:
         ),
         adapters=shelf_for(opened, loaded),
     )
+
+
+def _engine_options(opened: Opened[LanguageModel], loaded: LoadedSettings, *, keep_prompts: bool) -> EngineOptions:
+    from vortex.engine.options import EngineOptions
+
+    settings = loaded.settings
+    return EngineOptions(
+        max_slots=settings.runtime.max_active,
+        queue_limit=settings.runtime.max_queued,
+        prefix_cache_bytes=settings.runtime.prefix_cache_mb << 20,
+        prompt_store=_prompt_store(opened, settings) if keep_prompts else None,
+        default_max_tokens=settings.decode.max_new_tokens,
+        context_tokens=settings.kv.window_size,
+        entropy_top_k=settings.bad.entropy_top_k,
+        max_block=settings.bad.max_block,
+        drafters=drafters_for(loaded, opened),
+        drafts_always=settings.bad.any_rounding,
+        end_loops=settings.decode.end_loops,
+    )
+
+
+def _prompt_store(opened: Opened[LanguageModel], settings: Settings) -> PromptStoreOptions | None:
+    from vortex.engine.prompt_store import PromptStoreOptions
+    from vortex.hub.cache import cache_home
+
+    budget_bytes = settings.runtime.prompt_cache_disk_mb * 10**6
+    if opened.identity is None or not budget_bytes or not settings.runtime.prefix_cache_mb:
+        return None
+    return PromptStoreOptions(cache_home() / "prompts", budget_bytes, opened.identity)
 
 
 def _restrictions(settings: Settings, tokenizer: Tokenizer) -> RestrictionFactory | None:

@@ -47,9 +47,16 @@ def show(
 
     table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
     for key in keys:
-        table.add_row(Text(key), Text(str(loaded.shown(key))), Text(loaded.origins[key], style="dim"))
+        table.add_row(Text(key), Text(_spelled(loaded.shown(key))), Text(loaded.origins[key], style="dim"))
     output().print(f"profile [bold]{loaded.profile}[/bold]\n", highlight=False)
     output().print(table)
+
+
+def _spelled(value: object) -> str:
+    """As a settings file and --set spell it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def profiles(as_json: JsonOption = False) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vortex.cli.composition import open_backend, with_manners
 from vortex.cli.grounded_turn import Knowing, open_knowing, remember, show_citations
+from vortex.cli.recommending import tell_once
 from vortex.cli.slash_commands import obey
 from vortex.cli.terminal import notice, warn, without_control, write_answer, write_as_is, write_thought
 from vortex.cli.turn import Turn, request_for, run_turn
@@ -85,7 +86,7 @@ class Conversation:
         model = self.loaded.settings.model.model_copy(update={"name": name})
         settings = self.loaded.settings.model_copy(update={"model": model})
         loaded, _ = with_manners(dataclasses.replace(self.loaded, settings=settings))
-        backend = open_backend(loaded)
+        backend = open_backend(loaded, keep_prompts=True)
         self.runner.run(self.backend.close())
         self.backend, self.loaded = backend, loaded
 
@@ -101,7 +102,7 @@ def converse(
     """Talk until the user leaves. documents: looked up for every question."""
     loaded, _ = with_manners(loaded)
     knowing = open_knowing(loaded.settings, documents)
-    backend = open_backend(loaded)
+    backend = open_backend(loaded, keep_prompts=True)
     notice(f"{loaded.settings.model.name} · /help lists commands, Ctrl-C stops an answer, Ctrl-D leaves")
     typed = TypedLines()
     with asyncio.Runner() as runner:
@@ -111,6 +112,8 @@ def converse(
         finally:
             knowing.close()
             runner.run(conversation.backend.close())
+    if conversation.messages:
+        tell_once(conversation.loaded)
 
 
 def _loop(conversation: Conversation, typed: TypedLines) -> None:

@@ -59,7 +59,9 @@ def freeze(
     addresses = read_addresses(*environment_and_file())
     target = f"{url or addresses.gateway_url}/lkn/controller"
     state = request_json(target, body={"frozen": not off}, key=addresses.api_key)
-    typer.echo(f"controller {'frozen' if state['frozen'] else 'moving'}: {state['controller']}")
+    outputs = state["controller"]
+    told = ", ".join(f"{name} {value}" for name, value in outputs.items()) if isinstance(outputs, dict) else outputs
+    typer.echo(f"controller {'frozen' if state['frozen'] else 'moving'}: {told}")
 
 
 def replay(

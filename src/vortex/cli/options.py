@@ -26,7 +26,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def _megabytes(text: str) -> int:
     from vortex.c3.format.sizes import parse_bytes
+    from vortex.errors import ConfigError
 
+    if text.strip().isdigit():
+        raise ConfigError(f"'{text}' has no unit; write {text}MB or {text}GB")
     return -(-parse_bytes(text) // 10**6)
 
 

@@ -135,27 +135,39 @@ def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = 
     from vortex.cli.embedder import with_embedder
     from vortex.cli.knowing import open_desk
     from vortex.cli.lessons import open_lesson_desk
+    from vortex.cli.several import sampling_of as sampling_by_model
+    from vortex.cli.several import several_models
     from vortex.cli.turn import sampling_of
+    from vortex.engine.backend import LocalBackend
     from vortex.server.app import create_app
 
     loaded, system = with_manners(loaded)
-    backend = open_backend(loaded, system)
-    if loaded.settings.model.backend not in {"fake", "http"}:
-        backend = with_embedder(backend)
+    backend = open_backend(loaded, system, keep_prompts=True, serves=True)
     options = replace(options, sampling=sampling_of(loaded.settings, None))
+    places = None
+    if isinstance(backend, LocalBackend):
+        if loaded.settings.server.several_models and loaded.settings.model.backend != "hash":
+            options = replace(options, sampling_of=sampling_by_model(loaded, backend.card.name))
+            backend = places = several_models(loaded, backend)
+        backend = with_embedder(backend)
     lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
     pages = open_console(loaded).routes() if console else ()
-    return create_app(backend, options, _checkups(loaded), open_desk(loaded.settings), lessons, pages=pages)
+    desk = open_desk(loaded.settings)
+    return create_app(backend, options, _checkups(loaded), desk, lessons, pages=pages, places=places)
 
 
 def _key(settings: Settings, api_key_file: Path | None, *, insecure: bool) -> ApiKey:
-    import platformdirs
-
     from vortex.server.keys import key_for, read_key_file
 
     given = read_key_file(api_key_file) if api_key_file else settings.server.api_token
-    drawn_file = platformdirs.user_config_path("vortex") / KEY_FILE
-    return key_for(settings.server.host, given or None, drawn_file, insecure=insecure)
+    return key_for(settings.server.host, given or None, drawn_key_file(), insecure=insecure)
+
+
+def drawn_key_file() -> Path:
+    """Where the key is kept that was drawn for a server that others can reach."""
+    import platformdirs
+
+    return platformdirs.user_config_path("vortex") / KEY_FILE
 
 
 def _checkups(loaded: LoadedSettings) -> Checkups:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_moving: list[Console] = []  # whose line moves: what is printed meanwhile goes through it, or into that line
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -63,7 +64,7 @@ def errors() -> Console:
     """Console on stderr. Lines are never wrapped, so that they can be searched and copied."""
     from rich.console import Console
 
-    return Console(stderr=True, soft_wrap=True)
+    return _moving[-1] if _moving else Console(stderr=True, soft_wrap=True)
 
 
 @contextmanager
@@ -83,7 +84,11 @@ def working(text: str, lines_every_s: float = math.inf) -> Iterator[Callable[[st
         yield say
         return
     with console.status(_escaped(text)) as status:
-        yield lambda now: status.update(_escaped(now))
+        _moving.append(console)
+        try:
+            yield lambda now: status.update(_escaped(now))
+        finally:
+            _moving.remove(console)
 
 
 def print_json(value: Any) -> None:

@@ -55,6 +55,9 @@ class RuntimeSettings(Section):
     max_active: int = Field(default=8, ge=1, le=1024, description="Requests that are swept together.")
     max_queued: int = Field(default=64, ge=0, description="Requests that may wait; more are refused.")
     prefix_cache_mb: int = Field(default=256, ge=0, description="Memory for prompt beginnings that requests share.")
+    prompt_cache_disk_mb: int = Field(
+        default=2048, ge=0, description="Disk for prompt beginnings that outlive the process; 0: none are written."
+    )
     cache_vram_budget_mb: int = Field(
         default=0, ge=0, description="Megabytes (10^6) for weights, the rest is paged from disk; 0: all in memory."
     )
@@ -154,6 +157,13 @@ class ServerSettings(Section):
     api_token: Annotated[str, LoosensSecurity()] = Field(
         default="", repr=False, description="Token that clients must send; KLIMEAI_API_TOKEN sets it too."
     )
+    several_models: bool = Field(
+        default=True, description="Requests may name any model on this machine; it is opened when first asked for."
+    )
+    models_memory_mb: int = Field(
+        default=0, ge=0, description="Megabytes (10^6) for the weights of all open models; 0: 70% of what is free."
+    )
+    model_ttl_s: float = Field(default=0.0, ge=0, description="Idle seconds after which a model is closed; 0: never.")
 
 
 class RagSettings(Section):

@@ -94,6 +94,11 @@ class LocalBackend:
         )
         self._engine = Engine(model, options, vocab_size)
 
+    @property
+    def card(self) -> ModelCard:
+        """Of the model alone."""
+        return self._card
+
     async def models(self) -> Sequence[ModelCard]:
         names = await asyncio.to_thread(self._adapters.names) if self._adapters else ()
         return [self._card, *(replace(self._card, name=name, parent=self._card.name) for name in names)]

@@ -25,13 +25,15 @@ from vortex.engine.job import Job
 from vortex.engine.mailbox import Post
 from vortex.engine.options import EngineOptions
 from vortex.engine.prefix_cache import PrefixCache
+from vortex.engine.prompt_store import PromptStore
 from vortex.engine.riders import BlockRider, PromptRider, Rider
 from vortex.engine.scheduler import Scheduler, Ticket
 from vortex.engine.visits import Asked, Visits
 from vortex.errors import BackendError, Overloaded, VortexError
-from vortex.protocols import Counting, LanguageModel
+from vortex.protocols import Counting, KeepsStates, LanguageModel
 from vortex.types import BackendStatus, Exactness, SweepOutput, hash_of
 
+IDLE_S = 2.0  # without a request, after which prompts go to disk
 _log = logging.getLogger(__name__)
 _COUNTERS = (
     *("requests", "refused", "completed", "cancelled", "failed"),
@@ -48,7 +50,7 @@ class Engine:
     def __init__(self, model: LanguageModel, options: EngineOptions, vocab_size: int | None = None) -> None:
         self._model = model
         self._vocab_size = min(vocab_size or model.vocab_size, model.vocab_size)
-        self._prefixes = PrefixCache(chunk_tokens=model.prefill_chunk, budget_bytes=options.prefix_cache_bytes)
+        self._prefixes = _prefixes(model, options)
         self._scheduler: Scheduler[Job] = Scheduler(
             max_slots=options.max_slots,
             queue_limit=options.queue_limit,
@@ -96,6 +98,8 @@ class Engine:
             "prefix_evictions": float(self._prefixes.evictions),
             "prefix_bytes": float(self._prefixes.resident_bytes),
         }
+        if (store := self._prefixes.store) is not None:
+            counters |= {"prefix_disk_hits": float(store.hits), "prefix_disk_writes": float(store.writes)}
         with self._changed:
             return BackendStatus(
                 ready=not self._refusing and self._thread.is_alive(),
@@ -129,9 +133,17 @@ class Engine:
         self._finish()
 
     def _wait_for_work(self) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._scheduler.tickets() or self._visits)
-            return not self._stopping
+        """What is idle for a while is used to bring prompts to disk, one at a time."""
+        while True:
+            with self._changed:
+                patience_s = IDLE_S if self._prefixes.has_unsaved else None
+                has_work = self._changed.wait_for(self._is_wanted, timeout=patience_s)
+                if has_work:
+                    return not self._stopping
+            self._prefixes.save_one()
+
+    def _is_wanted(self) -> bool:
+        return self._stopping or bool(self._scheduler.tickets()) or bool(self._visits)
 
     def _step(self) -> None:
         riders = self._schedule()
@@ -262,8 +274,16 @@ class Engine:
             self._leave(ticket)
         self._post.deliver()
         self._visits.end(BackendError("the engine closed before the text was read", status=503))
+        self._prefixes.save_all()
         self._prefixes.clear()
         self._model.close()
+
+
+def _prefixes(model: LanguageModel, options: EngineOptions) -> PrefixCache:
+    store = None
+    if options.prompt_store is not None and isinstance(model, KeepsStates) and model.state_form:
+        store = PromptStore(model, options.prompt_store)
+    return PrefixCache(chunk_tokens=model.prefill_chunk, budget_bytes=options.prefix_cache_bytes, store=store)
 
 
 def _boarding(model: LanguageModel, options: EngineOptions, vocab_size: int) -> Boarding | None:

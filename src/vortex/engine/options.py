@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vortex.decode.drafting.drafter import Drafter
+from vortex.engine.prompt_store import PromptStoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class EngineOptions:
     queue_limit: requests that may wait for a slot; one more is refused with Overloaded.
     prefill_tokens_per_sweep: prompt tokens that ride in one sweep beside all decodes; at least one chunk always does.
     prefix_cache_bytes: memory for prompt prefixes that later requests may share; 0 turns sharing off.
+    prompt_store: where such prefixes outlive the process; None: nowhere.
     default_max_tokens: tokens of an answer whose request names no limit.
     entropy_top_k: report the mean entropy of an answer's tokens over this many likeliest ones; 0: do not measure it.
     context_tokens: most tokens of one conversation; 0: the model's own context.
@@ -27,6 +29,7 @@ class EngineOptions:
     queue_limit: int = 64
     prefill_tokens_per_sweep: int = 256
     prefix_cache_bytes: int = 256 * 2**20
+    prompt_store: PromptStoreOptions | None = None
     default_max_tokens: int = 2048
     entropy_top_k: int = 0
     context_tokens: int = 0

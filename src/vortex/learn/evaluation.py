@@ -54,6 +54,7 @@ class Evaluation:
     ) -> None:
         self._model, self._tokenizer, self._options = model, tokenizer, options
         self._given = text
+        self.on_question: Callable[[], None] = lambda: None  # of the cloze test and the last words, before each
 
     def parts(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """Each measures when it is called."""
@@ -87,24 +88,26 @@ class Evaluation:
 
     def cloze(self) -> dict[str, Any]:
         """Endings compared by log-likelihood per byte."""
-        text = (resources.files("vortex.learn") / "data" / "cloze.yaml").read_text(encoding="utf-8")
-        rows = yaml.safe_load(text)
         right = 0
-        for beginning, answer, others in rows:
+        for beginning, answer, others in self._cloze_rows:
+            self.on_question()
             scores = {ending: self._ending(beginning, ending) for ending in (answer, *others)}
             right += max(scores, key=lambda ending: scores[ending]) == answer
-        return {"cloze": round(right / len(rows), 4), "cloze_questions": len(rows)}
+        return {"cloze": round(right / len(self._cloze_rows), 4), "cloze_questions": len(self._cloze_rows)}
 
     def last_words(self) -> dict[str, Any]:
         """Sentences of 12 to 40 words; the word before the full stop, given all before it."""
-        sentences = re.findall(r"(?:\S+ ){11,39}[a-z]+(?=\.\s)", self._text)[: self._options.sentences]
         right = 0
-        for sentence in sentences:
+        for sentence in self._sentences:
+            self.on_question()
             beginning, word = sentence.rsplit(" ", 1)
             ids, first = self._joined(beginning, f" {word}")
             logits = self._logits(ids)[first - 1 : -1]
             right += bool((logits.argmax(1) == np.asarray(ids[first:])).all())
-        return {"last_word": round(right / max(1, len(sentences)), 4), "last_word_sentences": len(sentences)}
+        return {
+            "last_word": round(right / max(1, len(self._sentences)), 4),
+            "last_word_sentences": len(self._sentences),
+        }
 
     def recall(self) -> dict[str, Any]:
         """Share of keys whose digits are all the likeliest, by length."""
@@ -196,6 +199,17 @@ class Evaluation:
     @cached_property
     def _opening(self) -> list[int]:
         return list(self._tokenizer.encode("", add_bos=True))
+
+    @cached_property
+    def _cloze_rows(self) -> list[tuple[str, str, list[str]]]:
+        """Beginnings, their right endings, the others."""
+        text = (resources.files("vortex.learn") / "data" / "cloze.yaml").read_text(encoding="utf-8")
+        return [tuple(row) for row in yaml.safe_load(text)]
+
+    @cached_property
+    def _sentences(self) -> list[str]:
+        found = re.findall(r"(?:\S+ ){11,39}[a-z]+(?=\.\s)", self._text)
+        return list(found[: self._options.sentences])
 
     @cached_property
     def _text(self) -> str:

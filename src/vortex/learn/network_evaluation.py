@@ -23,6 +23,10 @@ class NetworkEvaluation(Evaluation):
         super().__init__(HashModel(), tokenizer, EvaluationOptions())  # its model is never swept
         self._network, self._device = logits, device
 
+    @property
+    def num_questions(self) -> int:
+        return len(self._cloze_rows) + len(self._sentences)
+
     def figures(self) -> dict[str, Any]:
         return {**self.cloze(), **self.last_words()}
 

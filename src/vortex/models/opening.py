@@ -1,7 +1,7 @@
 """The one door: from files on this machine to a model that can be swept, whatever kind it is.
 
-A V-Blocks core opens as one, GGUF files and safetensors folders as the house's decoder, or by the transformers library
-where that is asked for. Only what a model needs is imported.
+A V-Blocks core opens as one, GGUF files and safetensors folders as the house's decoder or as one of the families
+(docs/families.md), or by the transformers library where that is asked for. Only what a model needs is imported.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vortex.hub.cache import ResolvedModel
+from vortex.models.families.opening import is_family
 from vortex.models.files.identity import weights_identity
 from vortex.models.hash_model import HashModel, HashModelOptions
 from vortex.models.opened import LoadOptions, Opened
@@ -40,6 +41,10 @@ def open_resolved(
         from vortex.models.cores import open_core
 
         opened = open_core(resolved.path, options, core)
+    elif is_family(resolved.path):
+        from vortex.models.families.opening import open_family
+
+        opened = open_family(resolved.path, options)
     else:
         from vortex.models.decoder.opening import open_decoder
 

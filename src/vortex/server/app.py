@@ -21,7 +21,7 @@ from vortex import __version__
 from vortex.errors import VortexError
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, ManagesModels
 from vortex.records.episodes import EpisodeStore
 from vortex.server import errors, openapi
 from vortex.server.access import AccessControl
@@ -45,7 +45,9 @@ from vortex.server.routes import (
     responses,
     tokens,
 )
+from vortex.server.routes import places as places_routes
 from vortex.server.routes.doctor import doctor_router
+from vortex.server.routes.pages import pages_router
 from vortex.server.serving import Checkups, Serving
 
 
@@ -57,16 +59,26 @@ def create_app(
     lessons: LessonDesk | None = None,
     *,
     pages: Sequence[BaseRoute] = (),
+    places: ManagesModels | None = None,
 ) -> FastAPI:
     """An app that closes the backend and the desk when it shuts down. Nothing is written or opened before it starts
-    up. desk: looks questions up. lessons: offers what was corrected at once. None: nobody does. pages: further routes,
-    for people; what is below `/console` is asked for no key and must ask who is there itself."""
-    serving = Serving(backend=backend, options=options, checkups=checkups or Checkups(), desk=desk, lessons=lessons)
+    up. desk: looks questions up. lessons: offers what was corrected at once. places: opens and closes models (part of
+    the backend). None: nobody does. pages: further routes, for people; what is below `/console` is asked for no key and
+    must ask who is there itself."""
+    serving = Serving(
+        backend=backend,
+        options=options,
+        checkups=checkups or Checkups(),
+        desk=desk,
+        lessons=lessons,
+        places=places,
+    )
     app = FastAPI(
         title="Vortex",
         version=__version__,
         description="Your own language model behind OpenAI's wire.",
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load theirs from other hosts: routes/pages.py
         redoc_url=None,
         lifespan=lambda app: _lifespan(serving),
         middleware=_middleware(serving),
@@ -91,9 +103,12 @@ def create_app(
         app.include_router(group.router)
     if options.episodes_dir is not None:
         app.include_router(feedback.router)
+    if places is not None:
+        app.include_router(places_routes.router)
     app.include_router(doctor_router(serving.checkups))
     app.router.routes.extend(pages)
     described = openapi.document(app)
+    app.include_router(pages_router(described, has_console=bool(pages)))
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
     return app
 

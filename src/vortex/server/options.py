@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """`api_key` None: nobody is asked for one. `sampling` fills what a request leaves out.
+    """`api_key` None: nobody is asked for one. `sampling` fills what a request leaves out; `sampling_of` does for a
+    model that it names, None where that says nothing of its own.
 
     `allowed_hosts`: names beyond IP addresses, localhost and this machine's own that a Host header may carry.
     `allowed_origins`: browser origins that may call (and get CORS headers); none by default.
@@ -37,6 +39,11 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    sampling_of: Callable[[str], SamplingOptions | None] | None = None
     limits: Limits = Limits()
     episodes_dir: Path | None = None
     drain_s: float = 30.0
+
+    def sampling_for(self, model: str | None) -> SamplingOptions:
+        own = self.sampling_of(model) if model is not None and self.sampling_of is not None else None
+        return own or self.sampling

@@ -7,8 +7,11 @@ wait.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -21,6 +24,7 @@ from vortex.server.options import ServerOptions
 from vortex.server.patience import PatientProtocol
 
 BACKLOG = 2048
+SWITCH_INTERVAL_S = 0.0005  # Python's 5 ms is a token's time: a thread that compiles a schema would hold each one up
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections: the side that reuses must not be the one surprised
 
 
@@ -30,12 +34,25 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """With the option to change: an address that is not this machine's is not the port's fault."""
+    if isinstance(error, socket.gaierror) or error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+        return "this machine has no such address; choose another --host"
+    if error.errno == errno.EADDRINUSE:
+        return "something else listens there; choose another --port"
+    if error.errno == errno.EACCES:
+        return "the system does not let you; choose a --port above 1023"
+    return f"{os.strerror(error.errno) if error.errno else error}; choose another --port"
 
 
 def run(app: FastAPI, listener: socket.socket, options: ServerOptions, announce: Callable[[], None]) -> None:
     """Serve until a signal. `announce` is called when requests are being taken."""
     before = {number: signal.signal(number, _already_handled) for number in stop_signals()}
+    switched_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = server_for(app, options, announce)
 
     def drain(number: int, frame: FrameType | None) -> None:
@@ -47,6 +64,7 @@ def run(app: FastAPI, listener: socket.socket, options: ServerOptions, announce:
     try:
         server.run(sockets=[listener])
     finally:
+        sys.setswitchinterval(switched_s)
         for number, handler in before.items():
             signal.signal(number, handler)
 

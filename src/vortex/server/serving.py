@@ -14,7 +14,7 @@ from vortex import __version__
 from vortex.errors import Overloaded, RequestError
 from vortex.knowledge.grounding.desk import Desk
 from vortex.knowledge.grounding.lesson_desk import LessonDesk
-from vortex.protocols import ChatBackend
+from vortex.protocols import ChatBackend, ManagesModels
 from vortex.server.answer import Gathered, LiveAnswer, unless_gone
 from vortex.server.episode_log import EpisodeLog
 from vortex.server.metrics import ServerMetrics
@@ -39,6 +39,7 @@ class Serving:
     checkups: Checkups = Checkups()
     desk: Desk | None = None
     lessons: LessonDesk | None = None
+    places: ManagesModels | None = None
     episodes: EpisodeLog | None = None
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     active: int = 0

@@ -6,6 +6,7 @@ decoding by bytes, so that a stream and a whole decode agree. Safe to use from s
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from vortex.tokenizer.panics import panics_told, reads
 from vortex.tokenizer.stream import ByteStreamDecoder, decode_bytes
 from vortex.tokenizer.token_bytes import piece_reader
 
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its pool would only warn at forks
 _CONTROL_SHAPE = re.compile(r"<[|｜].*[|｜]>")
 
 
@@ -76,7 +78,8 @@ class HouseTokenizer:
         with self._lock:
             self._rust.encode_special_tokens = not special
             with panics_told("the model's tokenizer cannot read this text"):
-                ids: list[int] = self._rust.encode(text, add_special_tokens=False).ids
+                # the batch's call, since it alone lets other threads run meanwhile
+                ids: list[int] = self._rust.encode_batch_fast([text], add_special_tokens=False)[0].ids
         bos_id = self.settings.bos_id
         if add_bos and self.settings.add_bos and bos_id is not None and ids[:1] != [bos_id]:
             ids.insert(0, bos_id)

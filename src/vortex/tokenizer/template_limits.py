@@ -113,14 +113,14 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return "".join(texts)
 
     def _joined_output(self, pieces: Iterable[str]) -> str:
-        texts, num_chars = [], 0
-        for piece in pieces:
-            num_chars += len(piece)
-            _check_length(num_chars)
-            texts.append(piece)
+        texts = list(pieces)  # as many as there were steps, which are bounded
+        _check_length(sum(map(len, texts)))
         return "".join(texts)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "+" and type(left) is str and type(right) is str:  # what templates do most
+            _check_length(len(left) + len(right))
+            return left + right
         _check_operands(operator, left, right)
         result = super().call_binop(context, operator, left, right)
         if isinstance(result, str):
@@ -146,13 +146,19 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         __self._step()
         owner = getattr(__obj, "__self__", None)
         if isinstance(owner, str):
-            _check_arguments(getattr(__obj, "__name__", ""), owner, args, kwargs)
+            name = getattr(__obj, "__name__", "")
+            if name in _COSTLY:
+                _check_arguments(name, owner, args, kwargs)
             return __self._made(super().call(__context, __obj, *args, **kwargs))
         return super().call(__context, __obj, *args, **kwargs)
 
     def _bounded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The filter behind a check; what Jinja passes to it first (context, environment) stays as it is."""
         skipped = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._step()
+            return self._made(function(*args, **kwargs))
 
         def checked(*args: Any, **kwargs: Any) -> Any:
             self._look_at_the_clock()
@@ -161,8 +167,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             _check_arguments(name, owner, given[1:] if owner or name != "join" else given, kwargs)
             return self._made(function(*args, **kwargs))
 
-        checked.__dict__.update(getattr(function, "__dict__", {}))
-        return checked
+        bounded = checked if name in _COSTLY else counted
+        bounded.__dict__.update(getattr(function, "__dict__", {}))
+        return bounded
 
 
 def _call(name: str, argument: nodes.Node) -> nodes.Call:
@@ -245,3 +252,4 @@ _FILLING = {
     *("center", "ljust", "rjust", "zfill", "expandtabs", "format", "batch", "slice", "wordwrap", "truncate", "round"),
     *("urlize", "format_map"),
 }
+_COSTLY = _SLOW | _FILLING | _INDENTING | {"replace", "join"}  # the others look at what they are given once

@@ -17,6 +17,8 @@ from vortex.models.files.hf_config import from_hf
 from vortex.models.files.safetensors import SafetensorsCheckpoint, read_safetensors
 
 NAN = float("nan")
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 32}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,8 @@ NAN = float("nan")
         ({"num_hidden_layers": NAN}, "num_hidden_layers"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
         ({"num_attention_heads": 0}, "num_attention_heads"),
+        ({"head_dim": 2**31 - 1, "rope_scaling": LLAMA3}, "heads 2,147,483,647 wide"),
+        ({"hidden_size": 2**31 - 8, "head_dim": None, "rope_scaling": LLAMA3}, "heads .* wide"),
         ({"vocab_size": None}, "vocab_size"),
         ({"rms_norm_eps": "1e-6x"}, "rms_norm_eps"),
         ({"rope_theta": 0}, "rope_theta"),
@@ -51,7 +55,7 @@ def test_a_value_that_cannot_be_is_named(change: dict[str, Any], named: str) -> 
         ("llama", {"hidden_act": "gelu"}, "gelu"),
         ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "dynamic"),
-        ("llama", {"quantization_config": {"quant_method": "awq", "bits": 4}}, "awq"),
+        ("llama", {"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
         ("llama", {"residual_multiplier": 0.2}, "residual_multiplier"),
         ("llama", {"clip_qkv": 8.0}, "clip_qkv"),
         ("qwen3", {"layer_types": ["linear_attention"] * 3}, "linear_attention"),

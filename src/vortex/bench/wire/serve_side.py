@@ -1,8 +1,8 @@
 """The engine's side of `vortex bench serve`: one process, one engine, one loop; asked directly and over the wire.
 
-Two routes beside the server's own: `/bench/bare` asks the engine as any part of this program does and reports what it
+Routes beside the server's own: `/bench/bare` asks the engine as any part of this program does and reports what it
 heard; `/bench/work` tells the processor time of the loop's thread, which does all the server's work and none of the
-model's. So both ways meet the same engine, the same threads and the same memory.
+model's; `/bench/memory` what the process holds. So both ways meet the same engine, threads and memory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -54,7 +55,21 @@ def bare_router(backend: ChatBackend) -> APIRouter:
     async def work(request: Request) -> Response:
         return Response(orjson.dumps({"work_s": time.thread_time()}))
 
+    @router.post("/bench/memory", response_model=None)
+    async def memory(request: Request) -> Response:
+        return Response(orjson.dumps(memory_and_new_peak()))
+
     return router
+
+
+def memory_and_new_peak() -> dict[str, int]:
+    """Bytes of this process that are resident, and the most since the last call. Linux only: it forgets the peak."""
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    kilobytes = {
+        name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in status) if "kB" in rest
+    }
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return {"resident_bytes": kilobytes["VmRSS"] << 10, "peak_bytes": kilobytes["VmHWM"] << 10}
 
 
 def request_of(fields: Mapping[str, Any]) -> ChatRequest:

@@ -15,6 +15,8 @@ from vortex.cli.bench import core_quality as bench_core_quality
 from vortex.cli.bench import first_answers as bench_first_answers
 from vortex.cli.bench import gateway as bench_gateway
 from vortex.cli.bench import generate as bench_generate
+from vortex.cli.bench import holding as bench_holding
+from vortex.cli.bench import hostile as bench_hostile
 from vortex.cli.bench import kernels as bench_kernels
 from vortex.cli.bench import knowledge as bench_knowledge
 from vortex.cli.bench import learn as bench_learn
@@ -49,6 +51,7 @@ def register(app: typer.Typer) -> None:
     group.command("reference", hidden=True)(write_reference)
     group.command("serve")(bench_serve.serve)
     group.command("serve-side", hidden=True)(bench_serve.serve_side)
+    group.command("hostile")(bench_hostile.hostile)
     group.command("structured")(bench_structured.structured)
     group.command("wires")(bench_wires.wires)
     bench_generate.register(group)
@@ -56,6 +59,7 @@ def register(app: typer.Typer) -> None:
     bench_core.register(group)
     bench_knowledge.register(group)
     bench_sandbox.register(group)
+    bench_holding.register(group)
     group.command("tokenizer")(bench_tokenizer.tokenizer)
     group.command("tokenizer-quality")(bench_quality.tokenizer_quality)
     group.command("gateway")(bench_gateway.gateway)

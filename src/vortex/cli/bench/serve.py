@@ -58,7 +58,7 @@ def serve_side(
     from vortex.server.options import ServerOptions
     from vortex.server.process import bind, run
 
-    opened = open_backend(settings_for(profile, set_, {"model.name": model, "model.backend": backend}))
+    opened = open_backend(settings_for(profile, set_, {"model.name": model, "model.backend": backend}), serves=True)
     options = ServerOptions(drain_s=1)
     listener = bind(options.host, 0)
     app = create_app(opened, options)

@@ -57,12 +57,7 @@ class LearningDesk:
         self._promotion().promote(seen.id)
 
     def current(self) -> str:
-        from vortex.errors import AdapterError
-
-        try:
-            found = self._runs.current(self._model).read()
-        except AdapterError:
-            return BASE  # the server says what is wrong with it; until then the model answers alone
+        found = self._runs.answering(self._model)
         return found.run_id or BASE if found else BASE
 
     def roll_back(self, current: str, to: str | None) -> None:

@@ -72,6 +72,8 @@ def bootstrap(options: BootstrapCommand) -> None:
     from vortex.training.curve import draw_distillation
 
     run = _run(options)
+    if options.checkpoint is not None and run.start_from is None:
+        notice(f"no core at {options.checkpoint} yet: one is made of the teacher's weights")
     teacher = _teacher(options.teacher or DEFAULT_TEACHER, options.teacher_quant, where, offline=runtime.offline)
     made = run_bootstrap(run, teacher, say=notice, on_step=StageTicker())
     if made.curve.losses:
@@ -140,22 +142,29 @@ def _teacher(name: str, quant: str | None, device: object, *, offline: bool) -> 
 
 
 class StageTicker:
-    """A line per stage that moves on a terminal; elsewhere a line now and then."""
+    """A line per stage that moves on a terminal; elsewhere a line now and then. Says how long the stage still takes."""
 
     def __init__(self) -> None:
         import sys
 
         self._stream, self._last = sys.stderr, 0.0
         self._moves = self._stream.isatty()
+        self._stage, self._began_s, self._first = "", 0.0, 0
 
-    def __call__(self, stage: str, step: int, steps: int, loss: float) -> None:
+    def __call__(self, stage: str, step: int, steps: int, loss: float | None) -> None:
         import time
 
         now = time.monotonic()
-        if now - self._last < (0.2 if self._moves else 10.0) and step != steps:
+        is_new = stage != self._stage
+        if is_new:
+            self._stage, self._began_s, self._first = stage, now, step
+        if not is_new and now - self._last < (0.2 if self._moves else 10.0) and step != steps:
             return
         self._last = now
-        line = f"{stage}: step {step} of {steps}, loss {loss:.4f}"
+        line = f"{stage}: {step} of {steps}" + (f", loss {loss:.4f}" if loss is not None else "")
+        if step > self._first and step != steps:
+            left_s = (now - self._began_s) / (step - self._first) * (steps - step)
+            line += f", about {left_s:.0f} s left" if left_s < 120 else f", about {left_s / 60:.0f} min left"
         self._stream.write(f"\r\x1b[K{line}" if self._moves else f"{line}\n")
         if self._moves and step == steps:
             self._stream.write("\n")

@@ -57,9 +57,11 @@ def train(
     set_: SetOption = None,
 ) -> None:
     """Train a Vortex-Tok vocabulary. Without --corpus: data/corpora, or Python's own library where there is none."""
+    from dataclasses import replace
+
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice, warn
-    from vortex.tokenizer.vortex_tok import CodeClass, Parse, TrainingSettings, read_corpus, train
+    from vortex.tokenizer.vortex_tok import CodeClass, CorpusTooSmall, Parse, TrainingSettings, read_corpus, train
     from vortex.tokenizer.vortex_tok.core import IS_NATIVE
 
     wanted = settings_for(
@@ -74,11 +76,18 @@ def train(
     if read.left_out:
         notice(f"left out: {read.left_out:,} files that are not text")
     origin = {"corpus": ", ".join(path.name for path in paths), "licence": licence}
-    vocabulary = train(read, settings, out, origin, notice)
+    try:
+        vocabulary = train(read, settings, out, origin, notice)
+    except CorpusTooSmall as error:
+        if vocab_size is not None or not error.possible_size:
+            raise
+        warn(f"the text fills {error.possible_size:,} ids, so there will be no {settings.vocab_size:,}")
+        settings = replace(settings, vocab_size=error.possible_size)
+        vocabulary = train(read, settings, out, origin, notice)
     counts = ", ".join(f"{vocabulary.count(kind):,} {kind.value}" for kind in CodeClass)
     typer.echo(f"{out}: {vocabulary.size:,} ids ({counts})")
-    if vocabulary.size < wanted.vocab_size:
-        warn(f"{wanted.vocab_size - vocabulary.size} fewer ids than asked: the text uses no more pieces often enough")
+    if vocabulary.size < settings.vocab_size:
+        warn(f"{settings.vocab_size - vocabulary.size} fewer ids than asked: the text uses no more pieces often enough")
 
 
 def _default_corpus() -> list[Path]:

@@ -35,6 +35,7 @@ class CandidateView:
     distance: Curve | None
     recipe: Sequence[tuple[str, str]]
     texts: Sequence[tuple[str, float, float, float]]  # name, perplexity before and after, growth
+    doubts: Mapping[str, Sequence[str]]  # by a lesson's question, what the model itself finds odd: keys of our words
 
     @property
     def open_gates(self) -> int:
@@ -50,6 +51,7 @@ def candidate_view(report: Mapping[str, Any]) -> CandidateView:
     texts: Mapping[str, Any] = report.get("figures", {}).get("texts", {})
     return CandidateView(
         report=report,
+        doubts={str(one["question"]): _doubts(one) for one in report.get("doubts", []) if _doubts(one)},
         lessons=[row for row in report.get("rows", []) if row.get("question")],
         answers=[group for group in [*known, Answers("other", other)] if group.shown],
         gates=[gate_view(gate) for gate in report.get("gates", [])],
@@ -62,6 +64,11 @@ def candidate_view(report: Mapping[str, Any]) -> CandidateView:
             if {"before", "after", "growth"} <= one.keys()
         ],
     )
+
+
+def _doubts(one: Mapping[str, Any]) -> list[str]:
+    told = {"the model finds it unlikely": "doubt_unlikely", "the model is sure of another answer": "doubt_sure"}
+    return [told[reason] for reason in one.get("reasons", []) if reason in told]
 
 
 def _points(found: object) -> list[tuple[float, float]]:

@@ -96,6 +96,17 @@ function write(one, piece) {
   }
 }
 
+// Thoughts that the server tells apart from the answer.
+function think(one, piece) {
+  if (!one.thought) {
+    one.thought = make("details");
+    one.thought.append(make("summary", "", words.thinking), make("div", "foreign"));
+    one.node.prepend(one.thought);
+    one.done = true;
+  }
+  one.thought.lastChild.append(piece);
+}
+
 function calls(one, deltas) {
   one.calls ??= [];
   for (const delta of deltas) {
@@ -140,6 +151,7 @@ async function ask() {
       if (chunk.error) throw new Error(chunk.error.message);
       one.id ??= chunk.id;
       const delta = chunk.choices?.[0]?.delta ?? {};
+      if (delta.reasoning_content) think(one, delta.reasoning_content);
       if (delta.content) write(one, delta.content);
       if (delta.tool_calls) calls(one, delta.tool_calls);
       if (chunk.vortex || chunk.citations) extra = { ...extra, ...chunk.vortex, citations: chunk.citations ?? extra.citations };

@@ -105,6 +105,8 @@ ENGLISH: Mapping[str, str] = {
     "source_lesson": "lesson",
     "source_file": "file",
     "source_web": "web page",
+    "doubt_unlikely": "the model finds it unlikely",
+    "doubt_sure": "the model is sure of another answer",
     "no_lessons": "The run names no lessons.",
     "answers_title": "Answers before and after",
     "before": "Before",

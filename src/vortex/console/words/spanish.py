@@ -105,6 +105,8 @@ SPANISH: Mapping[str, str] = {
     "source_lesson": "lección",
     "source_file": "archivo",
     "source_web": "página web",
+    "doubt_unlikely": "al modelo le parece improbable",
+    "doubt_sure": "el modelo está seguro de otra respuesta",
     "no_lessons": "La ejecución no nombra lecciones.",
     "answers_title": "Respuestas antes y después",
     "before": "Antes",

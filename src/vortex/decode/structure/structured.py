@@ -41,7 +41,8 @@ ANY_OBJECT = {"type": "object"}
 
 
 class StructuredDecoding:
-    """One per model. Safe to use from several threads; the first request that needs a grammar reads the vocabulary."""
+    """One per model. Safe to use from several threads; the first request that needs a grammar reads the vocabulary, if
+    `warm_up` has not."""
 
     def __init__(self, tokenizer: Tokenizer, form: AnswerForm = HERMES) -> None:
         self._tokenizer = tokenizer
@@ -50,6 +51,11 @@ class StructuredDecoding:
         self._compiler = ThreadPoolExecutor(1, "vortex-grammar", initializer=_step_back)  # the cores are the model's
         self._lock = threading.Lock()  # guards `_kept`
         self._kept: OrderedDict[str, Compiled | RequestError] = OrderedDict()
+
+    def warm_up(self) -> None:
+        """Read the vocabulary now, on the compiler's thread: the first such request, and who answers beside it, would
+        wait for it. Returns at once."""
+        self._compiler.submit(self._vocabulary.ready)
 
     def constrain(self, request: ChatRequest, max_tokens: int, prompt_tail: str = "") -> TokenConstraint | None:
         """What an answer of at most `max_tokens` must obey; None for free text. prompt_tail: the end of the prompt.

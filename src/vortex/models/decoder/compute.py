@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,33 @@ class KeyValueCache(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class RecurrentCache(Protocol):
+    """A cache that holds more than what is overwritten by the next sweep."""
+
+    def commit(self, num_tokens: int, swept_tokens: int) -> None:
+        """Of the last sweep's `swept_tokens` positions the first `num_tokens` count."""
+        ...
+
+
+@runtime_checkable
+class KeptCache(Protocol):
+    """A cache that can be written down and read back, bit for bit."""
+
+    @property
+    def form(self) -> str:
+        """What the arrays mean; another string where they would mean something else."""
+        ...
+
+    def arrays(self, num_tokens: int) -> Sequence[np.ndarray]:
+        """The first `num_tokens` positions (whole prefill chunks)."""
+        ...
+
+    def fill(self, num_tokens: int, arrays: Sequence[np.ndarray]) -> None:
+        """Of an empty cache: become what `arrays` said. Raises ValueError for other shapes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from vortex.errors import ContextOverflow, RequestError
 from vortex.machine.sweep_clock import SweepClock
 from vortex.models.decoder.adapter_parts import adapter_targets
-from vortex.models.decoder.compute import Batch, Compute, KeyValueCache, Segment
+from vortex.models.decoder.compute import Batch, Compute, KeptCache, KeyValueCache, RecurrentCache, Segment
 from vortex.models.files.decoder_config import DecoderConfig
 from vortex.spans import wanted_hidden, wanted_logits
-from vortex.types import Exactness, Span, SweepCost, SweepOutput
+from vortex.types import Exactness, SequenceState, Span, SweepCost, SweepOutput
 
 PAGED_ROW_SHARE = 0.02  # reading from disk takes the time, until that is measured
 
@@ -50,6 +51,9 @@ class DecoderState:
 
     def commit(self, num_tokens: int) -> None:
         assert 0 <= num_tokens <= self._pending, f"commit of {num_tokens} after a span of {self._pending}"
+        cache: object = self._cache
+        if isinstance(cache, RecurrentCache):
+            cache.commit(num_tokens, self._pending)
         self._length += num_tokens
         self._pending = 0
 
@@ -62,13 +66,26 @@ class DecoderState:
         self._cache = None
 
 
-class Decoder:
-    """A LanguageModel. One instance is swept by one thread."""
+class Shape(Protocol):
+    """What a sweep needs to know of a model beside its compute."""
 
-    def __init__(self, config: DecoderConfig, compute: Compute) -> None:
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def context_length(self) -> int: ...
+
+    @property
+    def num_layers(self) -> int: ...
+
+
+class SweptModel:
+    """A LanguageModel of layers. One instance is swept by one thread. weights_per_token: that one row meets."""
+
+    def __init__(self, config: Shape, compute: Compute, weights_per_token: int) -> None:
         self.config = config
         self.compute = compute
-        self._weights_per_token = _weights_per_token(config)
+        self._weights_per_token = weights_per_token
         self.clock = SweepClock(PAGED_ROW_SHARE if compute.bytes_to_fetch else compute.row_share)
 
     @property
@@ -87,15 +104,29 @@ class Decoder:
     def prefill_chunk(self) -> int:
         return self.compute.prefill_chunk
 
-    def adapter_targets(self) -> Mapping[str, tuple[int, int]]:
-        return adapter_targets(self.config)
-
     @property
     def draft_heads(self) -> int:
         return 0
 
     def new_state(self) -> DecoderState:
         return DecoderState(self.compute.new_cache())
+
+    @property
+    def state_form(self) -> str:
+        cache = self.compute.new_cache()
+        return f"{type(self.compute).__name__}/{cache.form}" if isinstance(cache, KeptCache) else ""
+
+    def state_arrays(self, state: SequenceState) -> Sequence[np.ndarray]:
+        assert isinstance(state, DecoderState), "a state of another model"
+        assert isinstance(state.cache, KeptCache), "states of this compute cannot be kept"
+        return state.cache.arrays(state.length)
+
+    def state_of(self, length: int, arrays: Sequence[np.ndarray]) -> DecoderState:
+        cache = self.compute.new_cache()
+        if length > self.context_length or not isinstance(cache, KeptCache):
+            raise ValueError(f"it holds {length} tokens")
+        cache.fill(length, arrays)
+        return DecoderState(cache, length)
 
     def sweep(self, spans: Sequence[Span]) -> SweepOutput:
         started = time.perf_counter()
@@ -149,6 +180,18 @@ class Decoder:
             positions.append(np.arange(state.length, state.length + num_rows, dtype=np.int64))
             first_row += num_rows
         return Batch(np.concatenate(token_ids), np.concatenate(positions), segments)
+
+
+class Decoder(SweptModel):
+    """A Llama-shaped one, which takes adapters."""
+
+    config: DecoderConfig
+
+    def __init__(self, config: DecoderConfig, compute: Compute) -> None:
+        super().__init__(config, compute, _weights_per_token(config))
+
+    def adapter_targets(self) -> Mapping[str, tuple[int, int]]:
+        return adapter_targets(self.config)
 
 
 def _weights_per_token(config: DecoderConfig) -> int:

@@ -6,11 +6,14 @@ taken in steps and touched as positions are written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vortex.models.files.decoder_config import DecoderConfig
 
 STEP_TOKENS = 256
+GROUP_TOKENS = 16  # positions whose keys lie together
 
 
 class NativeCache:
@@ -44,6 +47,29 @@ class NativeCache:
 
     def close(self) -> None:
         self._resize(0, 0)
+
+    @property
+    def form(self) -> str:
+        return f"native-{self.position_bytes}-{self.heads}-1"
+
+    def arrays(self, num_tokens: int) -> list[np.ndarray]:
+        """[heads, bytes] of keys and of values, then their scales [heads, positions] where there are any."""
+        assert num_tokens % GROUP_TOKENS == 0, f"{num_tokens} positions are no whole groups"
+        flat = [self.keys, self.values, *([] if self.key_scale is None else [self.key_scale, self.value_scale])]
+        each = [self.position_bytes] * 2 + [1] * 2
+        return [
+            array.reshape(self.heads, -1)[:, : num_tokens * width]  # type: ignore[union-attr]  # both or none
+            for array, width in zip(flat, each, strict=False)
+        ]
+
+    def fill(self, num_tokens: int, arrays: Sequence[np.ndarray]) -> None:
+        assert not self.capacity, "only an empty cache is filled"
+        self.reserve(num_tokens)
+        wanted = self.arrays(num_tokens)
+        if [(a.shape, a.dtype) for a in arrays] != [(a.shape, a.dtype) for a in wanted]:
+            raise ValueError("it holds other shapes")
+        for target, array in zip(wanted, arrays, strict=True):
+            target[:] = array  # views of this cache
 
     def _resize(self, capacity: int, kept_tokens: int) -> None:
         """Fresh arrays of `capacity` positions; the first `kept_tokens` (in whole groups of 16) are the old ones."""

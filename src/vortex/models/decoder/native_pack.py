@@ -23,6 +23,7 @@ from vortex.kernels.formats import Format
 from vortex.kernels.packed import pack as pack_tiles
 from vortex.models.files.checkpoint import EXPERT_BIASES, FEED_FORWARD, Checkpoint, layer_names
 from vortex.models.files.formats import dense
+from vortex.models.files.kindred import as_kindred
 from vortex.models.files.raw_tensor import RawTensor
 
 PACKED_TAG = "tiles16"
@@ -43,7 +44,7 @@ def pack(checkpoint: Checkpoint, writer: C3Writer, form: str = "auto", progress:
     """Every tensor of the model into `writer`, in a sweep's order. `form` says what floats become; bf16 unpacks all."""
     config = checkpoint.config
     tensor = checkpoint.tensor("embedding")
-    kind, data = _in_known_format(tensor, "embedding", form)
+    kind, data = in_known_format(tensor, "embedding", form)
     writer.add("embedding", f"ggml_{kind.name}", (tensor.rows, tensor.columns), data)
     vectors, _ = layer_names(config)
     for index in range(config.num_layers):
@@ -82,13 +83,14 @@ def _add_experts(checkpoint: Checkpoint, writer: C3Writer, prefix: str, form: st
 
 def _add_matrix(checkpoint: Checkpoint, writer: C3Writer, name: str, stored_as: str, form: str) -> None:
     tensor = checkpoint.tensor(name)
-    kind, data = _in_known_format(tensor, name, form)
+    kind, data = in_known_format(tensor, name, form)
     shape = (tensor.rows, tensor.columns)
     writer.add(stored_as, f"{PACKED_TAG}_{kind.name}", shape, pack_tiles(kind, data, *shape))
 
 
-def _in_known_format(tensor: RawTensor, name: str, form: str) -> tuple[Format, np.ndarray]:
+def in_known_format(tensor: RawTensor, name: str, form: str) -> tuple[Format, np.ndarray]:
     """The tensor's rows, uint8 [rows, row bytes], in a format that the core knows."""
+    tensor = as_kindred(tensor) if form != "bf16" else tensor
     known = Format.__members__.get(tensor.type.name)
     if known is not None and not known.is_float and form != "bf16":
         return known, tensor.data

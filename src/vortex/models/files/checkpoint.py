@@ -136,10 +136,15 @@ def all_names(config: DecoderConfig) -> Iterable[str]:
 
 def refuse_unread(found: Iterable[str], used: Iterable[str], config: DecoderConfig, origin: Path) -> None:
     """Raises UnsupportedModel for tensors that nothing here reads: an answer without them would be wrong."""
+    refuse_left_over(found, used, config.architecture, origin)
+
+
+def refuse_left_over(found: Iterable[str], used: Iterable[str], architecture: str, origin: Path) -> None:
+    """As `refuse_unread`, for any kind of model."""
     if unread := sorted(set(found) - set(used)):
         more = f" and {len(unread) - 1} more" if unread[1:] else ""
         raise UnsupportedModel(
-            f"{origin}: the tensor {unread[0]!r}{more} is none that a {config.architecture} decoder has here; "
+            f"{origin}: the tensor {unread[0]!r}{more} is none that a {architecture} decoder has here; "
             "answers would be wrong without it"
         )
 

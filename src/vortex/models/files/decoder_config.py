@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.models.files.rope_scaling import MAX_HEAD_WIDTH
 from vortex.records.foreign import ForeignValues
 
 GEMMA3_GLOBAL_EVERY = 6
@@ -102,6 +103,8 @@ def check_config(config: DecoderConfig, origin: str) -> DecoderConfig:
         raise ModelFileError(f"{origin} has {config.num_heads} heads over {config.num_kv_heads} key heads")
     if config.activation not in ACTIVATIONS:
         raise ModelFileError(f"{origin} has the activation {config.activation!r}; known: {', '.join(ACTIVATIONS)}")
+    if config.head_width > MAX_HEAD_WIDTH:
+        raise ModelFileError(f"{origin} has heads {config.head_width:,} wide; at most {MAX_HEAD_WIDTH:,} are possible")
     if config.head_width % 2:
         raise ModelFileError(f"{origin} has heads {config.head_width} wide; rotary halves need an even width")
     if config.rope_divisors and len(config.rope_divisors) != config.head_width // 2:

@@ -162,3 +162,22 @@ class GgufFile:
         tensor = self.tensors[name]
         data = np.frombuffer(self._map, np.uint8, tensor.num_bytes, tensor.offset)
         return data.reshape(math.prod(tensor.shape[:-1]), -1)
+
+
+def architecture_of(path: Path) -> str:
+    """`general.architecture`, by a look at the first key alone where it is that one; empty where a file says none.
+
+    Raises ModelFileError where the header must be read whole and is broken.
+    """
+    key = b"general.architecture"
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    at = 24 + 8 + len(key)  # magic, version, two counts; the key's length and the key; its kind, and a text's length
+    if start[:4] == MAGIC and start[32 : 32 + len(key)] == key and start[at : at + 4] == _STRING.to_bytes(4, "little"):
+        length = int.from_bytes(start[at + 4 : at + 12], "little")
+        if length <= len(start) - at - 12:
+            return start[at + 12 : at + 12 + length].decode("utf-8", errors="replace")
+    return str(GgufFile(path).metadata.get("general.architecture", ""))

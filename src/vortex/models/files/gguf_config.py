@@ -214,7 +214,8 @@ def _rope(keys: _Keys, name: str, config: DecoderConfig) -> tuple[tuple[float, .
     if kind == "none" or (kind == "linear" and factor == 1.0):
         return (), 0.0
     if kind == "linear":
-        return (factor,) * (config.head_width // 2), 0.0
+        linear = {"rope_type": "linear", "factor": factor}
+        return rope_scaling.divisors_of(linear, config.head_width, config.rope_theta, values.origin), 0.0
     rope = {
         "rope_type": "yarn",
         "factor": factor,

@@ -24,6 +24,7 @@ from vortex.models.files.decoder_config import (
     period_of,
     refuse_architecture,
 )
+from vortex.models.files.quantised import read_quantisation
 from vortex.records.foreign import ForeignValues, shown
 
 ARCHITECTURES = {
@@ -196,7 +197,7 @@ def _check_fixed(values: ForeignValues, name: str, architecture: str) -> None:
             raise UnsupportedModel(f"{origin}: {key} is {shown(value)}, which is not supported")
     quantised = values.nested("quantization_config")
     method = quantised.text("quant_method", "none", most=64)
-    if quantised.values_by_key and not (architecture == "gpt_oss" and method == "mxfp4"):
+    if read_quantisation(values) is None and quantised.values_by_key and architecture != "gpt_oss":
         raise UnsupportedModel(f"{origin}: weights quantised by {method!r} are not supported; use the GGUF file")
     for key in values.unread():
         value = values.values_by_key[key]

@@ -13,11 +13,14 @@ from typing import Any
 from vortex.errors import ModelFileError, UnsupportedModel
 from vortex.records.foreign import ForeignValues, shown
 
+MAX_HEAD_WIDTH = 1 << 14  # the widest known heads have 512; tables are made of it before a tensor is looked at
 BETA_FAST, BETA_SLOW = 32.0, 1.0  # turns: faster dimensions keep their frequency, slower ones are divided by the factor
 
 
 def divisors_of(rope: Mapping[str, Any], head_width: int, theta: float, origin: str) -> tuple[float, ...]:
     """[head_width / 2], empty for none. Raises UnsupportedModel for a kind that is not known."""
+    if head_width > MAX_HEAD_WIDTH:
+        raise ModelFileError(f"{origin} has heads {head_width:,} wide; at most {MAX_HEAD_WIDTH:,} are possible")
     values = ForeignValues(rope, f"{origin}: rope")
     kind = _kind(values)
     if values.real("partial_rotary_factor", 1.0) != 1.0:

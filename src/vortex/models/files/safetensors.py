@@ -6,25 +6,22 @@ The header is read here (8 bytes of length, then JSON: the safetensors format, w
 
 from __future__ import annotations
 
-import math
-import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 
-from vortex.errors import ModelFileError, UnsupportedModel
+from vortex.errors import ModelFileError
 from vortex.models.files.checkpoint import check_shape, expert_vectors, layer_names, refuse_unread
 from vortex.models.files.gpt_oss_experts import Stored, expert_tensor
 from vortex.models.files.hf_config import from_hf
+from vortex.models.files.quantised import read_quantisation
+from vortex.models.files.quantised_tensors import with_quantised
 from vortex.models.files.raw_tensor import RawTensor, check_finite
-from vortex.records.foreign import ForeignValues, read_json, read_json_object
+from vortex.models.files.stored_tensors import DTYPES, NUMPY_TYPES, StoredTensor, read_safetensors
+from vortex.records.foreign import read_json_object
 
-MAX_HEADER_BYTES = 100 << 20
-DTYPES = {"F32": GGMLQuantizationType.F32, "F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
-NUMPY_TYPES = {"F32": np.float32, "F16": np.uint16, "BF16": np.uint16, "U8": np.uint8}
 TOP = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight", "final_norm": "model.norm.weight"}
 LAYER = {
     "attention_norm": "input_layernorm.weight",
@@ -73,46 +70,12 @@ OTHER_SENSES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower."
 RECOMPUTED = (".rotary_emb.inv_freq",)  # written by early versions of transformers
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    dtype: str
-    shape: tuple[int, ...]
-    data: np.ndarray  # uint8, flat
-
-
-def read_safetensors(path: Path) -> dict[str, _Stored]:
-    """All tensors of one file, memory-mapped. Raises ModelFileError when it is truncated or foreign."""
-    try:
-        with path.open("rb") as file:
-            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        header_bytes = int.from_bytes(buffer[:8], "little")
-        if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, len(buffer) - 8):
-            raise ValueError(f"a header of {header_bytes} bytes in a file of {len(buffer)}")
-        header = ForeignValues(read_json(buffer[8 : 8 + header_bytes], f"the header of {path}"), str(path))
-        start = 8 + header_bytes
-        names = [name for name in header.values_by_key if name != "__metadata__"]
-        return {name: _stored(header.nested(name), buffer, start) for name in names}
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"{path} is not a whole safetensors file ({error}); download it again") from error
-
-
-def _stored(entry: ForeignValues, buffer: mmap.mmap, start: int) -> _Stored:
-    first, last = (*entry.wholes("data_offsets", most=len(buffer)), -1, -1)[:2]
-    shape, dtype = tuple(entry.wholes("shape", least=1)), entry.text("dtype", most=64)
-    if not shape or len(shape) > 8:
-        raise ModelFileError(f"{entry.origin} has {len(shape)} dimensions; a tensor has 1 to 8")
-    if not 0 <= first <= last <= len(buffer) - start:
-        raise ModelFileError(f"{entry.origin} ends at byte {start + last} of {len(buffer)}; download the file again")
-    if dtype in NUMPY_TYPES and math.prod(shape) * np.dtype(NUMPY_TYPES[dtype]).itemsize != last - first:
-        raise ModelFileError(f"{entry.origin} has {last - first} bytes for {shape} of {dtype}; download the file again")
-    return _Stored(dtype, shape, np.frombuffer(buffer, np.uint8, last - first, start + first))
-
-
 class SafetensorsCheckpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = from_hf(read_json_object(folder / "config.json").values_by_key, str(folder))
-        self._tensors: dict[str, _Stored] = {}
+        values = read_json_object(folder / "config.json")
+        self.config = from_hf(values.values_by_key, str(folder))
+        self._tensors: dict[str, StoredTensor] = {}
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise ModelFileError(f"{folder} has no *.safetensors file; only safetensors and GGUF are ever loaded")
@@ -121,6 +84,8 @@ class SafetensorsCheckpoint:
             if twice := sorted(found.keys() & self._tensors.keys()):
                 raise ModelFileError(f"{folder}: the tensor {twice[0]!r} is in two files; keep one model per folder")
             self._tensors |= found
+        if (quantisation := read_quantisation(values)) is not None:
+            self._tensors = with_quantised(self._tensors, quantisation, str(folder))
         self._prefix = "language_model." if any(name.startswith("language_model.") for name in self._tensors) else ""
         self._check_tensors()
 
@@ -155,12 +120,8 @@ class SafetensorsCheckpoint:
         stored = self._tensors.get(self._prefix + self._stored_name(name))
         if stored is None:
             raise ModelFileError(f"{self.folder} has no tensor {self._stored_name(name)!r}; it is not a complete model")
-        if stored.dtype not in DTYPES:
-            raise UnsupportedModel(f"{self.folder}: tensors of type {stored.dtype}; known: {', '.join(DTYPES)}")
-        columns = stored.shape[-1]
-        rows = math.prod(stored.shape[:-1])
-        tensor = RawTensor(DTYPES[stored.dtype], rows, columns, stored.data.reshape(rows, -1))
-        check_shape(self.config, name, rows, columns, self.folder)
+        tensor = stored.raw(str(self.folder))
+        check_shape(self.config, name, tensor.rows, tensor.columns, self.folder)
         check_finite(tensor, self._stored_name(name), str(self.folder))
         if self.config.architecture == "gemma3" and name.endswith("norm"):
             return self._plus_one(tensor)

@@ -171,7 +171,7 @@ class MessagesBody(CountBody):
             raise RequestError(reason, param="thinking.budget_tokens")
         return replace(
             self.prompt_request(request_id, options),
-            sampling=replace(options.sampling, **sampling),
+            sampling=replace(options.sampling_for(self.model), **sampling),
             max_tokens=self.max_tokens,
             stop=tuple(self.stop_sequences or ()),
             thinking_tokens=budget,

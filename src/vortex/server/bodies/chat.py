@@ -78,7 +78,7 @@ class ChatBody(SamplingBody):
             request_id=request_id,
             model=self.model,
             messages=conversation(self.messages),
-            sampling=self.sampling(options.sampling),
+            sampling=self.sampling(options.sampling_for(self.model)),
             max_tokens=self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens,
             min_tokens=self.min_tokens or 0,
             ignore_eos=bool(self.ignore_eos),

@@ -50,7 +50,7 @@ class CompletionBody(SamplingBody):
                 model=self.model,
                 prompt=prompt,
                 suffix=self.suffix or None,
-                sampling=self.sampling(options.sampling),
+                sampling=self.sampling(options.sampling_for(self.model)),
                 max_tokens=DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens,
                 echo=bool(self.echo),
                 min_tokens=self.min_tokens or 0,

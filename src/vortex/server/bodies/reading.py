@@ -9,10 +9,10 @@ the first thing that is wrong, and large bodies are read away from the event loo
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
@@ -25,7 +25,6 @@ MAX_ITEMS = 200_000  # members of all lists and objects together; a prompt as to
 MAX_MAP_KEYS = 4096
 LARGE_BYTES = 32 * 1024  # read on another thread
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 WRONG_KIND = {
     "string_type",
     "list_type",
@@ -96,13 +95,18 @@ def parsed(sent: bytes, encoding: str, limit_bytes: int, shape: type[AnyBody]) -
 
 def _check_size(text: bytes) -> None:
     """Counts members without reading them: commas and opening brackets, those inside strings only where many."""
-    if _members(text) <= MAX_ITEMS or _members(STRING.sub(b"", text)) <= MAX_ITEMS:
+    if text.count(b",") + text.count(b"[") + text.count(b"{") <= MAX_ITEMS or _members(text) <= MAX_ITEMS:
         return
     raise RequestError(f"the body holds more than {MAX_ITEMS} values; send less at once", code="request_too_large")
 
 
 def _members(text: bytes) -> int:
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
+    """Outside of strings. By whole arrays: a pattern over millions of strings would hold every thread of the server."""
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    signs = np.frombuffer(plain, dtype=np.uint8)
+    is_inside = np.cumsum(signs == ord('"'), dtype=np.uint8) & 1 == 1  # an odd number of quotes so far
+    is_member = (signs == ord(",")) | (signs == ord("[")) | (signs == ord("{"))
+    return int(np.count_nonzero(is_member & ~is_inside))
 
 
 def _refusal(error: ValidationError) -> RequestError:

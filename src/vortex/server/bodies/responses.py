@@ -119,7 +119,7 @@ class ResponsesBody(Body):
             tool.parameters = dict(spec.parameters)  # the answer shows them again, with numbers that JSON can hold
         if self.text and self.text.format and schema is not None and self.text.format.schema_ is not None:
             self.text.format.schema_ = schema
-        sampling = options.sampling
+        sampling = options.sampling_for(self.model)
         if self.temperature is not None:
             sampling = replace(sampling, temperature=self.temperature)
         if self.top_p is not None:

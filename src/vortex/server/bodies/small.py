@@ -1,4 +1,4 @@
-"""The short bodies: embeddings and feedback."""
+"""The short bodies: embeddings, feedback, and the name of a model to close."""
 
 from __future__ import annotations
 
@@ -46,3 +46,7 @@ class FeedbackBody(Body):
     request_id: str = Field(min_length=1, max_length=128, validation_alias=AliasChoices("request_id", "id"))
     rating: Literal["up", "down"]
     ideal_response: str | None = Field(default=None, max_length=MAX_TEXT_CHARS)
+
+
+class UnloadBody(Body):
+    model: str = Field(min_length=1, max_length=512)

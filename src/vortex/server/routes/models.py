@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from vortex.errors import UnknownModel
 from vortex.server.serving import Serving
-from vortex.types import ModelCard
+from vortex.types import ModelCard, ModelPlace
 
 VERSION_HEADER = "anthropic-version"  # its clients send it with every request
 
@@ -24,7 +24,9 @@ async def list_models(request: Request) -> Response:
     """The models that requests may name."""
     serving: Serving = request.app.state.serving
     found = await serving.backend.models()
-    listed: dict[str, Any] = {"object": "list", "data": [_entry(card) for card in found]}
+    places = {place.name: place for place in await serving.places.places()} if serving.places else {}
+    cards = [{**_entry(card), **_state(places.get(card.name))} for card in found]
+    listed: dict[str, Any] = {"object": "list", "data": cards}
     if VERSION_HEADER in request.headers:
         ends = {"first_id": found[0].name, "last_id": found[-1].name} if found else {}
         listed = {"data": [_anthropic_entry(card) for card in found], "has_more": False, **ends}
@@ -53,6 +55,15 @@ def _entry(card: ModelCard) -> dict[str, Any]:
         "parent": card.parent,
         "abilities": list(card.abilities),
     }
+
+
+def _state(place: ModelPlace | None) -> dict[str, Any]:
+    """Where several models are held: what became of this one. An adapter's name is of its parent's state."""
+    if place is None:
+        return {}
+    idle_s = None if place.idle_s is None else round(place.idle_s, 1)
+    state = {"state": place.state, "size_bytes": place.size_bytes, "active": place.active, "idle_s": idle_s}
+    return {**state, **({"error": place.error} if place.error else {})}
 
 
 def _anthropic_entry(card: ModelCard) -> dict[str, Any]:

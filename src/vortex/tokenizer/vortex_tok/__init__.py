@@ -8,12 +8,13 @@ from vortex.tokenizer.vortex_tok.corpus import Corpus, corpus_of, read_corpus
 from vortex.tokenizer.vortex_tok.files import load_vocabulary, save_vocabulary
 from vortex.tokenizer.vortex_tok.stream_format import StreamTotals, read_stream, write_stream
 from vortex.tokenizer.vortex_tok.tokenizer import VortexTokenizer, load_vortex_tokenizer
-from vortex.tokenizer.vortex_tok.training import TrainingSettings, train
+from vortex.tokenizer.vortex_tok.training import CorpusTooSmall, TrainingSettings, train
 from vortex.tokenizer.vortex_tok.vocabulary import CodeClass, Parse, Vocabulary
 
 __all__ = [
     "CodeClass",
     "Corpus",
+    "CorpusTooSmall",
     "Parse",
     "StreamTotals",
     "TrainingSettings",

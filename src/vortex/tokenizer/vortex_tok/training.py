@@ -37,16 +37,30 @@ class TrainingSettings:
     specials: tuple[str, ...] = DEFAULT_SPECIALS
 
     def __post_init__(self) -> None:
-        smallest = NUM_ESC + len(self.specials) + MIN_LEARNT_CODES
-        if self.vocab_size < smallest:
+        if self.vocab_size < self.smallest:
             raise RequestError(
                 f"--vocab-size {self.vocab_size} is too small: {NUM_ESC} single bytes, {len(self.specials)} special "
-                f"tokens and {MIN_LEARNT_CODES} learnt codes need {smallest}"
+                f"tokens and {MIN_LEARNT_CODES} learnt codes need {self.smallest}"
             )
+
+    @property
+    def smallest(self) -> int:
+        return NUM_ESC + len(self.specials) + MIN_LEARNT_CODES
 
     @property
     def num_codes(self) -> int:
         return self.vocab_size - len(self.specials)
+
+
+class CorpusTooSmall(RequestError):
+    """The text does not fill the vocabulary. `possible_size`: what it fills, all ids counted; 0 where that is none."""
+
+    def __init__(self, vocab_size: int, possible_size: int, smallest: int) -> None:
+        super().__init__(
+            f"the corpus is too small or too uniform for --vocab-size {vocab_size}: it has {possible_size} pieces "
+            "that occur often enough; ask for fewer or add text"
+        )
+        self.possible_size = possible_size if possible_size >= smallest else 0
 
 
 class _Steps:
@@ -123,10 +137,8 @@ def _learn_pieces(
         say(f"MACRO: merging across words, from {len(patches):,} patches")
         candidates = macro_candidates(corpus, patches, num_codes)
         if len(candidates) < num_codes:
-            raise RequestError(
-                f"the corpus is too small or too uniform for --vocab-size {settings.vocab_size}: it has "
-                f"{len(candidates) + len(settings.specials)} pieces that occur often enough; ask for fewer or add text"
-            )
+            num_ids = len(candidates) + len(settings.specials)
+            raise CorpusTooSmall(settings.vocab_size, num_ids, settings.smallest)
         steps.save(left=candidates)
 
     def keep(left: Pieces) -> None:
