@@ -50,9 +50,6 @@ from vortex.server.routes.doctor import doctor_router
 from vortex.server.routes.pages import pages_router
 from vortex.server.serving import Checkups, Serving
 
-ROUTES = (chat, completions, responses, messages, embeddings, models, ollama, tokens, health)
-"""In the order in which they are looked through."""
-
 
 def create_app(
     backend: ChatBackend,
@@ -92,18 +89,23 @@ def create_app(
         },
     )
     app.state.serving = serving
-    for group in ROUTES:
+    _add_routes(app, serving, pages)
+    return app
+
+
+def _add_routes(app: FastAPI, serving: Serving, pages: Sequence[BaseRoute]) -> None:
+    """Looked through in this order."""
+    for group in (chat, completions, responses, messages, embeddings, models, ollama, tokens, health):
         app.include_router(group.router)
-    if options.episodes_dir is not None:
+    if serving.options.episodes_dir is not None:
         app.include_router(feedback.router)
-    if places is not None:
+    if serving.places is not None:
         app.include_router(places_routes.router)
     app.include_router(doctor_router(serving.checkups))
     app.router.routes.extend(pages)
     described = openapi.document(app)
     app.include_router(pages_router(described, has_console=bool(pages)))
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
-    return app
 
 
 @asynccontextmanager

@@ -86,15 +86,15 @@ def learn(options: Learn) -> None:
 def _in_the_weights(
     options: Learn, loaded: LoadedSettings, pupil: Pupil, facts: Sequence[TaughtFact], desk: LessonDesk
 ) -> None:
-    """A table after the last trial; the file of --json-out after each."""
+    """A table after the last trial; the file of --json-out after each. With --run the candidates alone are asked."""
     from vortex.bench.learning_weights import asked, report_of
     from vortex.bench.report import save_json
 
     served = pupil.served
-    others = {
-        "the model alone": asked(facts, lambda questions: served.answers(questions, max_tokens=MAX_TOKENS)),
-        "lessons at once": asked(facts, lambda questions: _with_lessons(served, desk, questions)),
-    }
+    others: dict[str, dict[str, int]] = {}
+    if not options.run:
+        others["the model alone"] = asked(facts, lambda questions: served.answers(questions, max_tokens=MAX_TOKENS))
+        others["lessons at once"] = asked(facts, lambda questions: _with_lessons(served, desk, questions))
     trials: list[Trial] = []
     for trial in _trials(options, loaded, pupil, facts):
         trials.append(trial)
