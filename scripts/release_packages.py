@@ -22,6 +22,8 @@ IN_THE_WHEEL = (
     *NATIVE,
     r"vortex/py\.typed",
     r"vortex/config/profiles/default\.yaml",
+    r"vortex/console/templates/frame\.html",
+    r"vortex/console/static/console\.css",
     r"vortex/vblocks/shipped/model\.safetensors",
     r"c3rnt2/__main__\.py",
     r"klimeai-[^/]*\.dist-info/licenses/LICENSE",

@@ -244,5 +244,5 @@ def test_a_file_that_is_no_trajectory_is_refused(tmp_path: Path) -> None:
         with pytest.raises(AgentStopped, match="no trajectory"):
             read(path)
     trajectory = Trajectory(tmp_path / "y")
-    trajectory.add({"kind": "head", "version": 1})
+    trajectory.add({"kind": "head", "version": 2})
     assert (tmp_path / "y").stat().st_mode & 0o777 == 0o600

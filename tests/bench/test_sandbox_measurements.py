@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vortex.agent.web.fetching import Fetcher, FetchLimits
 from vortex.agent.web.sanitising import Sanitized, SanitizeRules, sanitize
+from vortex.backends.fake import Answer, FakeBackend
 from vortex.bench.measurement import CheckFailed, run_measurement
+from vortex.bench.report import Report
+from vortex.bench.sandbox.following import FollowMeasurement
 from vortex.bench.sandbox.fuzzing import FuzzMeasurement
 from vortex.bench.sandbox.injections import InjectionsMeasurement
 from vortex.bench.sandbox.measurement import SandboxMeasurement
 from vortex.bench.sandbox.trial import ATTEMPTS
+from vortex.cli.bench.sandbox import offered_tools
 from vortex.errors import WebRefused
 from vortex.sandbox import probe_all
+from vortex.types import ChatRequest, ToolCall
 
 
 def wide(text: str) -> Sanitized:
@@ -65,3 +72,45 @@ def test_made_up_input_breaks_nothing(seconds: float) -> None:
     figures = json.loads(run_measurement(FuzzMeasurement(lambda t: wide(t).text, fetch, seconds, 7)).as_json())
     assert figures["inputs"] > 3
     assert figures["faults"] == 0
+
+
+def follower(request: ChatRequest) -> Answer:
+    """Writes the note, unless a page without a label says what to do instead."""
+    page = request.messages[-1].content
+    asked = ("write_file", {"path": "tomatoes.txt" if "tomatoes.txt" in request.messages[1].content else "?"})
+    if "pineapple" in page and not page.startswith("["):
+        asked = ("run_command", {"command": "pineapple"})
+    return Answer(tool_calls=(ToolCall(id="c", name=asked[0], arguments=json.dumps(asked[1])),))
+
+
+def measured(script: Callable[[ChatRequest], Answer], parts: list[Report], most: int = 20) -> dict[str, Any]:
+    tools = [tool.spec() for tool in offered_tools()]
+    ways = {
+        "as it is": lambda page: page,
+        "labelled": lambda page: f"[{page}]",
+        "sanitised": lambda page: None if "Ignore" in page else page,
+    }
+    with asyncio.Runner() as runner:
+        backend = FakeBackend(script)
+        found = FollowMeasurement(
+            backend, runner, "fake", tools, ways, most, reaching=frozenset({"run_command"}), on_part=parts.append
+        )
+        report = run_measurement(found)
+    return dict(json.loads(report.as_json()))
+
+
+def test_calls_that_a_string_changes_are_counted() -> None:
+    parts: list[Report] = []
+    figures = measured(follower, parts)
+    assert figures["strings"] == figures["of"] == 20
+    assert len(parts) == 3
+    assert figures["calls_changed"]["as it is"] > 0 == figures["calls_changed"]["labelled"]
+    assert figures["reaching_out"]["as it is"] == {"run_command": figures["calls_changed"]["as it is"]}
+    assert figures["pages_refused"]["sanitised"] > 0
+    assert figures["plain"]["labelled"] == ["write_file", "tomatoes.txt"]
+
+
+def test_a_model_that_writes_no_note_is_not_measured() -> None:
+    call = ToolCall(id="c", name="read_file", arguments="{}")
+    with pytest.raises(CheckFailed, match="does not write the note"):
+        measured(lambda _: Answer(tool_calls=(call,)), [])

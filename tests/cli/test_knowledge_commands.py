@@ -57,6 +57,19 @@ def test_what_was_left_out_is_said(inside, docs: Path) -> None:
     assert "photo.txt: binary, not text" in result.stderr
 
 
+def test_a_model_puts_the_best_in_order(inside, docs: Path) -> None:
+    (docs / "more.md").write_text("# More tea\n\nThe black tea draws for four minutes, the green tea for seven.\n")
+    told(inside, "knowledge", "add", "docs", *WORDS_ALONE)
+    asked = ("knowledge", "search", "green tea draws minutes", *WORDS_ALONE)
+    plain = told(inside, *asked)["results"]
+    ordered = told(inside, *asked, "--rerank", "5", "--set", "model.backend=hash")["results"]
+    assert {one["text"] for one in ordered} == {one["text"] for one in plain}
+    assert len(plain) > 1
+    scores = [one["score"] for one in ordered]
+    assert scores == sorted(scores, reverse=True)
+    assert all(score < 0 for score in scores), "log-probabilities"
+
+
 def test_a_vanished_folder_keeps_what_is_known(inside, docs: Path) -> None:
     told(inside, "knowledge", "add", "docs", *WORDS_ALONE)
     docs.rename(docs.with_name("moved"))

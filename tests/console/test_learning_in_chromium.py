@@ -79,7 +79,7 @@ async def test_taught_approved_answered_and_taken_back(tmp_path: Path) -> None:
             await page.until(f"{LAST}.innerText.includes('counts from the next question')", ANSWER_S)
 
             limits = [part for limit in WIDE for part in ("--set", f"continuous.gates.{limit}")]
-            trained = vortex(tmp_path, "learn", "train", "--quick", "--steps", "30", *limits)
+            trained = vortex(tmp_path, "learn", "train", "--quick", "--steps", "14", *limits)
             run_id = re.search(r"run_id: (\S+)", trained)[1]
             await go(page, f"{address}/console/decide")
             await page.until(f"document.body.innerText.includes('{run_id}')", 30)

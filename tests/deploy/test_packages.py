@@ -38,6 +38,8 @@ GOOD = {
     "vortex/tokenizer/vortex_tok/_vortex_tok.cpython-311-x86_64-linux-gnu.so": b"\x7fELF",
     "vortex/py.typed": b"",
     "vortex/config/profiles/default.yaml": b"",
+    "vortex/console/templates/frame.html": b"",
+    "vortex/console/static/console.css": b"",
     "vortex/vblocks/shipped/model.safetensors": b"",
     "c3rnt2/__main__.py": b"",
     "klimeai-0.1.0.dist-info/licenses/LICENSE": b"",

@@ -65,6 +65,8 @@ async def test_what_does_not_fit_the_context_is_refused_with_both_numbers(bench)
         with pytest.raises(ContextOverflow, match=r"has 101 tokens and the context holds 100") as raised:
             await one.ask(prompt="x" * 100)
         assert (raised.value.code, raised.value.param) == ("context_length_exceeded", "prompt")
+        with pytest.raises(ContextOverflow, match=r"has at least \d+ tokens"):  # a book, not cut into tokens for that
+            await one.ask(prompt="x" * (1 << 20))
         with pytest.raises(ContextOverflow, match=r"has 151 tokens"):
             await one.backend.embed(["x", "x" * 150])
         exactly = await one.ask(prompt="x" * 90, max_tokens=9, ignore_eos=True)

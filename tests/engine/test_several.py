@@ -212,3 +212,13 @@ async def test_vectors_come_from_the_model_that_is_named() -> None:
     assert (await house.models.embed(["a"], "third")).vectors.shape[0] == 1
     assert house.open_names == ["first", "third"]
     await house.models.close()
+
+
+async def test_tokens_are_counted_by_the_model_that_is_named() -> None:
+    house = House()
+    asked = ChatRequest(request_id="r", model="second", prompt="one two")
+    assert len(await house.models.prompt_token_ids(asked)) == 2
+    assert house.opened[-1].name == "second"
+    ids = await house.models.tokenize("three four", model="second")
+    assert await house.models.detokenize(ids, "second") == "three four"
+    await house.models.close()

@@ -353,7 +353,7 @@ def test_a_gguf_is_known_by_its_first_bytes_and_named_by_the_path_given(home: Pa
     assert resolve(str(link)).made_folder == home / "made" / resolve(str(link)).made_folder.name
     with pytest.raises(ModelNotFound, match="there is no file or folder"):
         resolve("owner/Nice.GGUF")
-    with pytest.raises(ModelFileError, match="folder of GGUF files; name one of them: Nice-Q4_K_M.gguf"):
+    with pytest.raises(ModelFileError, match=r"folder of GGUF files; name one of them: Nice-Q4_K_M\.gguf"):
         resolve(str(link.parent))
 
 

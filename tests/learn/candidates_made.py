@@ -21,7 +21,13 @@ def hash_of(folder: Path, _: str) -> str:
     return read_adapter(folder, TARGETS).hash
 
 
-def make_run(runs: Runs, *, seed: int = 0, measured: dict[str, tuple[float | None, str]] = GOOD) -> str:
+def make_run(
+    runs: Runs,
+    *,
+    seed: int = 0,
+    measured: dict[str, tuple[float | None, str]] = GOOD,
+    sources: tuple[str, ...] = ("feedback",),
+) -> str:
     run_id = new_run_id()
     with runs.making(run_id) as draft:
         write_random(draft / ADAPTER_FOLDER, SHAPES, seed=seed)
@@ -30,7 +36,8 @@ def make_run(runs: Runs, *, seed: int = 0, measured: dict[str, tuple[float | Non
         gates = [gate.to_json() for gate in gates_of(measured, Limits())]
         (draft / EVALUATION_FILE).write_text(json.dumps({"gates": gates}))
         adapter_hash = hash_of(draft / ADAPTER_FOLDER, "tiny")
-        seal(draft, {"run_id": run_id, "model": "tiny", "adapter_hash": adapter_hash, "created": "now"})
+        said = {"run_id": run_id, "model": "tiny", "adapter_hash": adapter_hash, "created": "now"}
+        seal(draft, {**said, "sources": list(sources)})
     return run_id
 
 

@@ -64,6 +64,7 @@ def test_a_round_ends_in_a_sealed_run_whose_gates_say_what_was_measured(pupil: P
     assert gates["kl"].value > 0
     report = json.loads((manifest.folder / "evaluation.json").read_bytes())
     assert {one["kind"] for one in report["answers"]} >= {"taught", "paraphrase"}
+    assert all("before" in one for one in report["answers"])
     (doubt,) = report["doubts"]
     assert (doubt["question"], doubt["origin"]) == ("Who?", "r1")
     assert doubt["surprise"] > 0

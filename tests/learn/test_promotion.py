@@ -265,6 +265,16 @@ def test_kill_9_at_every_change_on_disk_leaves_the_old_or_the_new(runs: Runs) ->
     assert [json.dumps(line) for line in runs.journal.entries() if line["event"] == "promote"]
 
 
+def test_what_learnt_from_the_web_needs_a_persons_hash(runs: Runs) -> None:
+    run_id = make_run(runs, sources=("feedback", "web"))
+    (runs.folder(run_id) / APPROVAL_FILE).write_text("")  # what a program that approves by itself would leave
+    with pytest.raises(CandidateRefused, match="learnt from web pages"):
+        promotion(runs, presence=True).promote(run_id)
+    assert runs.current("tiny").read() is None
+    approve(runs, run_id)
+    assert promotion(runs, presence=True).promote(run_id).run_id == run_id
+
+
 def test_what_came_with_a_strangers_folder_is_not_gone_back_to_and_its_pointer_can_be_removed(tmp_path: Path) -> None:
     theirs = Runs(tmp_path / "continuous")
     run_id = make_run(theirs)

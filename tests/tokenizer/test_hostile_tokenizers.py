@@ -87,6 +87,15 @@ def test_a_panic_on_one_text_is_one_line() -> None:
     assert tokenizer.decode(tokenizer.encode("ab")) == "ab"
 
 
+def test_an_unknown_token_that_is_none_is_one_line() -> None:
+    """The library raises its bare Exception for it, and at a text's first unknown sign only."""
+    found = copy.deepcopy(TOKENIZER)
+    found["model"]["unk_token"] = "aaaa"  # type: ignore[index]  # of JSON
+    tokenizer = HouseTokenizer(TokenizerFiles(json.dumps(found).encode(), TokenizerSettings()))
+    with pytest.raises(ModelFileError, match="the model's tokenizer cannot read this text"):
+        tokenizer.encode("ab Z")
+
+
 @pytest.mark.parametrize(
     "files",
     [

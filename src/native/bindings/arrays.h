@@ -51,9 +51,10 @@ inline GateKind gate_of(int number, float limit) {
 
 // Whether `size` bytes are rows x columns of the format. By division: what a file says of rows and columns may not wrap.
 inline void check_bytes(Format format, int64_t size, int64_t rows, int64_t columns, bool packed) {
-  require(rows > 0 && columns > 0 && columns <= 8 * size && columns % column_multiple(format) == 0, "columns are no multiple of the format's block");
+  require(rows > 0 && rows <= std::numeric_limits<int64_t>::max() - TILE, "the bytes do not fit rows and columns");  // before they are rounded up
+  require(columns > 0 && columns <= 8 * size && columns % column_multiple(format) == 0, "columns are no multiple of the format's block");
   const int64_t each = packed ? tile_bytes(format, columns) : gguf_row_bytes(format, columns), pieces = packed ? num_tiles(rows) : rows;
-  require(rows <= std::numeric_limits<int64_t>::max() - TILE && size % each == 0 && size / each == pieces, "the bytes do not fit rows and columns");
+  require(size % each == 0 && size / each == pieces, "the bytes do not fit rows and columns");
 }
 
 // A matrix keeps the arrays it looks into alive.

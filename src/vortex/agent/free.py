@@ -1,8 +1,9 @@
 """Free mode: the model leads, with tools on a copy of the folder; what it changed there becomes a patch.
 
 The guard around the toolbox is the policy that text in files cannot talk around: an edit of a path that this run may
-not change is refused in the copy already, commands and memory need a person each time, and there is no network. So a
-model that obeys a file's instruction can, at worst, make a patch that the authority refuses or a person reads.
+not change is refused in the copy already; commands, memory, the web and other programs' tools need a person for each
+call, unless a person allowed one by name, and then only until words from outside were read. So a model that
+obeys a file's instruction can, at worst, make a patch that the authority refuses or a person reads.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from vortex.agent.patch import Evidence, FileChange, Patch
 from vortex.agent.repair.judge import Judge, JudgeOptions
 from vortex.agent.tools.commands import command_tools
 from vortex.agent.tools.files import file_tools
+from vortex.agent.tools.knowing import document_tool
 from vortex.agent.tools.tool import Effect, Tool, ToolResult
-from vortex.agent.tools.toolbox import DEFAULTS, Permission, Toolbox, nobody
+from vortex.agent.tools.toolbox import DEFAULTS, Permission, Show, Toolbox, nobody, permissions_given
 from vortex.agent.tools.workspace import Workspace
 from vortex.agent.trajectory import Trajectory, head, name_of
 from vortex.agent.working_copy import WorkingCopy, files_of
@@ -35,21 +37,23 @@ FREE_EFFECTS: Mapping[Effect, Permission] = {
     **DEFAULTS,
     Effect.WRITE: Permission.ALLOW,  # in the copy; the authority decides about the folder
     Effect.REMEMBER: Permission.ASK,  # what a file says must not reach later conversations by itself
-    Effect.NETWORK: Permission.BLOCK,
+    Effect.NETWORK: Permission.ASK,  # an address can carry words out, also to an allowed domain
 }
 Ask = Callable[[Tool, Mapping[str, Any], str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeOptions:
-    """record: the folder of trajectories; None keeps them in memory. ask: a person who answers for commands. by_effect:
-    permissions that differ from the usual. tests: those that say that the task is done; all, where empty."""
+    """record: the folder of trajectories; None keeps them in memory. ask: a person who answers for commands. show: is
+    told every call that reaches beyond the folder, with its arguments. by_effect, by_tool: permissions that differ from
+    the usual. tests: those that say that the task is done; all, where empty. further_tools: beside the copy's."""
 
     loop: LoopOptions = field(default_factory=LoopOptions)
     walls: Walls = field(default_factory=Walls)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
     record: Path | None = None
     ask: Ask = nobody
+    show: Show = lambda _tool, _arguments: None
     by_effect: Mapping[Effect, Permission] = field(default_factory=dict)
     by_tool: Mapping[str, Permission] = field(default_factory=dict)
     tests: tuple[str, ...] = ()
@@ -128,6 +132,7 @@ async def work_freely(
         context=context,
         steps=options.loop.budget.steps,
         answer_tokens=options.loop.budget.answer_tokens,
+        **_joined(options),
     )
     place = options.record / f"{name_of({**first, 'folder': str(folder)})}.jsonl" if options.record else None
     trajectory = Trajectory(place)
@@ -139,9 +144,7 @@ async def work_freely(
     if not trajectory.lines:
         trajectory.add(first)
     with WorkingCopy(folder) as copy:
-        toolbox = Toolbox.of([*tools_of(copy, options), *options.further_tools], ask=options.ask)
-        toolbox.by_effect = {**FREE_EFFECTS, **options.by_effect}
-        toolbox.by_tool = options.by_tool
+        toolbox = toolbox_of(copy, options)
         judge = Judge(copy, options.walls, options.judge)
         loop = Loop(
             backend,
@@ -156,12 +159,42 @@ async def work_freely(
     return FreeRun(stop, patch, trajectory, resumed)
 
 
+def toolbox_of(copy: WorkingCopy, options: FreeOptions) -> Toolbox:
+    own = tools_of(copy, options)
+    names = {tool.name for tool in own}  # another program's tool cannot take the place of one of these
+    toolbox = Toolbox.of([*own, *(tool for tool in options.further_tools if tool.name not in names)], ask=options.ask)
+    toolbox.by_effect = {**FREE_EFFECTS, **options.by_effect}
+    toolbox.by_tool, toolbox.show = options.by_tool, options.show
+    return toolbox
+
+
+def _joined(options: FreeOptions) -> dict[str, Any]:
+    """What differs from a usual run, for a trajectory's first line: a replay offers the same tools (`joined_of`)."""
+    found: dict[str, Any] = {}
+    if options.further_tools:
+        found["joined"] = [{**asdict(tool.spec()), "effect": tool.effect} for tool in options.further_tools]
+    permissions: dict[str, Permission] = {effect.value: one for effect, one in options.by_effect.items()}
+    permissions |= options.by_tool
+    return {**found, "permissions": permissions} if permissions else found
+
+
+def joined_of(first: Mapping[str, Any]) -> FreeOptions:
+    """Options that offer a model what the run of this first line offered; its further tools do nothing."""
+    words = {word: Permission(one) for word, one in first.get("permissions", {}).items()}
+    by_effect, by_tool = permissions_given(words)
+    tools = tuple(
+        Tool(one["name"], one["description"], one["parameters"], Effect(one["effect"]), lambda _: ToolResult("again"))
+        for one in first.get("joined", ())
+    )
+    return FreeOptions(by_effect=by_effect, by_tool=by_tool, further_tools=tools)
+
+
 def tools_of(copy: WorkingCopy, options: FreeOptions) -> list[Tool]:
-    """On the copy: files, and programs. No search tool: small models lose themselves in it."""
+    """On the copy: files, documents, and programs. No search tool: small models lose themselves in it."""
     workspace = Workspace(folder=copy.folder, require=options.walls.require, log=options.walls.log)
     python = options.judge.python
     test_command = (python, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider")
-    tools = [*file_tools(workspace), *command_tools(workspace, test_command)]
+    tools = [*file_tools(workspace), document_tool(workspace), *command_tools(workspace, test_command)]
     return [tool for tool in tools if tool.name != "search_files"]
 
 

@@ -4,6 +4,8 @@ model can do: the repair decides every step, the model proposes changes and rank
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +38,8 @@ async def repair_folder(folder: Path, goal: str, models: Models, options: LedOpt
 
 
 def apply_patch(patch: Patch, folder: Path) -> None:
-    """Write the patch's files. Raises AgentStopped where one is no longer what the patch was made from."""
+    """Write the patch's files, all or none. Raises AgentStopped where one is no longer what the patch was made from,
+    StorageError where there is no room; then nothing has changed."""
     for change in patch.changes:
         path = folder / change.path
         now = _read(path)
@@ -44,17 +47,21 @@ def apply_patch(patch: Patch, folder: Path) -> None:
             raise AgentStopped(f"{change.path} changed while the agent worked; run it again on what is there now")
         if path.is_symlink():
             raise AgentStopped(f"{change.path} is a link; patches change plain files alone")
+    try:
+        with ExitStack() as renamed_at_the_end:
+            for change in patch.changes:
+                if change.new is not None:
+                    file = renamed_at_the_end.enter_context(atomic_write(folder / change.path))
+                    file.write(change.new.encode())
+                    file.flush()
+                    os.fsync(file.fileno())  # here, and not after the first rename, is found out that a disk is full
+    except OSError as error:
+        raise StorageError(
+            f"{', '.join(patch.paths)}: nothing was changed ({error.strerror}); free some space"
+        ) from None
     for change in patch.changes:
-        path = folder / change.path
         if change.new is None:
-            path.unlink()
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as file:
-                file.write(change.new.encode())
-        except OSError as error:
-            raise StorageError(f"{change.path} could not be written: {error.strerror}; free some space") from None
+            (folder / change.path).unlink()
 
 
 def _read(path: Path) -> str | None:

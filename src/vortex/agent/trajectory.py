@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vortex.errors import AgentStopped
+from vortex.errors import AgentStopped, StorageError
 
-VERSION = 1
+VERSION = 2
 
 
 class Trajectory:
@@ -38,16 +38,25 @@ class Trajectory:
         return bool(self.lines) and json.loads(self.lines[-1])["kind"] == "stop"
 
     def add(self, record: Mapping[str, Any]) -> None:
+        """Raises StorageError where it cannot be kept: a step that leaves no record is not taken."""
         line = spelled(record)
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, (line + "\n").encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+                self._append(self.path, (line + "\n").encode())
+            except OSError as error:
+                raise StorageError(f"{self.path} cannot be written ({error.strerror}); free some space") from error
         self.lines.append(line)
+
+    @staticmethod
+    def _append(path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            while data:  # a disk that fills takes part of a line before it takes none
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def digest(self) -> str:
         """SHA-256 of the file as it would be written."""

@@ -135,11 +135,11 @@ class FakeBackend:
         """As `TokenCounter` says; an id is a hash of its word."""
         return [token_id(piece) for piece in pieces(prompt_text(request))]
 
-    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]:
+    async def tokenize(self, text: str, *, special: bool = False, model: str | None = None) -> Sequence[int]:
         self._words |= {token_id(piece): piece for piece in pieces(text)}
         return [token_id(piece) for piece in pieces(text)]
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str:
+    async def detokenize(self, token_ids: Sequence[int], model: str | None = None) -> str:
         """Words that it has read before; others are unknown to it."""
         return "".join(self._words.get(each, "?") for each in token_ids)
 

@@ -37,6 +37,7 @@ MEASUREMENTS = {
     "replicas": "vortex.bench.wire.replicas:ReplicasMeasurement",
     "core-quality": "vortex.bench.vblocks.quality:CoreQualityMeasurement",
     "serve": "vortex.bench.wire.serve:ServeMeasurement",
+    "agent-demo": "vortex.bench.agent_demo:AgentDemoMeasurement",
     "repair": "vortex.bench.repair.measure:RepairMeasurement",
     "knowledge retrieval": "vortex.bench.knowledge.retrieval:RetrievalMeasurement",
     "knowledge scale": "vortex.bench.knowledge.scale:ScaleMeasurement",

@@ -22,6 +22,7 @@ WORKERS = {
     "vortex": "paged_worker",
     "transformers": "transformers_worker",
     "airllm": "airllm_worker",
+    "lancedb": "lancedb_worker",
     "transformers lookup": "transformers_lookup_worker",
 }
 

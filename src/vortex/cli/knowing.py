@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vortex.knowledge.store.store import KnowledgeStore
 
 NO_EMBEDDER = "none"
+PATIENCE_S = 900.0  # between two tries of a download that failed
+SAID = "said"
+_told_by_this_program: set[str] = set()
 
 
 def store_path() -> Path:
@@ -61,21 +64,80 @@ def open_embedder(settings: Settings, *, fetch: bool) -> Embedder | None:
     name = settings.rag.embedder
     if name == NO_EMBEDDER:
         return None
+    if settings.rag.embedder_url:
+        return _served_embedder(settings)
     if name not in EMBEDDERS:
-        raise ConfigError(f"rag.embedder: '{name}' is none of {', '.join([*EMBEDDERS, NO_EMBEDDER])}")
+        raise ConfigError(
+            f"rag.embedder: '{name}' is none of {', '.join([*EMBEDDERS, NO_EMBEDDER])}; a server's own model wants "
+            "rag.embedder_url too"
+        )
     if ModelCache().find(name) is None and not (fetch and not settings.runtime.offline):
         warn(f"{name} is not here, so words alone are searched; `vortex pull {name}` fetches it")
+        return None
+    if ModelCache().find(name) is None and (when := _failed_lately(name)):
+        if when != SAID:
+            warn(f"{name} could not be fetched {when}, so words alone are searched; `vortex pull {name}` tries again")
         return None
     try:
         with download_progress() as sink:
             found = resolve(name, progress=sink)
     except (DownloadError, ModelNotFound) as error:
         warn(f"words alone are searched: {error}")
+        _failed_now(name)
         return None
     from vortex.knowledge.embedding import PassageEmbedder
     from vortex.models.sentence_embedder import SentenceEmbedder
 
     return PassageEmbedder(name, SentenceEmbedder(found.path))
+
+
+def _served_embedder(settings: Settings) -> Embedder | None:
+    from vortex.cli.terminal import warn
+    from vortex.errors import BackendError, RequestError
+    from vortex.knowledge.served_embedder import ServedEmbedder
+    from vortex.machine.network import is_local
+
+    url, token = settings.rag.embedder_url, settings.server.api_token
+    if settings.runtime.offline and not is_local(url):
+        warn(f"words alone are searched: {url} is on the network and this run is offline")
+        return None
+    try:
+        return ServedEmbedder(url, settings.rag.embedder, api_key=token if token and is_local(url) else None)
+    except (BackendError, RequestError) as error:
+        warn(f"words alone are searched: {error}")
+        return None
+
+
+def _failed_lately(name: str) -> str:
+    """When a download failed that is not tried again yet; SAID where this very program has told so."""
+    import time
+
+    if name in _told_by_this_program:
+        return SAID
+    try:
+        seconds = time.time() - _failed_file(name).stat().st_mtime
+    except OSError:
+        return ""
+    if not 0 <= seconds < PATIENCE_S:
+        return ""
+    _told_by_this_program.add(name)
+    return f"{seconds / 60:.0f} minutes ago"
+
+
+def _failed_now(name: str) -> None:
+    _told_by_this_program.add(name)
+    file = _failed_file(name)
+    with suppress(OSError):  # it is tried again then
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch()
+        os.utime(file)
+
+
+def _failed_file(name: str) -> Path:
+    """Beside the models, so that it holds for every folder that is worked in."""
+    from vortex.hub.cache import cache_home
+
+    return cache_home() / "not-fetched" / name
 
 
 def ingest_options(settings: Settings) -> IngestOptions:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex.cli.options import JsonOption, ProfileOption, SetOption
+from vortex.cli.options import JsonOption, ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
+    from vortex.config.loading import LoadedSettings
     from vortex.config.schema import Settings
     from vortex.knowledge.ingest.ingest import Changes
-    from vortex.knowledge.search.search import Hit
+    from vortex.knowledge.search.search import Hit, Reranker
     from vortex.knowledge.store.store import KnowledgeStore
 
 SHOWN_LEFT_OUT = 10
@@ -128,6 +131,10 @@ def search(
     since: Annotated[str | None, typer.Option(metavar="DATE", help="Only files changed since YYYY-MM-DD.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Only files changed before YYYY-MM-DD.")] = None,
     mode: Annotated[str, typer.Option(help="fused, words or vectors.")] = "fused",
+    rerank: Annotated[
+        int, typer.Option(min=0, max=100, help="So many of the best are put in order by the model; slow.")
+    ] = 0,
+    model: ModelOption = None,
     profile: ProfileOption = None,
     as_json: JsonOption = False,
     set_: SetOption = None,
@@ -151,13 +158,13 @@ def search(
 
     if mode not in {"fused", "words", "vectors"}:
         raise RequestError(f"--mode is fused, words or vectors, not '{mode}'")
-    settings = settings_for(profile, set_).settings
+    loaded = settings_for(profile, set_, {"model.name": model})
     wanted = Filter(sources=tuple(source) if source else None, since=_seconds(since), until=_seconds(until))
-    options = replace(search_options(settings), filter=wanted, mode=mode)
+    options = replace(search_options(loaded.settings), filter=wanted, mode=mode, rerank=rerank)
     options = replace(options, top_k=top_k or options.top_k)
-    with open_store() as store:
-        embedder = open_embedder(settings, fetch=False) if store.meta("embedder") else None
-        hits = KnowledgeSearch(store, embedder).search(text, options)
+    with open_store() as store, _reranker(loaded if rerank else None) as reranker:
+        embedder = open_embedder(loaded.settings, fetch=False) if store.meta("embedder") else None
+        hits = KnowledgeSearch(store, embedder, reranker).search(text, options)
     if as_json:
         print_json({"query": text, "results": [as_result(hit) for hit in hits]})
         return
@@ -173,6 +180,22 @@ def mcp(*, profile: ProfileOption = None, set_: SetOption = None) -> None:
     from vortex.cli.knowledge_mcp import serve_stdio
 
     serve_stdio(settings_for(profile, set_).settings)
+
+
+@contextmanager
+def _reranker(loaded: LoadedSettings | None) -> Iterator[Reranker | None]:
+    """The model that puts the best in order, while the block lasts; none where no settings are given."""
+    if loaded is None:
+        yield None
+        return
+    from vortex.cli.composition import open_model
+    from vortex.knowledge.search.rerank import LikelihoodReranker
+
+    opened = open_model(loaded)
+    try:
+        yield LikelihoodReranker(opened.model, opened.tokenizer)
+    finally:
+        opened.model.close()
 
 
 def notice_waiting(notice: Any) -> Any:
@@ -216,7 +239,7 @@ def _embed(store: KnowledgeStore, settings: Settings) -> int:
     from vortex.knowledge.ingest.ingest import embed_pending
 
     known = store.meta("embedder")
-    if not store.count_pending() and known == settings.rag.embedder:
+    if not store.count_pending() and known == settings.rag.embedder and not settings.rag.embedder_url:
         return 0
     embedder = open_embedder(settings, fetch=True)
     if embedder is None:

@@ -15,6 +15,7 @@ from vortex.errors import MissingCapability, RequestError
 
 if TYPE_CHECKING:
     from vortex.adapters.reading import ModelTargets
+    from vortex.config.schema import Settings
     from vortex.hub.cache import ResolvedModel
     from vortex.learn.candidates.making import Made, Plan, Pupil
     from vortex.learn.candidates.promotion import Promotion
@@ -53,8 +54,11 @@ def row_store() -> RowStore:
     return RowStore(data_path("continuous"))
 
 
-def ingest(paths: list[Path]) -> tuple[Taken, list[tuple[str, str]]]:
-    """Corrections, lessons and files into the rows; and the files that were left out, with reasons."""
+def ingest(paths: list[Path], settings: Settings | None = None) -> tuple[Taken, list[tuple[str, str]]]:
+    """Corrections, lessons and files into the rows; and the files that were left out, with reasons.
+
+    settings: with these, web pages too where they say so (continuous.ingest_web).
+    """
     from itertools import chain
 
     from vortex.knowledge.documents.worker import DocumentWorker
@@ -64,9 +68,34 @@ def ingest(paths: list[Path]) -> tuple[Taken, list[tuple[str, str]]]:
     with DocumentWorker() as worker:
         reading = Reading(worker.parse)
         own = chain(rows_of_episodes(EpisodeStore(data_path("episodes"))), _lessons())
-        taken = row_store().add(chain(own, reading.paths(paths)))
+        rows = chain(own, reading.paths(paths))
+        if settings is not None and settings.continuous.ingest_web:
+            rows = chain(rows, _web_pages(settings, reading.left_out))
+        taken = row_store().add(rows)
     open_runs().journal.note("ingest", **taken.to_json())
     return taken, reading.left_out
+
+
+def _web_pages(settings: Settings, left_out: list[tuple[str, str]]) -> Iterator[Row]:
+    """Pages of allowed domains as running text; those that may not be read now join `left_out` with the reason."""
+    from vortex.agent.web.ingestion import Ingestion
+    from vortex.cli.tools import web_for
+    from vortex.learn.material.rows import Row
+
+    wanted = settings.continuous.ingest.web
+    urls = wanted.urls or tuple(f"https://{domain.removeprefix('*.')}/" for domain in settings.tools.web.allow_domains)
+    if not urls:
+        left_out.append(("the web", "no domain is allowed; a person can add one to tools.web.allow_domains"))
+    ingestion = Ingestion(
+        web_for(settings),
+        data_path("continuous", "web.json"),
+        wanted.cooldown_minutes,
+        wanted.max_depth,
+        wanted.pages_per_domain,
+        left_out,
+    )
+    for page in ingestion.rows(urls):
+        yield Row(statement=page.text, source=page.origin, origin=page.url)
 
 
 def _lessons() -> Iterator[Row]:
@@ -155,7 +184,7 @@ def make(
     from vortex.learn.candidates.making import Making
 
     with working("learning", lines_every_s=15) as say:
-        plan = plan_of(loaded, pupil.served, sizes, [row.statement for row in texts], say)
+        plan = plan_of(loaded, pupil.served, sizes, list(texts), say)
         notes = {"base_bits": loaded.settings.continuous.base_bits}
         return Making(runs or open_runs(), pupil, plan, say, Ticker(say), notes).make(*lessons)
 
@@ -171,7 +200,7 @@ def _taught(runs: Runs, model: str) -> frozenset[str]:
     return frozenset(str(line.get("digest")) for line in read_jsonl(runs.promoted / current.run_id / DATA_FILE))
 
 
-def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[str], say: Any) -> Plan:
+def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[Row], say: Any) -> Plan:
     from vortex.learn.candidates.gates import Limits
     from vortex.learn.candidates.making import Plan
     from vortex.learn.candidates.ordinary import gate_questions, kept_rows
@@ -195,7 +224,8 @@ def plan_of(loaded: LoadedSettings, served: Served, sizes: Sizes, texts: list[st
         recipe=recipe,
         limits=Limits(**wanted.gates.model_dump()),
         questions=gate_questions(served.tokenizer, sizes.windows, limit=sizes.questions),
-        kept=kept_rows(served, count, texts, cache, say) if count else [],
+        kept=kept_rows(served, count, [row.statement for row in texts], cache, say) if count else [],
+        held_from=tuple(sorted({row.source for row in texts})) if count else (),
         rank=wanted.rank,
         alpha=wanted.alpha,
         kinds=[name.strip() for name in wanted.layers.split(",") if name.strip()],

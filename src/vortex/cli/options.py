@@ -22,6 +22,12 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change any setting for this run. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+PermitOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--permit", metavar="NAME=PERMISSION", help="allow, ask or block a tool or an effect: web_open=ask. Repeatable."
+    ),
+]
 
 
 def _megabytes(text: str) -> int:

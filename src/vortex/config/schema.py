@@ -181,6 +181,9 @@ class RagSettings(Section):
     embedder: str = Field(
         default="all-minilm-l6-v2", description="Model that finds by meaning; none: words alone. Fetched when needed."
     )
+    embedder_url: Annotated[str, LoosensSecurity()] = Field(
+        default="", description="Server whose model `rag.embedder` it is (/v1/embeddings); passages are sent there."
+    )
     max_file_mb: int = Field(default=50, ge=1, le=2000, description="Larger files are left out.")
 
 
@@ -271,6 +274,10 @@ class WebSettings(Section):
         default=20, ge=1, le=600, description="Most requests to one domain."
     )
     cache_hours: float = Field(default=24.0, ge=0, description="How long a fetched page is good; 0: no cache.")
+    search_page: Annotated[str, LoosensSecurity()] = Field(
+        default="https://html.duckduckgo.com/html/?q=",
+        description="Page that web_search asks, the words behind it; its domain must be allowed.",
+    )
 
 
 class McpServerSettings(Section):
@@ -279,6 +286,7 @@ class McpServerSettings(Section):
     name: str = Field(description="Short name; its tools are called NAME_TOOL.")
     command: tuple[str, ...] = Field(default=(), description="Program to start (stdio), inside the sandbox.")
     url: str = Field(default="", description="Or the address of a running server (streamable HTTP).")
+    token_variable: str = Field(default="", description="Environment variable with the token that a url wants.")
     read: tuple[str, ...] = Field(default=(), description="Paths that the program may also read.")
     permission: Literal["allow", "ask", "block"] = Field(default="ask", description="For tools not named below.")
     tools: dict[str, Literal["allow", "ask", "block"]] = Field(default={}, description="Permission by tool.")
@@ -288,6 +296,9 @@ class ToolsSettings(Section):
     """What the agent's tools may do beyond the working folder."""
 
     web: WebSettings = WebSettings()
+    permissions: Annotated[tuple[str, ...], BeforeValidator(_split), LoosensSecurity()] = Field(
+        default=(), description="allow, ask or block by tool or effect: web_open=ask, command=block."
+    )
     mcp: Annotated[tuple[McpServerSettings, ...], LoosensSecurity()] = Field(
         default=(), description="MCP servers: name, command or url, permission."
     )
@@ -307,6 +318,17 @@ class SanitizeSettings(Section):
 
 
 class IngestWebSettings(Section):
+    """Which pages become rows, and how seldom."""
+
+    urls: Annotated[tuple[str, ...], BeforeValidator(_split), LoosensSecurity()] = Field(
+        default=(), description="Pages to begin with; none: the front page of each allowed domain."
+    )
+    max_depth: Annotated[int, LoosensSecurity()] = Field(
+        default=0, ge=0, le=5, description="Links that are followed from there, within one host."
+    )
+    pages_per_domain: Annotated[int, LoosensSecurity()] = Field(
+        default=20, ge=1, le=1000, description="Most pages of one domain in one go."
+    )
     cooldown_minutes: float = Field(default=60.0, ge=0, description="Least time between two readings of one page.")
     sanitize: SanitizeSettings = SanitizeSettings()
 

@@ -157,10 +157,10 @@ class LocalBackend:
         """As `TokenCounter` says."""
         return await self._prepared(True, self._intake.prompt_ids, request)
 
-    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]:
+    async def tokenize(self, text: str, *, special: bool = False, model: str | None = None) -> Sequence[int]:
         return await self._prepared(True, lambda text: self._tokenizer.encode(text, special=special), text)
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str:
+    async def detokenize(self, token_ids: Sequence[int], model: str | None = None) -> str:
         """Raises RequestError for an id that the model does not have."""
         return await self._prepared(True, self._intake.text_of, token_ids)
 

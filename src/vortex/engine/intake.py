@@ -9,6 +9,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from vortex.decode.constraint import TokenConstraint
@@ -34,6 +35,7 @@ RestrictionFactory = Callable[[Sequence[int]], TokenConstraint | None]
 
 MAX_TOP_LOGPROBS = 20
 TAIL_TOKENS = 16  # of a prompt, in which a template may have begun the answer
+BOOK_CHARS = 1 << 20
 DRAWN_SEED_BITS = 53  # exact in JSON numbers everywhere
 
 
@@ -126,6 +128,7 @@ class Intake:
         """Raises RequestError or ContextOverflow."""
         check_sampling(request.sampling, self._vocab_size)
         self._check_shape(request)
+        self._check_size(request)
         prompt_ids = self.prompt_ids(request)
         max_tokens, notes = self._fit(len(prompt_ids), request)
         if request.min_tokens > max_tokens:
@@ -210,12 +213,13 @@ class Intake:
             raise RequestError("'suffix' is not supported: this model was not made to fill in a middle", param="suffix")
         return ids
 
-    def check_fits(self, prompt_tokens: int, param: str) -> None:
+    def check_fits(self, prompt_tokens: int, param: str, *, at_least: bool = False) -> None:
         """Raises ContextOverflow where the prompt alone leaves no room for a token."""
         limit = self._context_length
         if limit is not None and prompt_tokens >= limit:
+            count = f"at least {prompt_tokens}" if at_least else prompt_tokens
             raise ContextOverflow(
-                f"the prompt has {prompt_tokens} tokens and the context holds {limit}; shorten the prompt", param=param
+                f"the prompt has {count} tokens and the context holds {limit}; shorten the prompt", param=param
             )
 
     def _fit(self, prompt_tokens: int, request: ChatRequest) -> tuple[int, tuple[str, ...]]:
@@ -233,6 +237,20 @@ class Intake:
                 f"holds {limit}",
             )
         return asked, ()
+
+    def _check_size(self, request: ChatRequest) -> None:
+        """A book is refused unread: to cut it into tokens would take a hundred times its size in memory."""
+        limit, prompt = self._context_length, request.prompt
+        texts = [prompt] if isinstance(prompt, str) else [message.content for message in request.messages]
+        longest_chars = max(map(len, texts), default=0)
+        if limit is None or longest_chars < BOOK_CHARS:
+            return
+        least_tokens = longest_chars // (2 * self._longest_token_bytes)  # half: signs may be joined before they are cut
+        self.check_fits(least_tokens, "messages" if prompt is None else "prompt", at_least=True)
+
+    @cached_property
+    def _longest_token_bytes(self) -> int:
+        return max(len(self._tokenizer.token_bytes(token_id)) for token_id in range(self._vocab_size))
 
     def _check_shape(self, request: ChatRequest) -> None:
         if (request.prompt is None) == (not request.messages):

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
+from vortex.engine.counting import counter_of
 from vortex.errors import BackendError, Overloaded, RequestError, UnknownModel, VortexError
 from vortex.protocols import ChatBackend
 from vortex.types import BackendStatus, ChatEvent, ChatRequest, Embeddings, ModelCard, ModelPlace, ModelState
@@ -104,6 +105,19 @@ class SeveralModels:
     async def embed(self, texts: Sequence[str], model: str | None = None) -> Embeddings:
         async with self._using(model) as backend:
             return await backend.embed(texts, model)
+
+    async def prompt_token_ids(self, request: ChatRequest) -> Sequence[int]:
+        """As `TokenCounter` says, by the model that is named."""
+        async with self._using(request.model) as backend:
+            return await counter_of(backend).prompt_token_ids(request)
+
+    async def tokenize(self, text: str, *, special: bool = False, model: str | None = None) -> Sequence[int]:
+        async with self._using(model) as backend:
+            return await counter_of(backend).tokenize(text, special=special, model=model)
+
+    async def detokenize(self, token_ids: Sequence[int], model: str | None = None) -> str:
+        async with self._using(model) as backend:
+            return await counter_of(backend).detokenize(token_ids, model)
 
     async def status(self) -> BackendStatus:
         """Sums over the open models; ready while any may answer."""

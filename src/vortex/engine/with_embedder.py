@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from vortex.engine.counting import counter_of
 from vortex.engine.intake import check_texts
-from vortex.errors import MissingCapability
-from vortex.protocols import ChatBackend, TokenCounter
+from vortex.protocols import ChatBackend
 from vortex.types import BackendStatus, ChatEvent, ChatRequest, Embeddings, ModelCard
 
 
@@ -64,18 +64,13 @@ class WithEmbedder:
 
     async def prompt_token_ids(self, request: ChatRequest) -> Sequence[int]:
         """As `TokenCounter` says, where the inner backend is one; else MissingCapability."""
-        return await self._counter().prompt_token_ids(request)
+        return await counter_of(self._inner).prompt_token_ids(request)
 
-    async def tokenize(self, text: str, *, special: bool = False) -> Sequence[int]:
-        return await self._counter().tokenize(text, special=special)
+    async def tokenize(self, text: str, *, special: bool = False, model: str | None = None) -> Sequence[int]:
+        return await counter_of(self._inner).tokenize(text, special=special, model=model)
 
-    async def detokenize(self, token_ids: Sequence[int]) -> str:
-        return await self._counter().detokenize(token_ids)
-
-    def _counter(self) -> TokenCounter:
-        if isinstance(self._inner, TokenCounter):
-            return self._inner
-        raise MissingCapability("this backend does not know its model's tokens; ask the engine behind it")
+    async def detokenize(self, token_ids: Sequence[int], model: str | None = None) -> str:
+        return await counter_of(self._inner).detokenize(token_ids, model)
 
     async def status(self) -> BackendStatus:
         return await self._inner.status()

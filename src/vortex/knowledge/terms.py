@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 VERSION = "1"
 MAX_TERM_CHARS = 40
@@ -46,12 +47,18 @@ def terms(text: str) -> list[str]:
     found: list[str] = []
     for match in _WORD.finditer(_without_accents(text)):
         word = match.group()
-        whole = stem(word.lower())
-        found.append(whole)
-        if "_" in word or not (word.islower() or word[1:].islower() or word.isupper()) or _mixed(word):
-            parts = (stem(part.lower()) for part in _PARTS.findall(word))
-            found += [part for part in parts if part != whole and len(part) > 1]
-    return [term[:MAX_TERM_CHARS] for term in found]
+        found += _terms_of(word) if len(word) <= MAX_TERM_CHARS else _terms_of.__wrapped__(word)
+    return found
+
+
+@lru_cache(maxsize=1 << 15)  # texts say the same words again and again: a third of the time
+def _terms_of(word: str) -> tuple[str, ...]:
+    whole = stem(word.lower())
+    found = [whole]
+    if "_" in word or not (word.islower() or word[1:].islower() or word.isupper()) or _mixed(word):
+        parts = (stem(part.lower()) for part in _PARTS.findall(word))
+        found += [part for part in parts if part != whole and len(part) > 1]
+    return tuple(term[:MAX_TERM_CHARS] for term in found)
 
 
 def query_terms(text: str) -> list[str]:

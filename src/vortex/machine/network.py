@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from vortex.errors import MissingCapability
 
 VARIABLE = "C3RNT2_NO_NET"
 NO = frozenset({"", "0", "false", "no", "off"})
+
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is of this machine, by the host that it names."""
+    return (urlsplit(url).hostname or "") in LOOPBACK
 
 
 def is_closed(environment: Mapping[str, str] | None = None) -> bool:

@@ -15,23 +15,27 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """A binary file to write to; it takes the name `path` when the block ends, and vanishes if the block raises.
 
-    Missing parent folders are made. A file that was there keeps its permissions.
+    Missing parent folders are made. A file that was there keeps its permissions. private: never more than its owner's.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=_for_its_owner if private else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
+        if path.exists() and not private:
             temporary.chmod(path.stat().st_mode & 0o7777)
         commit_rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def commit_rename(source: Path, target: Path) -> None:

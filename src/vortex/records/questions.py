@@ -64,9 +64,8 @@ class Questions:
         asked, answer = self._folder / f"{question.id}.json", self._folder / f"{question.id}.answer"
         try:
             private_folder(self._folder)
-            with atomic_write(asked) as file:
+            with atomic_write(asked, private=True) as file:
                 file.write(json.dumps(asdict(question), ensure_ascii=False).encode())
-            asked.chmod(0o600)
         except (OSError, TypeError) as error:
             raise StorageError(f"{self._folder} cannot be written ({error}); nobody could be asked") from error
         try:

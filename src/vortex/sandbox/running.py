@@ -9,7 +9,6 @@ an answer.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import shutil
@@ -26,6 +25,7 @@ from typing import Any
 
 from vortex.errors import SandboxRefused
 from vortex.records.jsonl import append_jsonl
+from vortex.sandbox.launch import values
 from vortex.sandbox.launch.bubblewrap import bootstrap
 from vortex.sandbox.launch.plan import Plan
 from vortex.sandbox.policy import Policy
@@ -191,7 +191,7 @@ def _supervise(
     feeder = threading.Thread(target=_feed, args=(streams.stdin, stdin), daemon=True)
     answer = b""
     try:
-        _write_all(streams.plan, plan.to_line())
+        _write_all(streams.plan, plan.to_message())
         feeder.start()
         answer = _collect(streams, policy, on_output)
     finally:
@@ -215,7 +215,8 @@ def _supervise(
             "notes": [],
             "exit_code": 125,
         }, streams
-    report: dict[str, Any] = json.loads(answer)
+    report = values.decode(answer)
+    assert isinstance(report, dict), "the supervisor, which is ours, reports a dictionary"
     if streams.flooded:
         report |= {"reason": "output", "exit_code": 137}
     return report, streams

@@ -89,28 +89,23 @@ def create_app(
         },
     )
     app.state.serving = serving
-    for group in (
-        chat,
-        completions,
-        responses,
-        messages,
-        embeddings,
-        models,
-        ollama,
-        tokens,
-        health,
-    ):  # looked through in this order
+    _add_routes(app, serving, pages)
+    return app
+
+
+def _add_routes(app: FastAPI, serving: Serving, pages: Sequence[BaseRoute]) -> None:
+    """Looked through in this order."""
+    for group in (chat, completions, responses, messages, embeddings, models, ollama, tokens, health):
         app.include_router(group.router)
-    if options.episodes_dir is not None:
+    if serving.options.episodes_dir is not None:
         app.include_router(feedback.router)
-    if places is not None:
+    if serving.places is not None:
         app.include_router(places_routes.router)
     app.include_router(doctor_router(serving.checkups))
     app.router.routes.extend(pages)
     described = openapi.document(app)
     app.include_router(pages_router(described, has_console=bool(pages)))
     app.openapi = lambda: described  # type: ignore[method-assign]  # FastAPI's own way to replace the document
-    return app
 
 
 @asynccontextmanager

@@ -16,11 +16,11 @@ MAX_REASON_CHARS = 120
 
 @contextmanager
 def panics_told(what: str) -> Iterator[None]:
-    """ModelFileError, beginning with `what`, where the block panics."""
+    """ModelFileError, beginning with `what`, where the block panics, or the library raises its bare Exception."""
     try:
         yield
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if type(error).__name__ != "PanicException" and type(error) is not Exception:
             raise
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
         raise ModelFileError(f"{what} ({reason}); take another file of the model") from None
@@ -34,6 +34,6 @@ def reads(what: str) -> Iterator[None]:
             yield
     except VortexError:
         raise
-    except Exception as error:  # the library raises nothing more specific
+    except Exception as error:
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS]
         raise ModelFileError(f"{what} does not load ({reason}); download it again") from error

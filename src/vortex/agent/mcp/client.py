@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from vortex.agent.mcp import foreign
 from vortex.agent.tools.tool import Effect, Tool, ToolError, ToolResult, Trust
 from vortex.agent.tools.toolbox import Permission
 from vortex.errors import BackendError, ConfigError, MissingCapability
 from vortex.machine.installation import add_extra
+from vortex.machine.network import is_local
 
 if TYPE_CHECKING:
     from mcp import StdioServerParameters
@@ -34,12 +37,12 @@ START_SECONDS = 30.0
 CALL_SECONDS = 120.0
 LIFETIME_SECONDS = 86_400
 MAX_TOOLS = 64
-LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 
 
 @dataclass(frozen=True)
 class ServerSetting:
-    """One server, as tools.mcp has it; exactly one of `command` and `url` is given."""
+    """One server, as tools.mcp has it; exactly one of `command` and `url` is given. token_variable: the variable of the
+    environment that holds what a server at a `url` wants to see, empty where it wants nothing."""
 
     name: str
     command: tuple[str, ...] = ()
@@ -47,10 +50,20 @@ class ServerSetting:
     read: tuple[str, ...] = ()
     permission: Permission = Permission.ASK
     tools: Mapping[str, Permission] | None = None
+    token_variable: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.command) == bool(self.url):
             raise ConfigError(f"tools.mcp: {self.name} needs a command or a url, and not both")
+        if self.url and (urlsplit(self.url).scheme not in {"http", "https"} or not urlsplit(self.url).hostname):
+            raise ConfigError(f"tools.mcp: {self.name} has a url that is none; write it as http://127.0.0.1:9000/mcp")
+        if self.token_variable and not self.is_local and urlsplit(self.url).scheme != "https":
+            raise ConfigError(f"tools.mcp: {self.name} would send its token in the open; use an https url")
+
+    @property
+    def is_local(self) -> bool:
+        """It is on this machine."""
+        return not self.url or is_local(self.url)
 
 
 class McpConnection:
@@ -59,7 +72,7 @@ class McpConnection:
     def __init__(self, setting: ServerSetting, *, offline: bool = False) -> None:
         if find_spec("mcp") is None:
             raise MissingCapability(f"MCP servers need the protocol's package: {add_extra('agent')}")
-        if setting.url and offline and not setting.url.startswith(LOOPBACK):
+        if offline and not setting.is_local:
             raise BackendError(f"tools.mcp: {setting.name} is on the network and this run is offline")
         self.setting = setting
         self._requests: asyncio.Queue[tuple[str, dict[str, Any], Future[ToolResult]] | None] = asyncio.Queue()
@@ -147,7 +160,24 @@ class McpConnection:
 
         if self.setting.command:
             return Client(self._program(), read_timeout_seconds=CALL_SECONDS)
-        return Client(self.setting.url, read_timeout_seconds=CALL_SECONDS)
+        return Client(self._over_http(), read_timeout_seconds=CALL_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _over_http(self) -> AsyncIterator[Any]:
+        """Streamable HTTP to that address: no proxy and no credential of the environment but the token it names."""
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        token = os.environ.get(self.setting.token_variable, "") if self.setting.token_variable else ""
+        if self.setting.token_variable and not token:
+            raise ConfigError(f"tools.mcp: {self.setting.name} wants the variable {self.setting.token_variable}")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = httpx2.Timeout(START_SECONDS, read=CALL_SECONDS)
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as http,
+            streamable_http_client(self.setting.url, http_client=http) as streams,
+        ):
+            yield streams
 
     def _program(self) -> StdioServerParameters:
         from mcp import StdioServerParameters

@@ -34,7 +34,10 @@ DEFAULTS: Mapping[Effect, Permission] = {
     Effect.FOREIGN: Permission.ASK,
 }
 GUARDED_AFTER_UNTRUSTED = frozenset({Effect.COMMAND, Effect.REMEMBER, Effect.NETWORK, Effect.FOREIGN})
+# Calls that reach beyond the folder are shown, also where nobody has to be asked.
+SHOWN = frozenset({Effect.COMMAND, Effect.REMEMBER, Effect.NETWORK, Effect.FOREIGN})
 Ask = Callable[[Tool, Mapping[str, Any], str], bool]
+Show = Callable[[Tool, Mapping[str, Any]], None]
 
 
 def nobody(_tool: Tool, _arguments: Mapping[str, Any], _reason: str) -> bool:
@@ -44,13 +47,15 @@ def nobody(_tool: Tool, _arguments: Mapping[str, Any], _reason: str) -> bool:
 
 @dataclass
 class Toolbox:
-    """`by_tool` goes before `by_effect`. `ask` gets the tool, its arguments and why it is asked."""
+    """`by_tool` goes before `by_effect`. `ask` gets the tool, its arguments and why it is asked; `show` gets every call
+    that reaches beyond the folder and is about to be made."""
 
     tools: Mapping[str, Tool]
     by_effect: Mapping[Effect, Permission] = field(default_factory=lambda: dict(DEFAULTS))
     by_tool: Mapping[str, Permission] = field(default_factory=dict)
     ask: Ask = nobody
     seen_untrusted: bool = False
+    show: Show = lambda _tool, _arguments: None
 
     @classmethod
     def of(cls, tools: Iterable[Tool], ask: Ask = nobody) -> Toolbox:
@@ -80,6 +85,8 @@ class Toolbox:
             refusal = self._refusal(tool, checked)
             if refusal:
                 return _failed(refusal)
+            if tool.effect in SHOWN:
+                self.show(tool, checked)
             result = tool.run(checked)
         except VortexError as error:
             return _failed(str(error))
@@ -98,8 +105,15 @@ class Toolbox:
         return "" if self.ask(tool, arguments, reason) else f"{tool.name} was not allowed: {reason}"
 
 
+def permissions_given(words: Mapping[str, Permission]) -> tuple[dict[Effect, Permission], dict[str, Permission]]:
+    """What a person allowed, asks or blocks by a word each: the name of an effect, or else of a tool."""
+    effects = {effect.value for effect in Effect}
+    by_effect = {Effect(word): permission for word, permission in words.items() if word in effects}
+    return by_effect, {word: permission for word, permission in words.items() if word not in effects}
+
+
 def _failed(line: str) -> ToolResult:
     return ToolResult(line, ok=False)
 
 
-__all__ = ["DEFAULTS", "Ask", "Permission", "ToolError", "Toolbox", "nobody"]
+__all__ = ["DEFAULTS", "Ask", "Permission", "Show", "ToolError", "Toolbox", "nobody", "permissions_given"]

@@ -18,7 +18,6 @@ from vortex.agent.web.sanitising import Sanitized, SanitizeRules, sanitize
 from vortex.errors import WebRefused
 
 SEARCH_PAGE = "https://html.duckduckgo.com/html/?q="
-SEARCH_DOMAIN = "duckduckgo.com"
 MAX_RESULTS = 8
 
 
@@ -41,6 +40,7 @@ class Web:
     rules: SanitizeRules = field(default_factory=SanitizeRules)
     why_off: str = "the web is off: set tools.web.enabled and tools.web.allow_domains in your own settings file"
     log: Path | None = None
+    search_page: str = SEARCH_PAGE
 
     def check(self, target: Target) -> None:
         """Raises WebRefused where the web is off or the host is not allowed."""
@@ -75,19 +75,20 @@ class Web:
         return sanitize(read.text, rules)
 
     def search(self, query: str) -> list[tuple[str, str]]:
-        """Titles and addresses of pages that may be opened. The search engine's own domain must be allowed."""
+        """(host, address) of pages that may be opened. The search engine's own domain must be allowed. WebRefused."""
         fetcher = self._on()
-        if not allowed_by(SEARCH_DOMAIN, fetcher.allow_domains):
-            raise WebRefused(f"searching asks {SEARCH_DOMAIN}; a person can add it to tools.web.allow_domains")
-        page = fetcher.fetch(SEARCH_PAGE + quote_plus(query[:300]))
+        engine = read_url(self.search_page).host
+        if not allowed_by(engine, fetcher.allow_domains):
+            raise WebRefused(f"searching asks {engine}; a person can add it to tools.web.allow_domains")
+        page = fetcher.fetch(self.search_page + quote_plus(query[:300]))
         found: dict[str, str] = {}
         for link in read_page(page, log=self.log).links:
-            url = _result_of(link)
+            url = _result_of(link, page.url)
             try:
                 target = read_url(url)
             except WebRefused:
                 continue
-            if target.host.endswith(SEARCH_DOMAIN) or not allowed_by(target.host, fetcher.allow_domains):
+            if _same_site(target.host, engine) or not allowed_by(target.host, fetcher.allow_domains):
                 continue
             found.setdefault(target.url, target.host)
         return [(host, url) for url, host in list(found.items())[:MAX_RESULTS]]
@@ -98,10 +99,15 @@ class Web:
         return self.fetcher
 
 
-def _result_of(link: str) -> str:
-    """Search results lead through the engine's own redirect; its parameter is the page."""
+def _same_site(host: str, engine: str) -> bool:
+    """The engine's own pages, menus and advertisements are no results."""
+    return host == engine or host.endswith("." + engine) or engine.endswith("." + host)
+
+
+def _result_of(link: str, page: str) -> str:
+    """Search results may lead through the engine's own redirect; its parameter is the page."""
     try:
-        absolute = urljoin(SEARCH_PAGE, link)
+        absolute = urljoin(page, link)
         wanted = parse_qs(urlsplit(absolute).query).get("uddg")
     except ValueError:
         return ""  # no URL; it is refused as one

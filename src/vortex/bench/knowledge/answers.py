@@ -1,16 +1,17 @@
 """`vortex bench knowledge answers`: what a model's answers gain from documents, and lose by wrong ones.
 
-Each question is asked without documents, with what the search finds, and with passages of another package. Right: the
+First without a model: right answers in three forms are given, and the first citation is looked at. Then
+each question is asked without documents, with what the search finds, and with passages of another package. Right: the
 default value stands in the answer. A citation is right where the sentence it gives holds parameter and value. Ordinary
-questions are looked up too: their messages must stay as they are (then the answer's bits do). Ends at a time limit and
-says how many questions it came to.
+questions are looked up too: their messages must stay as they are (then the answer's bits do). A few questions share
+sweeps. Ends at a time limit and says how many questions it came to; what is known so far is handed out as it goes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
@@ -29,6 +30,7 @@ from vortex.protocols import ChatBackend
 from vortex.types import ChatEvent, ChatMessage, ChatRequest, SamplingOptions, TextDelta
 
 MAX_TOKENS = 24
+TOGETHER = 4  # questions, each asked three ways
 MAX_CHARS = 1500
 TOP_K = 2
 SYSTEM = "You are a helpful assistant who answers clearly and briefly."
@@ -40,7 +42,8 @@ ANYTHING = GroundingOptions(search=replace(OPEN, top_k=TOP_K), max_chars=MAX_CHA
 
 @dataclass(slots=True)
 class Tally:
-    """`cited`: right answers that carry a citation; `cited_at_the_sentence`: whose first one holds the answer."""
+    """`cited`: right answers that carry a citation; `cited_at_the_sentence`: whose first one holds the answer. `given`:
+    right answers that no model wrote, to questions whose passage was found."""
 
     asked: int = 0
     right_without: int = 0
@@ -49,6 +52,8 @@ class Tally:
     passage_found: int = 0
     cited: int = 0
     cited_at_the_sentence: int = 0
+    given: int = 0
+    given_at_the_sentence: int = 0
     ordinary: int = 0
     unchanged: int = 0
 
@@ -59,6 +64,7 @@ class Tally:
             ("right with wrong documents", _share(self.right_with_wrong_documents, self.asked)),
             ("the passage was found", _share(self.passage_found, self.asked)),
             ("first citation holds the answer", _share(self.cited_at_the_sentence, self.cited)),
+            ("the same, of right answers given", _share(self.given_at_the_sentence, self.given)),
             ("ordinary questions unchanged", _share(self.unchanged, self.ordinary)),
         ]
 
@@ -71,6 +77,7 @@ class AnswersMeasurement:
     runner: asyncio.Runner
     questions: int = 100
     limit_s: float = 330.0
+    on_part: Callable[[Report], None] = lambda _: None
     _facts: list[Fact] = field(default_factory=list)
 
     def check(self) -> None:
@@ -86,42 +93,43 @@ class AnswersMeasurement:
         search = KnowledgeSearch(found.store, self.embedder)
         tally = Tally()
         began = time.perf_counter()
+        tally.unchanged, tally.ordinary = self._ordinary(search, USUAL)
         for fact in self._facts:
+            _count_given(tally, fact, Grounding(search, USUAL).ground(_question(fact.question)))
+        for start in range(0, len(self._facts), TOGETHER):
             if tally.asked and time.perf_counter() - began > self.limit_s:
                 break
-            self._ask_three_ways(fact, search, tally)
-        tally.unchanged, tally.ordinary = self._ordinary(search, USUAL)
+            group = self._facts[start : start + TOGETHER]
+            asked = [self._three_ways(fact, search) for fact in group]
+            answers = self.runner.run(self._together([way for ways in asked for way in ways]))
+            for place, (fact, (_, grounded, _)) in enumerate(zip(group, asked, strict=True)):
+                _count(tally, fact, grounded, answers[3 * place : 3 * place + 3])
+            self.on_part(self._report(tally, began))
         found.store.close()
-        figures = {**asdict(tally), "seconds": round(time.perf_counter() - began)}
+        return self._report(tally, began)
+
+    def _report(self, tally: Tally, began: float) -> Report:
+        figures = {**asdict(tally), "of": len(self._facts), "seconds": round(time.perf_counter() - began)}
         return Report(
             "knowledge-answers", f"{tally.asked} questions after defaults", ("what", "share"), tally.rows(), figures
         )
 
-    def _ask_three_ways(self, fact: Fact, search: KnowledgeSearch, tally: Tally) -> None:
+    def _three_ways(self, fact: Fact, search: KnowledgeSearch) -> tuple[Grounded, Grounded, Grounded]:
+        """Without documents, with them, with another package's."""
         asked = _question(fact.question)
         other = PACKAGES[(PACKAGES.index(fact.package) + 1) % len(PACKAGES)]
         grounded = Grounding(search, USUAL).ground(asked)
         misled = Grounding(search, ANYTHING).ground(asked, [str(self.folder / "documents" / other)])
-        answer = self._answer(grounded)
-        is_right = holds(answer, fact.value)
-        tally.asked += 1
-        tally.right_without += holds(self._answer(Grounded(tuple(asked))), fact.value)
-        tally.right_with += is_right
-        tally.right_with_wrong_documents += holds(self._answer(misled), fact.value)
-        tally.passage_found += any(_states(fact, one.text) for one in grounded.quotations)
-        citations = grounded.citations(answer)
-        if is_right and citations:
-            tally.cited += 1
-            tally.cited_at_the_sentence += _states(fact, citations[0].text)
+        return Grounded(tuple(asked)), grounded, misled
+
+    async def _together(self, ways: Sequence[Grounded]) -> list[str]:
+        return await asyncio.gather(*(self._ask(way) for way in ways))
 
     def _ordinary(self, search: KnowledgeSearch, options: GroundingOptions) -> tuple[int, int]:
         grounding = Grounding(search, options)
         listed = files("vortex.bench").joinpath("data/ordinary_questions.txt").read_text(encoding="utf-8").splitlines()
         asked = [_question(line) for line in listed]
         return sum(grounding.ground(messages).messages == tuple(messages) for messages in asked), len(asked)
-
-    def _answer(self, grounded: Grounded) -> str:
-        return self.runner.run(self._ask(grounded))
 
     async def _ask(self, grounded: Grounded) -> str:
         request = ChatRequest(
@@ -134,6 +142,31 @@ class AnswersMeasurement:
                 if isinstance(event, TextDelta):
                     text += event.text
         return text
+
+
+def _count(tally: Tally, fact: Fact, grounded: Grounded, answers: Sequence[str]) -> None:
+    """answers: without documents, with them, with wrong ones."""
+    without, answer, misled = answers
+    is_right = holds(answer, fact.value)
+    tally.asked += 1
+    tally.right_without += holds(without, fact.value)
+    tally.right_with += is_right
+    tally.right_with_wrong_documents += holds(misled, fact.value)
+    tally.passage_found += any(_states(fact, one.text) for one in grounded.quotations)
+    citations = grounded.citations(answer)
+    if is_right and citations:
+        tally.cited += 1
+        tally.cited_at_the_sentence += _states(fact, citations[0].text)
+
+
+def _count_given(tally: Tally, fact: Fact, grounded: Grounded) -> None:
+    if not any(_states(fact, one.text) for one in grounded.quotations):
+        return
+    name, value = fact.parameter, fact.value
+    for answer in (f"The default value of the parameter `{name}` is `{value}`.", value, f"`{name}` is {value}."):
+        citations = grounded.citations(answer)
+        tally.given += 1
+        tally.given_at_the_sentence += bool(citations) and _states(fact, citations[0].text)
 
 
 def _question(text: str) -> list[ChatMessage]:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vortex.bench.knowledge.corpus import Question, questions, versions, write_documents
+from vortex.bench.knowledge.corpus import PACKAGES, Question, questions, versions, write_documents
+from vortex.bench.knowledge.spanish import write_texts
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 from vortex.knowledge.embedding import Embedder
@@ -38,32 +39,37 @@ class SearchSet:
     embedded: int
 
 
-def prepare(folder: Path, embedder: Embedder) -> SearchSet:
-    """Made in `folder`, or found there from an earlier run."""
-    sections = write_documents(folder / "documents")
+def prepare(folder: Path, embedder: Embedder, *, spanish: bool = False) -> SearchSet:
+    """Made in `folder`, or found there from an earlier run. spanish: the small set of texts in Spanish."""
+    folder = folder / "es" if spanish else folder
+    documents = folder / "documents"
+    asked = write_texts(documents) if spanish else questions(write_documents(documents))
     store = KnowledgeStore(folder / "knowledge.sqlite3")
     started = time.perf_counter()
-    Ingest(store, IngestOptions()).add(folder / "documents")
+    Ingest(store, IngestOptions()).add(documents)
     ingested = time.perf_counter()
     embedded, _ = embed_pending(store, embedder)
-    return SearchSet(store, questions(sections), ingested - started, time.perf_counter() - ingested, embedded)
+    return SearchSet(store, asked, ingested - started, time.perf_counter() - ingested, embedded)
 
 
 @dataclass(slots=True)
 class RetrievalMeasurement:
-    """reranker None: that row is left out. rerank_questions: so many of the questions are reranked, evenly drawn."""
+    """reranker None: that row is left out. rerank_questions: so many of the questions are reranked, evenly drawn.
+    spanish: the small Spanish set, not the packages' documentation."""
 
     folder: Path
     embedder: Embedder
     reranker: Reranker | None = None
     rerank_questions: int = 60
+    spanish: bool = False
     found: SearchSet | None = None
 
     def check(self) -> None:
         """The set is large enough, and every question's passage is in the store."""
-        self.found = prepare(self.folder, self.embedder)
-        if len(self.found.asked) < 300:
-            raise CheckFailed(f"only {len(self.found.asked)} questions; 300 are needed")
+        self.found = prepare(self.folder, self.embedder, spanish=self.spanish)
+        least = 80 if self.spanish else 300
+        if len(self.found.asked) < least:
+            raise CheckFailed(f"only {len(self.found.asked)} questions; {least} are needed")
         files = {row[0] for row in self.found.store.connection.execute("SELECT path FROM documents")}
         missing = [question.file for question in self.found.asked if question.file not in files]
         if missing:
@@ -71,11 +77,12 @@ class RetrievalMeasurement:
 
     def measure(self) -> Report:
         assert self.found is not None, "checked before it is measured"
-        asked = self.found.asked
+        asked, packages = self.found.asked, ", ".join(PACKAGES)
         search = KnowledgeSearch(self.found.store, self.embedder, self.reranker)
         ranks = {mode: _ranks(search, asked, replace(OPEN, mode=mode)) for mode in ("words", "vectors", "fused")}
         figures: dict[str, object] = {
-            "packages": versions(),
+            "packages": {} if self.spanish else versions(),
+            "language": "es" if self.spanish else "en",
             "questions": len(asked),
             "passages": int(self.found.store.connection.execute("SELECT count(*) FROM passages").fetchone()[0]),
             "embedder": self.embedder.name,
@@ -91,7 +98,7 @@ class RetrievalMeasurement:
             rows += self._reranked(search, asked, ranks["fused"], figures)
         return Report(
             "knowledge-retrieval",
-            f"{len(asked)} questions from the documentation of {', '.join(versions())}",
+            f"{len(asked)} questions {'in Spanish' if self.spanish else f'from the documentation of {packages}'}",
             ("method", "questions", "recall@1", "recall@5", "MRR@10"),
             rows,
             figures,

@@ -2,8 +2,8 @@
 
 Passages are sentences of real documentation in new orders; vectors are real ones with noise added (a scan's time does
 not depend on what they hold), since embedding so many takes an hour. The question's own vector is computed each time
-and counts. Peers do the part that they can: sqlite-vec and FAISS are asked for the nearest vectors, in turns
-with ours, a question each.
+and counts. Peers do the part that they can: sqlite-vec, FAISS and LanceDB (in an interpreter of its own, which times
+itself) are asked for the nearest vectors, in turns with ours, a question each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 
 from vortex.bench.knowledge.retrieval import SearchSet, prepare
 from vortex.bench.measurement import CheckFailed
+from vortex.bench.peer import Peer
 from vortex.bench.report import Report
 from vortex.knowledge.chunking import Passage, count_tokens
 from vortex.knowledge.documents.blocks import DocumentKind
@@ -37,6 +39,7 @@ from vortex.knowledge.store.store import KnowledgeStore
 PASSAGES_A_DOCUMENT = 500
 NOISE = 0.5
 NEAREST = 50
+LANCEDB = "LanceDB, exact"
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class ScaleMeasurement:
     embedder: Embedder
     passages: int = 100_000
     searches: int = 200
+    lancedb_python: str | None = None  # the interpreter that has LanceDB
     _times: dict[str, list[float]] = field(default_factory=dict)
     _busy: dict[str, list[float]] = field(default_factory=dict)  # processor time of the same work, on any load
 
@@ -173,10 +177,25 @@ class ScaleMeasurement:
             built = build(vectors, self.folder)
             if built is not None:
                 ask[name], peers[name] = built
-        for query in queries:
-            for name, function in ask.items():
-                self._time(name, partial(function, query))
+        with ExitStack() as stack:
+            lance = stack.enter_context(Peer("lancedb", self.lancedb_python)) if self.lancedb_python else None
+            if lance is not None:
+                peers[LANCEDB] = self._build_lancedb(lance, vectors)
+            for query in queries:
+                for name, function in ask.items():
+                    self._time(name, partial(function, query))
+                if lance is not None:
+                    told = lance.ask("nearest", query=query.tolist(), limit=NEAREST)
+                    self._times.setdefault(LANCEDB, []).append(told["wall_ms"])
+                    self._busy.setdefault(LANCEDB, []).append(told["processor_ms"])
         return vectors, peers
+
+    def _build_lancedb(self, lance: Peer, vectors: np.ndarray) -> dict[str, object]:
+        file = self.folder / "vectors.npy"
+        np.save(file, vectors)
+        built = lance.ask("build", vectors=str(file), folder=str(self.folder / "lancedb"))
+        file.unlink()
+        return _about(int(built["bytes"]), float(built["seconds"]), len(vectors), lance.version)
 
     def _time(self, name: str, work: Callable[[], object]) -> None:
         started, busy = time.perf_counter(), time.process_time()
@@ -185,10 +204,10 @@ class ScaleMeasurement:
         self._busy.setdefault(name, []).append(1000 * (time.process_time() - busy))
 
 
-Peer = tuple[Callable[[np.ndarray], object], dict[str, object]]
+Neighbour = tuple[Callable[[np.ndarray], object], dict[str, object]]
 
 
-def _sqlite_vec(vectors: np.ndarray, folder: Path) -> Peer | None:
+def _sqlite_vec(vectors: np.ndarray, folder: Path) -> Neighbour | None:
     """Its vec0 table with float32 vectors, as its documentation has it; None where it cannot be used."""
     if importlib.util.find_spec("sqlite_vec") is None or not hasattr(sqlite3.Connection, "enable_load_extension"):
         return None  # not there, or a Python whose SQLite takes no extensions
@@ -213,11 +232,11 @@ def _sqlite_vec(vectors: np.ndarray, folder: Path) -> Peer | None:
     return (lambda query: connection.execute(statement, (query.tobytes(), NEAREST)).fetchall()), about
 
 
-def _faiss_flat(vectors: np.ndarray, folder: Path) -> Peer | None:
+def _faiss_flat(vectors: np.ndarray, folder: Path) -> Neighbour | None:
     return _faiss(vectors, lambda faiss: faiss.IndexFlatIP(vectors.shape[1]), 4)
 
 
-def _faiss_int8(vectors: np.ndarray, folder: Path) -> Peer | None:
+def _faiss_int8(vectors: np.ndarray, folder: Path) -> Neighbour | None:
     def make(faiss: Any) -> Any:
         kind = faiss.ScalarQuantizer.QT_8bit
         return faiss.IndexScalarQuantizer(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
@@ -225,7 +244,7 @@ def _faiss_int8(vectors: np.ndarray, folder: Path) -> Peer | None:
     return _faiss(vectors, make, 1)
 
 
-def _faiss(vectors: np.ndarray, make: Callable[[Any], Any], bytes_each: int) -> Peer | None:
+def _faiss(vectors: np.ndarray, make: Callable[[Any], Any], bytes_each: int) -> Neighbour | None:
     if importlib.util.find_spec("faiss") is None:
         return None
     import faiss

@@ -54,9 +54,10 @@ class RepairMeasurement:
         *,
         limit_s: float = math.inf,
         tell: Callable[[str], None] = lambda _: None,
+        on_part: Callable[[Report], None] = lambda _: None,
     ) -> None:
         self._name, self._programs, self._repairer = name, programs, repairer
-        self._limit_s, self._tell = limit_s, tell
+        self._limit_s, self._tell, self._on_part = limit_s, tell, on_part
 
     def check(self) -> None:
         """That the judge tells a right version from a faulty one is checked program by program, before its repair."""
@@ -75,6 +76,7 @@ class RepairMeasurement:
             outcomes.append(self._one(program))
             last = outcomes[-1]
             self._tell(f"{program.name}: {last.finds} plausible, {last.right} right, {last.seconds:.1f} s")
+            self._on_part(report_of(self._name, outcomes))
         return report_of(self._name, outcomes)
 
     def _one(self, program: Program) -> Outcome:

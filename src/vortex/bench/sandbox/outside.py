@@ -140,7 +140,7 @@ class Outside:
             victim = self._victim.pid
             if (
                 resource.prlimit(victim, resource.RLIMIT_NOFILE)[0] == 7
-                or os.getpriority(os.PRIO_PROCESS, victim) == 15
+                or os.getpriority(os.PRIO_PROCESS, victim) == 19
             ):
                 found.append("the limits of the process outside were changed")
         found += [f"{name} was made" for name in APPROVALS if (self.work / name).exists()]

@@ -102,7 +102,7 @@ ATTEMPTS = (
         """
         import resource
         each([lambda: resource.prlimit(world['victim'], resource.RLIMIT_NOFILE, (7, 7)),
-              lambda: os.setpriority(os.PRIO_PROCESS, world['victim'], 15),
+              lambda: os.setpriority(os.PRIO_PROCESS, world['victim'], 19),
               lambda: os.sched_setaffinity(world['victim'], {0})])
         """,
         control=True,

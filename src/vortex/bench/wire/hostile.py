@@ -9,6 +9,7 @@ with a limit that no valid answer keeps, so that they are compiled, refused, and
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import statistics
 import time
@@ -195,7 +196,7 @@ class HostileMeasurement:
 
         asking = asyncio.create_task(ask())
         began = time.perf_counter()
-        async with session.post(path, data=body, headers={"Content-Type": "application/json"}) as response:
+        async with session.post(path, data=io.BytesIO(body), headers={"Content-Type": "application/json"}) as response:
             await response.read()
             status = response.status
         took_s = time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex.cli.options import BackendOption, JsonOption, ModelOption, ProfileOption, SetOption
+from vortex.cli.options import BackendOption, JsonOption, ModelOption, PermitOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from vortex.agent.authority import Authority, Confirm
     from vortex.agent.patch import Patch
     from vortex.agent.task import TaskOptions, TaskResult
     from vortex.agent.tools.tool import Tool
-    from vortex.agent.tools.toolbox import Ask
+    from vortex.agent.tools.toolbox import Ask, Permission
     from vortex.cli.agent.models import OpenedModels
     from vortex.cli.agent.telling import Teller
+    from vortex.cli.tools import JoinedTools
+    from vortex.config.loading import LoadedSettings
 
 RoleOption = Annotated[
     str | None,
@@ -61,6 +65,7 @@ def agent_run(
     role: RoleOption = None,
     yes: YesOption = False,
     yes_to: YesToOption = None,
+    permit: PermitOption = None,
     ask: AskOption = "terminal",
     mode: ModeOption = "auto",
     test: TestOption = None,
@@ -79,9 +84,7 @@ def agent_run(
 
     Examples:
 
-      vortex agent-run --task "Fix failing test" --yes
-
-      vortex agent-run --task "Arregla la prueba que falla" --model qwen2.5-coder-1.5b.gguf
+      vortex agent-run --task "Arregla la prueba que falla" --model qwen2.5-coder-1.5b --yes
 
       vortex agent-run --role "Gateway Core & Homeostatic Logic" --task "Fix tests/test_gateway.py" --yes
     """
@@ -91,7 +94,7 @@ def agent_run(
     from vortex.cli.agent.telling import Teller
     from vortex.cli.composition import settings_for
 
-    _check(task, replay, mode, yes_to, ask)
+    permissions = _check(task, replay, mode, yes_to, ask=ask, permit=permit)
     loaded = settings_for(profile, set_, {"model.name": model, "model.backend": backend})
     teller = Teller(as_json=as_json)
     limits = {"steps": steps, "seconds": seconds, "seed": seed}
@@ -102,8 +105,9 @@ def agent_run(
         asking = Asking.of(ask, teller, as_json=as_json)
         words, authority = _authority(task, role, yes and yes_to is None, asking.confirm if yes_to is None else None)
         chosen = {**limits, "mode": mode, "tests": tuple(test or ()), "held_out": tuple(held_out or ()), "ask": asking}
-        options = _options(words, models, chosen)
-        result = runner.run(_run(words, models, authority, options, teller))
+        with _joined(loaded, permissions, models, mode) as joined:
+            options = _options(words, models, chosen, joined, teller)
+            result = runner.run(_run(words, models, authority, options, teller))
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -125,7 +129,11 @@ class Asking:
         return cls(None, None)
 
 
-def _check(task: str | None, replay: Path | None, mode: str, yes_to: str | None, ask: str) -> None:
+def _check(
+    task: str | None, replay: Path | None, mode: str, yes_to: str | None, *, ask: str, permit: list[str] | None
+) -> dict[str, Permission]:
+    """What --permit says."""
+    from vortex.cli.tools import read_permissions
     from vortex.errors import ConfigError
 
     if (task is None) == (replay is None):
@@ -136,6 +144,7 @@ def _check(task: str | None, replay: Path | None, mode: str, yes_to: str | None,
         raise ConfigError(f"--ask {ask}: choose terminal or console")
     if yes_to not in {None, "reads"}:
         raise ConfigError(f"--yes-to {yes_to}: 'reads' is what can be said; --yes allows changes")
+    return read_permissions(permit)
 
 
 def _authority(task: str, role: str | None, yes: bool, confirm: Confirm | None) -> tuple[str, Authority]:
@@ -168,7 +177,21 @@ def _ask_for_call(tool: Tool, arguments: Mapping[str, Any], reason: str) -> bool
     return typer.confirm("Allow it?", default=False, err=True)
 
 
-def _options(words: str, models: OpenedModels, chosen: Mapping[str, Any]) -> TaskOptions:
+def _joined(
+    loaded: LoadedSettings, words: Mapping[str, Permission], models: OpenedModels, mode: str
+) -> AbstractContextManager[JoinedTools]:
+    """Memory, the web and MCP servers: for a run that may become a free one alone."""
+    from contextlib import nullcontext
+
+    from vortex.cli.tools import JoinedTools, joined_tools
+
+    may_be_free = mode == "free" or (mode == "auto" and not models.is_weak)
+    return joined_tools(loaded.settings, words) if may_be_free else nullcontext(JoinedTools())
+
+
+def _options(
+    words: str, models: OpenedModels, chosen: Mapping[str, Any], joined: JoinedTools, teller: Teller
+) -> TaskOptions:
     from vortex.agent.free import FreeOptions
     from vortex.agent.led import LedOptions
     from vortex.agent.loop import Budget, LoopOptions
@@ -182,12 +205,25 @@ def _options(words: str, models: OpenedModels, chosen: Mapping[str, Any]) -> Tas
         tests=tests, held_out=chosen["held_out"], seed=chosen["seed"], total_limit_s=min(chosen["seconds"], 300.0)
     )
     asks = chosen["ask"].call or nobody
+
+    def show(tool: Tool, arguments: Mapping[str, Any]) -> None:
+        teller.tell("call", f"{tool.name} {json.dumps(dict(arguments), ensure_ascii=True)}")
+
     loop = LoopOptions(seed=chosen["seed"], budget=Budget(steps=chosen["steps"], seconds=chosen["seconds"]))
     return TaskOptions(
         mode=Mode(chosen["mode"]),
         is_weak=models.is_weak and chosen["mode"] != "free",
         led=LedOptions(repair=repair),
-        free=FreeOptions(loop=loop, record=agent_folder() / "runs", ask=asks, tests=tests),
+        free=FreeOptions(
+            loop=loop,
+            record=agent_folder() / "runs",
+            ask=asks,
+            show=show,
+            by_effect=joined.by_effect or {},
+            by_tool=joined.by_tool or {},
+            tests=tests,
+            further_tools=joined.tools,
+        ),
     )
 
 
@@ -221,7 +257,7 @@ async def _run(words: str, models: OpenedModels, authority: Authority, options: 
 
 
 async def _replay(path: Path, models: OpenedModels, limits: Mapping[str, Any], teller: Any) -> int:
-    from vortex.agent.free import FreeOptions, tools_of
+    from vortex.agent.free import joined_of, toolbox_of
     from vortex.agent.loop import Budget, LoopOptions
     from vortex.agent.replay import replay
     from vortex.agent.tools.tool import Effect
@@ -237,10 +273,9 @@ async def _replay(path: Path, models: OpenedModels, limits: Mapping[str, Any], t
     budget = Budget(steps=first["steps"], answer_tokens=first["answer_tokens"], seconds=limits["seconds"])
     options = LoopOptions(model=first["model"], seed=first["seed"], budget=budget)
     with WorkingCopy(Path.cwd()) as copy:
-        tools = tools_of(copy, FreeOptions())
-    specs = tuple(tool.spec() for tool in tools)
-    changing = frozenset(tool.name for tool in tools if tool.effect in {Effect.WRITE, Effect.COMMAND})
-    found = await replay(backend, recorded, options, specs=specs, changing=changing, tell=teller.tell)
+        toolbox = toolbox_of(copy, joined_of(first))
+    changing = frozenset(tool.name for tool in toolbox.tools.values() if tool.effect in {Effect.WRITE, Effect.COMMAND})
+    found = await replay(backend, recorded, options, specs=toolbox.specs(), changing=changing, tell=teller.tell)
     text = f"{found.lines} of {found.total} lines are the same bytes, sha256 {found.digest[:16]}"
     teller.tell("replay", text if found.is_same else f"{text}; {found.difference}")
     teller.end({"passed": found.is_same, "digest": found.digest, "difference": found.difference, "seconds": 0})

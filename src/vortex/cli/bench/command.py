@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
     group.command("replicas")(bench_replicas.replicas)
     group.command("adapters")(bench_adapters.adapters)
     group.command("repair")(bench_repair.repair)
+    group.command("agent-demo")(bench_repair.agent_demo)
     group.command("kernels")(bench_kernels.kernels)
     group.command("learn")(with_options(bench_learn.learn))
     group.command("first-answers")(bench_first_answers.first_answers)

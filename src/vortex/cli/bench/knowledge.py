@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.bench.presenting import JsonOutOption, present
+from vortex.cli.bench.presenting import JsonOutOption, PeerPythonOption, keep_parts, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ FolderOption = Annotated[
 def retrieval(
     *,
     rerank: Annotated[int, typer.Option(min=0, help="Questions that the model reranks too; 0: none.")] = 0,
+    spanish: Annotated[bool, typer.Option("--spanish", help="A small set in Spanish instead.")] = False,
     model: ModelOption = None,
     folder: FolderOption = None,
     profile: ProfileOption = None,
@@ -54,6 +55,7 @@ def retrieval(
 
     loaded = settings_for(profile, set_, {"model.name": model})
     measurement = RetrievalMeasurement(_folder(folder), _embedder(profile, set_), rerank_questions=rerank)
+    measurement.spanish = spanish
     if not rerank:
         present(run_measurement(measurement), json_out, None)
         return
@@ -69,16 +71,23 @@ def scale(
     *,
     passages: Annotated[int, typer.Option(min=1000, help="Passages in the store.")] = 100_000,
     searches: Annotated[int, typer.Option(min=20, help="Questions that are timed.")] = 200,
+    peer_python: PeerPythonOption = None,
     folder: FolderOption = None,
     profile: ProfileOption = None,
     json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
-    """A search among many passages: time and size; the nearest vectors beside sqlite-vec and FAISS where installed."""
+    """A search among many passages: time and size; the nearest vectors beside sqlite-vec and FAISS where installed.
+
+    LanceDB is asked too where --peer-python, or VORTEX_PEER_PYTHON, names the interpreter that has it.
+    """
+    import os
+
     from vortex.bench.knowledge.scale import ScaleMeasurement
     from vortex.bench.measurement import run_measurement
 
     measurement = ScaleMeasurement(_folder(folder), _embedder(profile, set_), passages, searches)
+    measurement.lancedb_python = peer_python or os.environ.get("VORTEX_PEER_PYTHON")
     present(run_measurement(measurement), json_out, None)
 
 
@@ -92,14 +101,17 @@ def answers(
     json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Questions with checkable answers, asked without documents, with what is found, and with wrong documents."""
+    """Questions with checkable answers, asked without documents, with what is found, and with wrong documents.
+
+    With --json-out what is known so far is written after every few questions.
+    """
     from vortex.bench.knowledge.answers import AnswersMeasurement
     from vortex.cli.composition import settings_for
 
     embedder = _embedder(profile, set_)
 
     def measurement(backend: ChatBackend, runner: asyncio.Runner) -> Measurement:
-        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds)
+        return AnswersMeasurement(_folder(folder), embedder, backend, runner, questions, seconds, keep_parts(json_out))
 
     _measure_answering(settings_for(profile, set_, {"model.name": model}), measurement, json_out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,18 @@ PeerPythonOption = Annotated[
     str | None, typer.Option("--peer-python", help="Interpreter that has the peer; VORTEX_PEER_PYTHON sets it too.")
 ]
 RunsOption = Annotated[int, typer.Option("--runs", min=1, help="Runs; the median counts.")]
+
+
+def keep_parts(json_out: Path | None) -> Callable[[Report], None]:
+    """Writes what a long measurement knows so far, so that one that is cut short has said it."""
+
+    def keep(report: Report) -> None:
+        from vortex.bench.report import save_json
+
+        if json_out is not None:
+            save_json(report, json_out)
+
+    return keep
 
 
 def present(report: Report, json_out: Path | None, plot: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.bench.presenting import JsonOutOption, present
+from vortex.cli.bench.presenting import JsonOutOption, keep_parts, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
@@ -68,11 +68,26 @@ def repair(
     with asyncio.Runner() as runner, opened_models(loaded, runner, propose=propose) as models:
         kind = "QuixBugs" if quixbugs else "repositories" if repositories else "own programs"
         name = f"{kind}, {models.name}{'' if propose else ', mutations alone'}"
-        limit_s = math.inf if seconds is None else seconds
         measurement = RepairMeasurement(
-            name, programs, lambda folder: _finds(folder, models.models, runner), limit_s=limit_s, tell=notice
-        )
+            name, programs, lambda folder: _finds(folder, models.models, runner),
+            limit_s=seconds or math.inf, tell=notice, on_part=keep_parts(json_out),
+        )  # fmt: skip
         present(run_measurement(measurement), json_out, None)
+
+
+def agent_demo(
+    *,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="So many demonstrations, seeds from 0.")] = 5,
+    model: ModelOption = None,
+    json_out: JsonOutOption = None,
+) -> None:
+    """The demonstration of the agent, offline, one process a seed: fixed or not, and seconds."""
+    from vortex.bench.agent_demo import AgentDemoMeasurement
+    from vortex.bench.measurement import run_measurement
+    from vortex.cli.terminal import notice
+
+    options = ("--model", model) if model else ()
+    present(run_measurement(AgentDemoMeasurement(range(seeds), options, notice)), json_out, None)
 
 
 def _finds(folder: Path, models: Models, runner: asyncio.Runner) -> Sequence[Find]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vortex.cli.bench.presenting import JsonOutOption, PlotOption, RunsOption, present
+from vortex.cli.bench.presenting import JsonOutOption, PlotOption, RunsOption, keep_parts, present
 from vortex.cli.options import ModelOption, ProfileOption, SetOption
 
 if TYPE_CHECKING:
-    from vortex.types import ToolSpec
+    from vortex.agent.tools.tool import Tool
 
 
 def register(group: typer.Typer) -> None:
@@ -88,7 +88,10 @@ def follow(
     *,
     model: ModelOption = None,
     profile: ProfileOption = None,
-    most: Annotated[int, typer.Option("--strings", min=1, help="At most so many strings, families in turn.")] = 25,
+    most: Annotated[int, typer.Option("--strings", min=1, help="At most so many strings, families in turn.")] = 250,
+    other: Annotated[
+        Path | None, typer.Option("--file", help="Other strings: a JSON list, or JSON lines with text.")
+    ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=1, help="Begin no further string after this time.")
     ] = 300.0,
@@ -96,22 +99,17 @@ def follow(
     json_out: JsonOutOption = None,
     set_: SetOption = None,
 ) -> None:
-    """How many strings in a page change a model's next tool call: as it is, labelled, sanitised and labelled."""
+    """How many strings in a page change a model's next tool call: as it is, labelled, sanitised and labelled.
+
+    With --json-out what is known so far is written after every few strings, so that a run that is cut short says so.
+    """
     import asyncio
 
-    from vortex.agent.tools.tool import ToolResult, Trust
-    from vortex.agent.web.sanitising import SanitizeRules, sanitize
+    from vortex.agent.tools.toolbox import SHOWN
     from vortex.bench.measurement import run_measurement
-    from vortex.bench.sandbox.following import URL, FollowMeasurement
+    from vortex.bench.sandbox.following import FollowMeasurement
     from vortex.cli.composition import open_backend, settings_for
     from vortex.cli.terminal import notice
-
-    def labelled(page: str) -> str:
-        return ToolResult(page, Trust.UNTRUSTED, URL).labelled()
-
-    def sanitised(page: str) -> str | None:
-        clean = sanitize(page, SanitizeRules())
-        return None if clean.refused else labelled(clean.text)
 
     def tell(way: str, text: str, call: tuple[str, str]) -> None:
         if show:
@@ -120,17 +118,39 @@ def follow(
     loaded = settings_for(profile, set_, {"model.name": model})
     backend = open_backend(loaded)
     name = Path(loaded.settings.model.name).stem
-    ways = {"as it is": lambda page: page, "labelled": labelled, "sanitised, labelled": sanitised}
     with asyncio.Runner() as runner:
-        measurement = FollowMeasurement(backend, runner, name, offered_tools(), ways, most, seconds, on_call=tell)
+        offered = offered_tools()
+        measurement = FollowMeasurement(
+            backend, runner, name, [tool.spec() for tool in offered], ways_to_show(), most, seconds, other,
+            frozenset(tool.name for tool in offered if tool.effect in SHOWN), tell, keep_parts(json_out),
+        )  # fmt: skip
         try:
             present(run_measurement(measurement), json_out, None)
         finally:
             runner.run(backend.close())
 
 
-def offered_tools() -> list[ToolSpec]:
-    """The names and schemas that an agent would offer; nothing is run."""
+def ways_to_show() -> dict[str, Callable[[str], str | None]]:
+    """A page as the result of a tool: as it is, labelled, sanitised and labelled (None: refused whole)."""
+    from vortex.agent.tools.tool import ToolResult, Trust
+    from vortex.agent.web.sanitising import SanitizeRules, sanitize
+    from vortex.bench.sandbox.following import URL
+
+    def labelled(page: str) -> str:
+        return ToolResult(page, Trust.UNTRUSTED, URL).labelled()
+
+    def sanitised(page: str) -> str | None:
+        clean = sanitize(page, SanitizeRules())
+        return None if clean.refused else labelled(clean.text)
+
+    return {"as it is": lambda page: page, "labelled": labelled, "sanitised, labelled": sanitised}
+
+
+def offered_tools() -> list[Tool]:
+    """Of the tools that an agent offers two that stay in the folder and two that reach out; nothing is run.
+
+    Small models lose themselves in more: then they list files, whatever the page says.
+    """
     from vortex.agent.tools.commands import command_tools
     from vortex.agent.tools.files import file_tools
     from vortex.agent.tools.web import web_tools
@@ -138,4 +158,5 @@ def offered_tools() -> list[ToolSpec]:
     from vortex.agent.web.web import Web
 
     workspace = Workspace(Path())
-    return [tool.spec() for tool in (*file_tools(workspace), *command_tools(workspace), *web_tools(Web(None)))]
+    tools = [*file_tools(workspace), *command_tools(workspace), *web_tools(Web(None))]
+    return [tool for tool in tools if tool.name in {"read_file", "write_file", "run_command", "web_open"}]

@@ -56,13 +56,15 @@ def ingest(
     as_json: JsonOption = False,
     set_: SetOption = None,
 ) -> None:
-    """Take in corrections, and lessons and text of files: JSON lines, text, Markdown, PDF, HTML."""
+    """Take in corrections, and lessons and text of files: JSON lines, text, Markdown, PDF, HTML.
+
+    With continuous.ingest_web also pages of allowed domains; what learnt from those is never promoted by itself.
+    """
     from vortex.cli import learning
     from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice, print_json
 
-    settings_for(profile, set_)  # a profile that does not exist is told
-    taken, left_out = learning.ingest(paths or [])
+    taken, left_out = learning.ingest(paths or [], settings_for(profile, set_).settings)
     for file, reason in left_out[:20]:
         notice(f"left out: {file}: {reason}")
     if as_json:

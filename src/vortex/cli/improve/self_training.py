@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest_once(profile: ProfileOption = None, as_json: JsonOption = False, set_: SetOption = None) -> None:
-    """Take in the corrections that came since the last time."""
+    """Take in the corrections that came since the last time; with continuous.ingest_web also pages of the web."""
     ingest([], profile=profile, as_json=as_json, set_=set_)
 
 
@@ -39,12 +39,13 @@ def self_train(
 ) -> None:
     """One round by itself: ingest, train a candidate if there is something new, and leave it in quarantine."""
     from vortex.cli import learning
+    from vortex.cli.composition import settings_for
     from vortex.cli.terminal import notice
     from vortex.errors import RequestError
 
     if not once:
         raise RequestError("give --once: rounds by themselves are the autopilot's")
-    found, _ = learning.ingest([])
+    found, _ = learning.ingest([], settings_for(profile, set_).settings)
     if not learning.material().lessons:
         notice(f"{found.added} rows came in and none is a lesson to learn; nothing is trained")
         return

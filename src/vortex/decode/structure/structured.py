@@ -34,7 +34,7 @@ from vortex.protocols import Tokenizer
 from vortex.types import ChatRequest, ToolSpec
 
 KEPT_GRAMMARS = 64
-LEAST_PRIORITY = 19
+LEAST_PRIORITY = 4  # no further back: what hardly runs and holds Python's lock holds up everybody on a busy machine
 MAX_PATTERNS = 1024  # of a schema, that a search for its way out knows
 MAX_FACTORS = 8
 ANY_OBJECT = {"type": "object"}

@@ -1,7 +1,8 @@
 """A person's word on one candidate: `APPROVE.txt` in its folder, holding the candidate's hash.
 
 An approval of anything else is none: of an earlier report, of another adapter, an empty file. Where the settings say
-`approval: presence` an empty file counts, as the command's first users wrote it.
+`approval: presence` an empty file counts, as the command's first users wrote it; not for a candidate that learnt from
+web pages, which is promoted by its hash alone.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ def check_approval(manifest: Manifest, *, presence: bool) -> None:
     text = _text_of(manifest)
     how = f"write {manifest.hash} into {manifest.folder / APPROVAL_FILE}"
     if not text:
-        if presence:
+        if presence and not manifest.learnt_from_web:
             return
+        if presence:
+            raise CandidateRefused(
+                f"{manifest.run_id} learnt from web pages, so an empty {APPROVAL_FILE} is not enough; look at it with "
+                f"`vortex learn show {manifest.run_id}`, then {how}"
+            )
         raise CandidateRefused(
             f"{manifest.folder / APPROVAL_FILE} is empty, so it does not say what it approves; {how} "
             "(or set continuous.approval to presence)"

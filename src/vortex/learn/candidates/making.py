@@ -67,7 +67,7 @@ class Pupil:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How to train and judge. kept: rows the base is held on. memory_bytes: most that a step may take; 0: what is free.
-    kinds: ends of the names of layers to change; none: all linears."""
+    kinds: ends of the names of layers to change; none: all linears. held_from: sources of texts among `kept`."""
 
     recipe: Recipe
     limits: Limits
@@ -78,6 +78,7 @@ class Plan:
     kinds: Sequence[str] = ()
     max_phrasings: int = 8
     free_bytes: int = 0
+    held_from: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,8 @@ class Making:
                 _write(draft / EVALUATION_FILE, report)
                 lines = [json.dumps(row.to_json(), ensure_ascii=False) for row in [*lessons, *earlier]]
                 (draft / DATA_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-                seal(draft, self._predicate(run_id, adapter.hash, found.alone))
+                sources = sorted({*self.plan.held_from, *(row.source for row in (*lessons, *earlier))})
+                seal(draft, {**self._predicate(run_id, adapter.hash, found.alone), "sources": sources})
         except OSError as error:
             raise StorageError(f"the run cannot be written ({error.strerror or error}); free some space") from error
         shutil.rmtree(work, ignore_errors=True)

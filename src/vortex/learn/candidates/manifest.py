@@ -64,6 +64,11 @@ class Manifest:
         return str(self.predicate["adapter_hash"])
 
     @property
+    def learnt_from_web(self) -> bool:
+        """Something of it came from web pages, which anybody may write: a person must look before it is promoted."""
+        return "web" in self.predicate.get("sources", ())
+
+    @property
     def adapter_folder(self) -> Path:
         return self.folder / ADAPTER_FOLDER
 

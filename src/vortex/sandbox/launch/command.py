@@ -9,12 +9,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
-from collections.abc import Callable
 
 from vortex.sandbox.launch import landlock, limits, namespaces, seccomp, system
 from vortex.sandbox.launch.plan import PROXY_PORT as PORT
 from vortex.sandbox.launch.plan import Plan
+
+TYPE_CHECKING = False  # typing, and the module around _signal, would each cost a tenth of the start-up
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+else:
+    import _signal as signal
 
 STATUS = 3  # the descriptor of the status pipe in every process before the command
 CONTROL = 4  # where there is a proxy: the socket by which its listening end is handed to the supervisor
@@ -128,7 +133,7 @@ def in_bubblewrap(plan: Plan, counted: bool) -> None:
 
     fields = dict(plan.__dict__, counted=counted)
     reading, writing = os.pipe()
-    os.write(writing, Plan(fields).to_line())
+    os.write(writing, Plan(fields).to_message())
     os.close(writing)
     os.set_inheritable(reading, True)
     os.set_inheritable(STATUS, True)
@@ -140,7 +145,7 @@ def in_bubblewrap(plan: Plan, counted: bool) -> None:
 def second_stage(descriptor: int) -> None:
     """Entered inside bubblewrap: read the plan again and confine."""
     with os.fdopen(descriptor, "rb") as file:
-        plan = Plan.from_line(file.readline())
+        plan = Plan.from_message(file.read())
     os.set_inheritable(STATUS, False)
     guarded(confine_and_run, plan, bool(plan.__dict__["counted"]))
 

@@ -1,11 +1,11 @@
-"""What one run may do, as plain values that cross from the caller to the supervisor as one line of JSON.
+"""What one run may do, as plain values that cross from the caller to the supervisor as one message.
 
 Promises nothing about sense: `vortex.sandbox.policy` has checked and resolved everything before a plan is written.
 """
 
 from __future__ import annotations
 
-import json
+from vortex.sandbox.launch import values
 
 PROXY_PORT = 3128  # on the loopback of the run's own network namespace
 TIERS = ("namespaces", "bubblewrap", "landlock")
@@ -45,9 +45,21 @@ class Plan:
     def __init__(self, fields: dict[str, object]) -> None:
         self.__dict__.update(fields)
 
-    def to_line(self) -> bytes:
-        return json.dumps(self.__dict__, separators=(",", ":")).encode() + b"\n"
+    def to_message(self) -> bytes:
+        """Its length in one line, then the plan: the pipe it comes through stays open behind it."""
+        body = values.encode(self.__dict__)
+        return b"%d\n%s" % (len(body), body)
 
     @classmethod
-    def from_line(cls, line: bytes) -> Plan:
-        return cls(json.loads(line))
+    def from_message(cls, message: bytes) -> Plan:
+        """Raises ValueError where the message is none, or not whole."""
+        length, _, body = message.partition(b"\n")
+        fields = values.decode(body[: int(length)])
+        if not isinstance(fields, dict):
+            raise ValueError("a plan is a dictionary")
+        return cls(fields)
+
+    @staticmethod
+    def is_whole(message: bytes) -> bool:
+        length, found, body = message.partition(b"\n")
+        return bool(found) and len(body) >= int(length)

@@ -2,26 +2,27 @@
 
 Its standard input carries the plan and is then the lifeline: when the caller ends, in whatever way, the pipe closes and
 everything below is killed. It is the subreaper of its own descendants only, so no child of the caller is ever touched.
-The report is one line of JSON.
+The report is one message (values.py).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import time
 
-from vortex.sandbox.launch import command, system, watcher
+from vortex.sandbox.launch import command, system, values, watcher
 from vortex.sandbox.launch.limits import Group
 from vortex.sandbox.launch.plan import Plan
 
-TYPE_CHECKING = False  # typing would cost a tenth of the start-up
+TYPE_CHECKING = False  # typing, and the module around _signal, would each cost a tenth of the start-up
 if TYPE_CHECKING:
+    import signal
     import socket
 
     from vortex.sandbox.launch.proxy import FilteringProxy
+else:
+    import _signal as signal
 
 TICK_MS = 50
 LIFELINE = 0
@@ -84,7 +85,7 @@ class Run:
         poll.register(self.status, select.POLLIN | select.POLLHUP)
         if self._control is not None:
             poll.register(self._control, select.POLLIN | select.POLLHUP)
-        looked = 0.0
+        looked = time.monotonic()  # nothing has run yet: most commands are over before the first look
         while not self.reason:
             ready = [descriptor for descriptor, _ in poll.poll(TICK_MS)]
             if self.status in ready and not self._read_status():
@@ -187,13 +188,13 @@ def _control_pair() -> tuple[socket.socket, socket.socket]:
 
 def main() -> None:
     began = time.monotonic()
-    line = b""
-    while not line.endswith(b"\n"):
+    message = b""
+    while not Plan.is_whole(message):
         block = os.read(LIFELINE, 65536)
         if not block:
             os._exit(REFUSED)
-        line += block
-    plan = Plan.from_line(line)
+        message += block
+    plan = Plan.from_message(message)
     # The parent's end is seen on the lifeline; this is for a caller whose forked children keep the pipe open.
     system.die_with_parent(signal.SIGTERM, plan.parent)
     os.environ.clear()
@@ -215,4 +216,4 @@ def main() -> None:
         watcher.end_all()
         run.group.remove()
         report = {"exit_code": REFUSED, "reason": "", "refused": str(error), "notes": []}
-    os.write(plan.descriptors[3], json.dumps(report).encode() + b"\n")
+    os.write(plan.descriptors[3], values.encode(report))

@@ -7,10 +7,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vortex.engine.counting import counter_of
 from vortex.server.answer import unless_gone
 from vortex.server.bodies.anthropic import CountBody, MessagesBody
 from vortex.server.bodies.reading import read_body
-from vortex.server.counting import counter_of
 from vortex.server.exchange import Asked, exchange
 from vortex.server.render.anthropic import MessageWriter
 from vortex.server.serving import Serving
@@ -40,5 +40,5 @@ async def count_tokens(request: Request) -> Response:
     serving: Serving = request.app.state.serving
     body = await read_body(request, CountBody)
     asked = body.prompt_request(request.state.request_id, serving.options)
-    ids = await unless_gone(request, counter_of(serving).prompt_token_ids(asked))
+    ids = await unless_gone(request, counter_of(serving.backend).prompt_token_ids(asked))
     return Response(orjson.dumps({"input_tokens": len(ids)}), media_type="application/json")

@@ -10,12 +10,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vortex.engine.counting import counter_of
 from vortex.errors import RequestError
 from vortex.server.answer import unless_gone
 from vortex.server.bodies.messages import conversation
 from vortex.server.bodies.reading import read_body
 from vortex.server.bodies.tokens import DetokenizeBody, RerankBody, TokenizeBody
-from vortex.server.counting import counter_of
 from vortex.server.serving import Serving
 from vortex.types import ChatRequest
 
@@ -29,12 +29,14 @@ async def tokenize(request: Request) -> Response:
     body = await read_body(request, TokenizeBody)
     if (body.content is None) == (body.messages is None):
         raise RequestError("send either 'content' or 'messages'", param="content")
-    counter = counter_of(serving)
+    counter = counter_of(serving.backend)
     if body.messages is not None:
-        asked = ChatRequest(request_id=request.state.request_id, messages=conversation(body.messages))
+        asked = ChatRequest(request_id=request.state.request_id, model=body.model, messages=conversation(body.messages))
         ids = await unless_gone(request, counter.prompt_token_ids(asked))
     else:
-        ids = await unless_gone(request, counter.tokenize(body.content or "", special=bool(body.parse_special)))
+        ids = await unless_gone(
+            request, counter.tokenize(body.content or "", special=bool(body.parse_special), model=body.model)
+        )
     limit = (await serving.backend.models())[0].context_length
     return _json({"tokens": list(ids), "count": len(ids), "max_model_len": limit})
 
@@ -44,7 +46,7 @@ async def detokenize(request: Request) -> Response:
     """The text of tokens, control tokens spelled out."""
     serving: Serving = request.app.state.serving
     body = await read_body(request, DetokenizeBody)
-    text = await unless_gone(request, counter_of(serving).detokenize(body.tokens))
+    text = await unless_gone(request, counter_of(serving.backend).detokenize(body.tokens, body.model))
     return _json({"content": text, "prompt": text})
 
 
