@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.learn.candidates_made import make_run
+from vortex.cli.adapter_shelf import candidates_here
 from vortex.learn.candidates.manifest import APPROVAL_FILE, read_manifest
 from vortex.learn.candidates.runs import Runs
 
@@ -41,7 +42,7 @@ def test_without_a_lesson_nothing_is_trained(inside) -> None:
 
 
 def test_a_run_is_looked_at_rejected_and_never_promoted(inside) -> None:
-    runs = Runs(Path(inside.folder) / "data" / "continuous")
+    runs = Runs(Path(inside.folder) / "data" / "continuous", own=candidates_here())
     run_id = make_run(runs)
     shown = told(inside, "learn", "show", run_id)
     assert (shown["hash"], shown["state"]) == (read_manifest(runs.folder(run_id)).hash, "quarantine")

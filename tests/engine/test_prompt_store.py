@@ -188,3 +188,14 @@ def test_an_int8_cache_is_written_and_read_with_its_scales() -> None:
     assert cache.form != NativeCache(CONFIG).form
     with pytest.raises(ValueError, match="other shapes"):
         NativeCache(CONFIG, int8=True).fill(128, cache.arrays(256))
+
+
+async def test_weights_that_went_away_end_no_engine(options: EngineOptions) -> None:
+    def gone() -> str:
+        raise FileNotFoundError("the weights went away")
+
+    assert options.prompt_store is not None
+    broken = replace(options, prompt_store=replace(options.prompt_store, identity=gone))
+    first, _ = await answers(broken)
+    again, _ = await answers(broken)
+    assert first == again

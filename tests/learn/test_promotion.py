@@ -17,6 +17,7 @@ from vortex.adapters.promoted_here import PromotedHere
 from vortex.adapters.reading import read_adapter
 from vortex.errors import AdapterError, CandidateRefused, RequestError
 from vortex.learn.candidates.manifest import APPROVAL_FILE, read_manifest
+from vortex.learn.candidates.promotion import Seen
 from vortex.learn.candidates.runs import Runs
 
 
@@ -289,3 +290,33 @@ def test_what_came_with_a_strangers_folder_is_not_gone_back_to_and_its_pointer_c
     assert not mine.current("tiny").file.exists()
     assert promotion(mine).promote(run_id).before == "base"
     assert mine.state(run_id).state == "current"
+
+
+def test_an_approval_that_came_with_a_strangers_folder_is_none(tmp_path: Path) -> None:
+    theirs = Runs(tmp_path / "continuous")
+    run_id = make_run(theirs)
+    approve(theirs, run_id)
+    mine = Runs(theirs.root, own=PromotedHere(tmp_path / "home" / "candidates.jsonl"))
+    assert mine.state(run_id).state == "quarantine"
+    with pytest.raises(CandidateRefused, match="neither trained nor approved by you"):
+        promotion(mine).promote(run_id)
+    promotion(mine).approve(run_id, Seen(mine.state(run_id).hash))
+    assert mine.state(run_id).state == "approved"
+    assert promotion(mine).promote(run_id).run_id == run_id
+
+
+def test_what_was_promoted_twice_is_gone_back_from_to_what_was_before_it(runs: Runs) -> None:
+    first, second = make_run(runs), make_run(runs)
+    for run_id in (first, second):
+        approve(runs, run_id)
+        promotion(runs).promote(run_id)
+    promotion(runs).promote(second)
+    assert promotion(runs).rollback("tiny").run_id == first
+
+
+def test_what_was_exchanged_since_it_was_seen_is_not_promoted(runs: Runs) -> None:
+    run_id = make_run(runs)
+    approve(runs, run_id)
+    with pytest.raises(CandidateRefused, match="another candidate than the one you saw"):
+        promotion(runs).promote(run_id, Seen("0" * 64, "approved"))
+    assert runs.current("tiny").read() is None

@@ -81,3 +81,12 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="nobody could be asked"):
         Questions(tmp_path / "file" / "questions").ask("a", "read", {}, "")
+
+
+@pytest.mark.parametrize("wrong", [{"until": "x"}, {"arguments": []}, {"tool": 5}])
+def test_a_question_of_another_shape_is_none(tmp_path: Path, wrong: dict[str, object]) -> None:
+    right = {"id": "0123456789ab", "tool": "t", "effect": "e", "arguments": {}, "reason": "r", "folder": "f"}
+    (tmp_path / "0123456789ab.json").write_text(json.dumps(right | {"asked": 1.0, "until": 1e12} | wrong))
+    assert Questions(tmp_path).waiting() == []
+    (tmp_path / "0123456789ab.json").write_text("[" * 100_000)
+    assert Questions(tmp_path).waiting() == []

@@ -334,3 +334,17 @@ def test_an_image_of_many_megabytes_is_refused_before_it_is_read(client: anthrop
     with pytest.raises(anthropic.APIStatusError) as refused:
         ask(client, [{"role": "user", "content": [{"type": "image", "source": source}]}])
     assert (refused.value.status_code, refused.value.body["error"]["type"]) == (413, "request_too_large")
+
+
+def test_what_tools_were_given_and_answered_may_be_anything_in_json(
+    client: anthropic.Anthropic, backend: FakeBackend
+) -> None:
+    use = {"type": "tool_use", "id": "t", "name": "weather", "input": {"id": 10**20}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "fine"}
+    history = [*CAPITAL, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    ask(client, history)
+    calls = [call for message in backend.requests[-1].messages for call in message.tool_calls]
+    assert [call.arguments for call in calls] == ['{"id":100000000000000000000}']
+    wrong = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": 5}]}
+    with pytest.raises(anthropic.BadRequestError):
+        ask(client, [*history[:-1], {"role": "user", "content": [wrong]}])

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from vortex.backends.fake import Answer, FakeBackend, Pace
+from vortex.backends.fake import Answer, FakeBackend, Fault, FaultKind, Pace
 from vortex.server.options import ServerOptions
 from vortex.types import ChatRequest, ToolCall
 
@@ -183,3 +183,28 @@ def test_what_is_wrong_is_named(client: openai.OpenAI, fields: dict[str, Any], p
     address = str(client.base_url).rstrip("/")
     refused = httpx.post(f"{address}/responses", json=fields, trust_env=False)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+
+
+def test_only_allowed_tools_are_offered(client: openai.OpenAI, backend: FakeBackend) -> None:
+    other = {"type": "function", "name": "other", "parameters": {"type": "object", "properties": {}}}
+    choice: Any = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "other"}]}
+    client.responses.create(model="vortex-fake", input="hello", tools=[SHELL, other], tool_choice=choice)
+    assert [tool.name for tool in backend.requests[-1].tools] == ["other"]
+
+
+def test_a_failure_in_a_stream_is_a_failed_response(serve) -> None:
+    client = serve(FakeBackend(faults=[Fault(kind=FaultKind.BROKEN, after_tokens=1)]))
+    body = {"model": "vortex-fake", "input": "x y", "stream": True}
+    with client.stream("POST", "/v1/responses", json=body) as answer:
+        lines = answer.read().decode().splitlines()
+    told = json.loads(lines[lines.index("event: response.failed") + 1].removeprefix("data: "))
+    assert (told["type"], told["response"]["status"]) == ("response.failed", "failed")
+    assert told["response"]["error"]["message"]
+
+
+def test_long_numbers_in_histories_stay_as_they_are(client: openai.OpenAI, backend: FakeBackend) -> None:
+    call = {"type": "custom_tool_call", "call_id": "c", "name": "shell", "input": "x"}
+    output = {"type": "custom_tool_call_output", "call_id": "c", "output": {"id": 10**20}}
+    body = {"model": "vortex-fake", "input": [call, output, {"role": "user", "content": "hello"}]}
+    assert httpx.post(f"{client.base_url}responses", json=body).status_code == 200
+    assert '"id":100000000000000000000' in str(backend.requests[-1].messages[-2].content)

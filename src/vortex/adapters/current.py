@@ -43,7 +43,7 @@ class Current:
                 raise ValueError("no folder and hash")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AdapterError(f"{self.file} is damaged ({error}); set it anew with: vortex learn rollback") from error
         if self._here is not None and not self._here.holds(self._model, digest):
             raise AdapterError(

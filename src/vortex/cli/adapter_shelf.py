@@ -60,6 +60,15 @@ def promoted_here() -> PromotedHere:
     return PromotedHere(platformdirs.user_config_path("vortex") / "promoted.jsonl")
 
 
+def candidates_here() -> PromotedHere:
+    """Candidates that this user trained or approved, by the hash of their manifest."""
+    import platformdirs
+
+    from vortex.adapters.promoted_here import PromotedHere
+
+    return PromotedHere(platformdirs.user_config_path("vortex") / "candidates.jsonl")
+
+
 def targets_of(resolved: ResolvedModel, form: str) -> ModelTargets:
     """What an adapter for this model must fit; the model is not loaded for it. form: as it is served (model.compute).
 

@@ -42,10 +42,10 @@ SMALL = Sizes(windows=1, questions=4, kept_prompts=8)
 
 
 def open_runs() -> Runs:
-    from vortex.cli.adapter_shelf import promoted_here
+    from vortex.cli.adapter_shelf import candidates_here, promoted_here
     from vortex.learn.candidates.runs import Runs
 
-    return Runs(data_path("continuous"), promoted_here())
+    return Runs(data_path("continuous"), promoted_here(), candidates_here())
 
 
 def row_store() -> RowStore:

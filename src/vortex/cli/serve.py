@@ -148,7 +148,7 @@ def open_app(loaded: LoadedSettings, options: ServerOptions, *, console: bool = 
     if isinstance(backend, LocalBackend):
         if loaded.settings.server.several_models and loaded.settings.model.backend != "hash":
             options = replace(options, sampling_of=sampling_by_model(loaded, backend.card.name))
-            backend = places = several_models(loaded, backend)
+            backend = places = several_models(loaded, backend, system)
         backend = with_embedder(backend)
     lessons = open_lesson_desk(loaded.settings) if options.episodes_dir is not None else None
     pages = open_console(loaded).routes() if console else ()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SHARE_OF_FREE_MEMORY = 0.7
 
 
-def several_models(loaded: LoadedSettings, first: LocalBackend) -> SeveralModels:
-    """`first` and, beside it, every model on this machine. Owns `first`."""
+def several_models(loaded: LoadedSettings, first: LocalBackend, system: str = "") -> SeveralModels:
+    """`first`, opened with these settings and this system message; beside it every model here. Owns `first`."""
     from vortex.engine.several import Offer, SeveralModels, SeveralOptions, Shelf
     from vortex.machine.measured import memory_available_bytes
 
@@ -32,7 +32,7 @@ def several_models(loaded: LoadedSettings, first: LocalBackend) -> SeveralModels
     budget_bytes = settings.models_memory_mb * 10**6 or free_bytes
     shelf = Shelf(
         offers=lambda: offers(loaded),
-        open=lambda name: open_named(loaded, name),
+        open=lambda name: _open_first(loaded, system, name) if name == first.card.name else open_named(loaded, name),
         owner_of=lambda name: _owner_of(loaded, first.card.name, name),
     )
     return SeveralModels(
@@ -71,6 +71,19 @@ def open_named(loaded: LoadedSettings, name: str) -> ChatBackend:
         if found is None:
             raise
         raise type(error)(str(error).replace(str(found.path), name).replace(str(found.made_folder), name)) from error
+
+
+def _open_first(loaded: LoadedSettings, system: str, name: str) -> ChatBackend:
+    """The model that the server was started with, as it was started. Raises VortexError whose text names no path."""
+    from vortex.cli.composition import open_backend
+    from vortex.errors import VortexError
+
+    runtime = loaded.settings.runtime.model_copy(update={"offline": True})
+    own = replace(loaded, settings=loaded.settings.model_copy(update={"runtime": runtime}))
+    try:
+        return open_backend(own, system, keep_prompts=True, serves=True)
+    except VortexError as error:
+        raise type(error)(str(error).replace(loaded.settings.model.name, name)) from error
 
 
 def sampling_of(loaded: LoadedSettings, first: str) -> Callable[[str], SamplingOptions | None]:

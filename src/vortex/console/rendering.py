@@ -115,6 +115,7 @@ def _time_of(value: object) -> datetime | None:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
         found = datetime.fromisoformat(str(value))
+        found.astimezone()  # a year that this machine's clock cannot have is none
     except (ValueError, OverflowError, OSError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

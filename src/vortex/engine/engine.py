@@ -140,7 +140,10 @@ class Engine:
                 has_work = self._changed.wait_for(self._is_wanted, timeout=patience_s)
                 if has_work:
                     return not self._stopping
-            self._prefixes.save_one()
+            try:
+                self._prefixes.save_one()
+            except Exception:  # what is kept for later must not end what answers now
+                _log.exception("a prompt could not be kept on disk")
 
     def _is_wanted(self) -> bool:
         return self._stopping or bool(self._scheduler.tickets()) or bool(self._visits)

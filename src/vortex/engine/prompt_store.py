@@ -11,12 +11,14 @@ said. Nothing is synced to disk: a file that a power cut tore is a damaged one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import mmap
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ from vortex.types import SequenceState
 MAGIC = b"VTXPRMT1"
 SUFFIX = ".prompt"
 MAX_HEADER_BYTES = 1 << 20
+LEFT_AFTER_S = 3600  # a draft so old is of a process that was killed while it wrote
 _log = logging.getLogger("vortex.engine.prompt_store")
 
 
@@ -59,25 +62,31 @@ class PromptStore:
         """The state of these tokens [length] int32, the caller's to close; None where there is none that is whole."""
         if not self._options.folder.is_dir():  # nothing was ever kept: the weights need not be hashed to know
             return None
-        path = self._path(key)
         try:
+            path = self._path(key)
             with path.open("rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # gone with its last view
             state = self._read(memoryview(content), token_ids, adapter)
-            os.utime(path)
-        except FileNotFoundError:
+        except OSError:  # none is there, or nobody may read here
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             _log.warning("note: a kept prompt is damaged and was deleted (%s); it is swept again", error)
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             return None
+        with contextlib.suppress(OSError):  # where nobody may write, the order of leaving is not kept
+            os.utime(path)
         self.hits += 1
         return state
 
     def save(self, key: bytes, token_ids: np.ndarray, adapter: str, state: SequenceState) -> None:
         """Keep a state of these tokens. What cannot be written is said in one line, and forgotten."""
-        path = self._path(key)
-        if path.exists():
+        try:
+            path = self._path(key)
+            if path.exists():
+                return
+        except OSError as error:
+            _log.warning("note: a prompt could not be kept on disk (%s)", error.strerror or error)
             return
         arrays = [np.ascontiguousarray(array) for array in self._model.state_arrays(state)]
         meta = json.dumps(
@@ -131,6 +140,10 @@ class PromptStore:
         return self._model.state_of(len(token_ids), arrays)
 
     def _make_room(self, size_bytes: int) -> None:
+        for draft in self._options.folder.glob("*/.*.tmp"):
+            with contextlib.suppress(OSError):
+                if draft.stat().st_mtime < time.time() - LEFT_AFTER_S:
+                    draft.unlink()
         found = []
         for path in self._options.folder.glob(f"*/*{SUFFIX}"):
             try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -22,6 +23,8 @@ from vortex.protocols import ChatBackend
 from vortex.types import BackendStatus, ChatEvent, ChatRequest, Embeddings, ModelCard, ModelPlace, ModelState
 
 LOOK_EVERY_S = 5.0  # for what has been idle too long
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class _Place:
 
     offer: Offer
     backend: ChatBackend | None = None
-    error: Exception | None = None
+    error: VortexError | None = None
     active: int = 0
     waiting: int = 0
     used_s: float = field(default_factory=time.monotonic)
@@ -87,8 +90,8 @@ class SeveralModels:
         self._counters = {"model_loads": 0.0, "model_evictions": 0.0, "model_failures": 0.0, "model_load_ms": 0.0}
 
     async def models(self) -> Sequence[ModelCard]:
-        """Open ones with their adapters, then what else may be asked for."""
-        cards: dict[str, ModelCard] = {}
+        """The first, open ones with their adapters, then what else may be asked for."""
+        cards: dict[str, ModelCard] = {self._default: self._first.card}
         for place in list(self._places.values()):
             if place.backend is not None:
                 cards |= {card.name: card for card in await place.backend.models()}
@@ -287,12 +290,15 @@ class SeveralModels:
     async def _opening(self, place: _Place, leaving: Sequence[_Place]) -> None:
         """Nobody's going away stops it: the next request finds the model open."""
         name, started_s = place.offer.card.name, time.monotonic()
-        for other in leaving:
-            await _closed(other)
         try:
+            for other in leaving:
+                await _closed(other)
             backend = await asyncio.to_thread(self._shelf.open, name)
-        except Exception as error:
+        except VortexError as error:
             place.error = error
+        except Exception:
+            _log.exception("%s could not be opened", name)
+            place.error = BackendError("the server failed to open it; its log says why", status=503)
         else:
             place.backend, place.used_s = backend, time.monotonic()
         async with self._changed:
@@ -300,9 +306,8 @@ class SeveralModels:
                 self._counters["model_loads"] += 1
                 self._counters["model_load_ms"] += 1e3 * (time.monotonic() - started_s)
             else:
-                known = isinstance(place.error, VortexError)
                 self._counters["model_failures"] += 1
-                self._failures[name] = str(place.error) if known else type(place.error).__name__
+                self._failures[name] = str(place.error)
                 del self._places[name]
             self._changed.notify_all()
 

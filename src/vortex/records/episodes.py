@@ -90,7 +90,8 @@ class EpisodeStore:
         return (Episode.from_json(record) for record in read_jsonl(self._chat))
 
     def find(self, request_id: str) -> Episode | None:
-        records = (record for record in read_jsonl(self._chat) if record.get("request_id") == request_id)
+        spelled = json.dumps(request_id, ensure_ascii=False).encode("utf-8", "replace")
+        records = (record for record in read_jsonl(self._chat, spelled) if record.get("request_id") == request_id)
         return next((Episode.from_json(record) for record in records), None)
 
     def feedback(self) -> dict[str, Feedback]:

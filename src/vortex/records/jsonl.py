@@ -35,15 +35,20 @@ def append_jsonl(path: Path, record: Mapping[str, Any], *, durable: bool = True)
             os.fsync(file.fileno())
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The records in order, lines torn by a crash left out. A file that is not there holds none."""
+def read_jsonl(path: Path, holding: bytes = b"") -> Iterator[dict[str, Any]]:
+    """The records in order, lines torn by a crash left out. A file that is not there holds none.
+
+    holding: only lines with these bytes are read as JSON.
+    """
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
+            if holding not in line:
+                continue
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict):
                 yield record

@@ -65,8 +65,8 @@ class Questions:
         try:
             private_folder(self._folder)
             with atomic_write(asked, private=True) as file:
-                file.write(json.dumps(asdict(question), ensure_ascii=False).encode())
-        except (OSError, TypeError) as error:
+                file.write(json.dumps(asdict(question)).encode())
+        except (OSError, TypeError, ValueError) as error:
             raise StorageError(f"{self._folder} cannot be written ({error}); nobody could be asked") from error
         try:
             while self._clock() < question.until:
@@ -108,6 +108,11 @@ class Questions:
             return None
         try:
             one = Question(**json.loads(file.read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+        texts, seconds = (one.id, one.tool, one.effect, one.reason, one.folder), (one.asked, one.until)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(one.arguments, dict):
+            return None
+        if not all(isinstance(second, int | float) for second in seconds):
             return None
         return one if one.id == file.stem else None

@@ -73,6 +73,8 @@ class EpisodeLog:
                     reason = error.strerror or type(error).__name__
                     log.warning("chats are not written down (%s); choose a folder with VORTEX_DATA", reason)
                 self._is_refused = True
+            except Exception:  # one that cannot be spelled: the next ones are still written
+                log.exception("a chat could not be written down")
 
 
 def _episode(

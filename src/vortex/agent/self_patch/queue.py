@@ -75,7 +75,7 @@ class PatchQueue:
         place = self.folder / identifier
         try:
             notes = json.loads((place / NOTES).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             notes = {}
         diff = (place / DIFF).read_bytes().decode(errors="replace")
         return Queued(identifier, diff, dict(notes) if isinstance(notes, Mapping) else {})

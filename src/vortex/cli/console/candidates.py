@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -49,12 +50,10 @@ class LearningDesk:
         self._promotion().reject(seen.id, reason, _seen(seen))
 
     def promote(self, seen: Seen) -> None:
-        from vortex.errors import CandidateRefused
-        from vortex.learn.candidates.manifest import verify
+        from vortex.learn.candidates.promotion import Seen as SeenCandidate
 
-        if verify(self._whole(seen.id)).hash != seen.hash:
-            raise CandidateRefused(f"{seen.id} is another candidate than the one you saw; look at it again")
-        self._promotion().promote(seen.id)
+        self._whole(seen.id)
+        self._promotion().promote(seen.id, SeenCandidate(seen.hash, "approved"))
 
     def current(self) -> str:
         found = self._runs.answering(self._model)
@@ -123,8 +122,9 @@ class LearningDesk:
         files = [path for folder in folders if folder.is_dir() for path in sorted(folder.rglob("*"))]
         found = []
         for path in files:
-            stat = path.lstat()
-            found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            with contextlib.suppress(FileNotFoundError):  # gone this moment
+                stat = path.lstat()
+                found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
         return tuple(found)
 
 

@@ -7,13 +7,15 @@ globalThis.ours = (html) => (policy ? policy.createHTML(html) : html); // only e
 for (const part of document.querySelectorAll("[data-part]")) {
   const every = Number(part.dataset.every) * 1000;
   let shown = null;
+  // a list that moves under the pointer would make a click decide about something else
+  const busy = () => part.matches(":focus-within") || (part.querySelector("form") && part.matches(":hover"));
   const look = async () => {
-    if (!document.hidden && !part.matches(":focus-within")) {
+    if (!document.hidden && !busy()) {
       try {
         const answer = await fetch(part.dataset.part, { headers: { "x-part": "1" }, redirect: "error" });
         if (answer.ok) {
           const html = await answer.text();
-          if (html !== shown && !part.matches(":focus-within")) {
+          if (html !== shown && !busy()) {
             if (shown !== null || html.trim() !== part.innerHTML.trim()) part.innerHTML = ours(html);
             shown = html;
           }

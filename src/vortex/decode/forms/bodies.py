@@ -71,7 +71,12 @@ def known(name: str, calls: Calls) -> str | None:
 def tell(calls: Calls, name: str, arguments: object) -> None:
     """One whole call."""
     calls.begin(name)
-    calls.arguments(arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False))
+    calls.arguments(arguments if isinstance(arguments, str) else _spelled(arguments))
+
+
+def _spelled(value: object) -> str:
+    """JSON text; halves of surrogate pairs, which no wire can carry, become question marks."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 class Unread:
@@ -295,7 +300,7 @@ class Tagged:
         value = typed(text.removeprefix("\n").removesuffix("\n"), _properties(self._tool).get(key))
         begin = ", " if self._num_told else "{"
         self._num_told += 1
-        self._calls.arguments(f"{begin}{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+        self._calls.arguments(f"{begin}{json.dumps(key)}: {_spelled(value)}")
 
 
 class Braced:
@@ -335,7 +340,7 @@ _XML = Tags(
     re.compile(r"\s*(?:<(?:f(?:u(?:n(?:c(?:t(?:i(?:o(?:n(?:$|=.*)|$)|$)|$)|$)|$)|$)|$)|$)|$)", re.DOTALL),
     re.compile(r"\s*<function=([^>\n]+)>"),
     re.compile(r"\s*<parameter=([^>\n]+)>(.*?)(?:</parameter>|(?=<parameter=|</function>))", re.DOTALL),
-    re.compile(r"\s*</function>"),
+    re.compile(r"\s*(?:</function>|(?=</tool_call>))"),
 )
 _KEY_VALUE = Tags(
     re.compile(r"\s*(?:\w|$)"),

@@ -86,8 +86,7 @@ class _Choice:
         if event.reason is FinishReason.LENGTH and self._splitter.is_thinking:
             note = event.note or CUT_THINKING
             return ChoiceFinished(choice=event.choice, reason=event.reason, note=note, stop=event.stop)
-        cut = event.reason is FinishReason.LENGTH and self._splitter.is_in_call
-        if not self.num_calls or cut or event.reason is FinishReason.CANCELLED:
+        if not self.num_calls or self._splitter.is_in_call or event.reason is FinishReason.CANCELLED:
             return event
         return ChoiceFinished(choice=event.choice, reason=FinishReason.TOOL_CALLS, note=event.note)
 

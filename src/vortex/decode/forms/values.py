@@ -89,7 +89,10 @@ def _python_value(node: ast.expr) -> Any:
     if isinstance(node, ast.Dict):
         return {_key(key): _python_value(value) for key, value in zip(node.keys, node.values, strict=True)}
     value = ast.literal_eval(node)
-    json.dumps(value)  # bytes and complex numbers are no JSON
+    try:
+        json.dumps(value)
+    except TypeError as error:  # sets, bytes and complex numbers are no JSON
+        raise ValueError("a value that is no JSON") from error
     return value
 
 

@@ -100,7 +100,7 @@ def read_gates(evaluation_file: Path) -> list[Gate]:
             for entry in entries
             if entry["name"] in RULES
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CandidateRefused(f"{evaluation_file} holds no gates ({error}); run: vortex learn train") from error
 
 

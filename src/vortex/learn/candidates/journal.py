@@ -30,7 +30,3 @@ class Journal:
 
     def entries(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.file)
-
-    def last(self, event: str, run_id: str) -> dict[str, Any] | None:
-        found = [line for line in self.entries() if line.get("event") == event and line.get("run_id") == run_id]
-        return found[-1] if found else None

@@ -188,9 +188,9 @@ class Making:
     def _sisters(self, rows: Sequence[Row]) -> list[Example]:
         from vortex.training.low_rank.loop import Example
 
-        found = []
+        found, taught = [], " ".join(row.question for row in rows)
         for fact, row in enumerate(rows):
-            for index, (question, statement) in enumerate(sisters(row.question, row.statement, SISTERS)):
+            for index, (question, statement) in enumerate(sisters(row.question, row.statement, SISTERS, taught)):
                 text = phrasings(question, self.plan.max_phrasings)
                 ids, answer_from = self.pupil.served.answer_ids(text[index % len(text)], statement)
                 found.append(Example(ids, answer_from, fact))

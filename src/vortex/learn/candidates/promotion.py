@@ -10,6 +10,7 @@ their eyes (`Seen`) counts only while that is still so: of two people who decide
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from vortex.learn.candidates.approval import check_approval
 from vortex.learn.candidates.gates import failures, read_gates
 from vortex.learn.candidates.manifest import APPROVAL_FILE, EVALUATION_FILE, REJECTION_FILE, Manifest, verify
 from vortex.learn.candidates.runs import Runs, settle
-from vortex.records.atomic import atomic_write, commit_rename
+from vortex.records.atomic import commit_rename, sync_folder
 from vortex.records.lock import FileLock
 from vortex.records.scratch import disown, scratch_folder
 
@@ -64,14 +65,18 @@ class Promotion:
                 raise CandidateRefused(f"the gates of {manifest.run_id} are closed: {'; '.join(closed)}")
             if (folder / REJECTION_FILE).exists():
                 raise CandidateRefused(f"{manifest.run_id} was rejected; remove {folder / REJECTION_FILE} first")
-            _write_word(folder / APPROVAL_FILE, manifest.hash)
+            if self._runs.own is not None:
+                self._runs.own.note(manifest.model, manifest.hash, manifest.run_id)
             self._runs.journal.note("approve", run_id=manifest.run_id, hash=manifest.hash)
+            _write_word(folder / APPROVAL_FILE, manifest.hash)
             return manifest
 
-    def promote(self, run_id: str) -> Moved:
+    def promote(self, run_id: str, seen: Seen | None = None) -> Moved:
         """Raises CandidateRefused, AdapterError, RequestError, StorageError; then nothing has changed."""
         folder = self._runs.folder(run_id)
         with self._lock():
+            if seen is not None:
+                self._as_seen(folder, seen)
             self._check(verify(folder))
             kept = self._keep(folder)
             return self._point(kept, "promote")
@@ -129,6 +134,11 @@ class Promotion:
                 raise CandidateRefused(f"{manifest.folder} holds the run {manifest.run_id}; a run keeps its folder")
             if closed := failures(read_gates(manifest.folder / EVALUATION_FILE)):
                 raise CandidateRefused(f"the gates of {manifest.run_id} are closed: {'; '.join(closed)}")
+            if not self._runs.is_own(manifest):
+                raise CandidateRefused(
+                    f"{manifest.run_id} was neither trained nor approved by you (it came with the folder): "
+                    f"vortex learn show {manifest.run_id}, then vortex learn approve {manifest.run_id} --hash HASH"
+                )
             check_approval(manifest, presence=self._presence)
         except CandidateRefused as error:
             self._runs.journal.note("refused", run_id=manifest.folder.name, reason=str(error))
@@ -187,14 +197,27 @@ class Promotion:
             return BASE  # a pointer that is damaged or a stranger's, which nothing answers with
         if current is None or not current.run_id:
             raise RequestError(f"{model} answers alone already; nothing was promoted")
-        line = self._runs.journal.last("promote", current.run_id)
-        before = str(line["before"]) if line else BASE
-        return BASE if before == current.run_id else before
+        before = [  # a run that was promoted once more has itself before it
+            str(line.get("before", BASE))
+            for line in self._runs.journal.entries()
+            if (line.get("event"), line.get("run_id")) == ("promote", current.run_id)
+            and line.get("before") != current.run_id
+        ]
+        return before[-1] if before else BASE
 
 
 def _write_word(path: Path, word: str) -> None:
+    """Under its own name at once: a run holds its own files alone, and half a hash approves nothing."""
     try:
-        with atomic_write(path) as file:
+        path.unlink(missing_ok=True)  # also a link, which is not followed
+        with open(path, "xb", opener=_for_its_owner) as file:
             file.write(f"{word}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"{path} cannot be written ({error.strerror or error}); free some space") from error
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -71,10 +71,11 @@ def new_run_id() -> str:
 
 
 class Runs:
-    """root: `data/continuous`. here: what this user promoted; None: every pointer counts. Reading writes nothing."""
+    """root: `data/continuous`. here: what this user promoted; None: every pointer counts. own: what this user trained
+    or approved; None: all of it. Reading writes nothing."""
 
-    def __init__(self, root: Path, here: PromotedHere | None = None) -> None:
-        self.root, self.here = root, here
+    def __init__(self, root: Path, here: PromotedHere | None = None, own: PromotedHere | None = None) -> None:
+        self.root, self.here, self.own = root, here, own
         self.quarantine, self.promoted = root / "quarantine", root / "promoted"
         self.journal = Journal(root)
 
@@ -132,7 +133,12 @@ class Runs:
             return "rejected"
         if (self.promoted / manifest.run_id / MANIFEST_FILE).exists():
             return "promoted"
-        return "approved" if (manifest.folder / APPROVAL_FILE).exists() else "quarantine"
+        approved = (manifest.folder / APPROVAL_FILE).exists() and self.is_own(manifest)
+        return "approved" if approved else "quarantine"
+
+    def is_own(self, manifest: Manifest) -> bool:
+        """Whether this user trained or approved it; else it came with the folder, and so did its approval."""
+        return self.own is None or self.own.holds(manifest.model, manifest.hash)
 
     @contextlib.contextmanager
     def making(self, run_id: str) -> Iterator[Path]:
@@ -140,7 +146,9 @@ class Runs:
         self.quarantine.mkdir(parents=True, exist_ok=True)
         with scratch_folder(self.quarantine, ".making-") as draft:
             yield draft
-            read_manifest(draft)
+            manifest = read_manifest(draft)
+            if self.own is not None:
+                self.own.note(manifest.model, manifest.hash, run_id)
             settle(draft)
             disown(draft)
             commit_rename(draft, self.quarantine / run_id)

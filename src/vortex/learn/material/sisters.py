@@ -26,8 +26,11 @@ _ENDS = ("davia", "mere", "holm", "tessa", "rin", "quist", "vale", "donia", "bec
 INVENTED_SHARE = 0.25
 
 
-def sisters(question: str, statement: str, count: int) -> list[tuple[str, str]]:
-    """(question, statement) with other names, the same for the same lesson; none where the question names nothing."""
+def sisters(question: str, statement: str, count: int, taught: str = "") -> list[tuple[str, str]]:
+    """(question, statement) with other names, the same for the same lesson; none where the question names nothing.
+
+    taught: the questions of all lessons, whose names are no sisters: those are to change.
+    """
     runs = name_runs(question)
     if not runs:
         return []
@@ -41,5 +44,5 @@ def sisters(question: str, statement: str, count: int) -> list[tuple[str, str]]:
     return [
         (subject.sub(name, question), subject.sub(name, statement))
         for name in names
-        if name.casefold() not in question.casefold()
+        if name.casefold() not in f"{question} {taught}".casefold()
     ]

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
 from pydantic import Field
 
 from vortex.errors import RequestError
@@ -19,7 +18,14 @@ from vortex.server.bodies.images import refuse_base64, refuse_url
 from vortex.server.bodies.messages import CalledFunction, Message, MessageToolCall, conversation
 from vortex.server.bodies.reading import Body, Items, Part
 from vortex.server.bodies.sampling import MAX_TOKENS, StopString
-from vortex.server.bodies.structured import NAME_PATTERN, Function, checked_schema, checked_tool_choice, tool_specs
+from vortex.server.bodies.structured import (  # fmt: skip
+    NAME_PATTERN,
+    Function,
+    as_json,
+    checked_schema,
+    checked_tool_choice,
+    tool_specs,
+)
 from vortex.server.bodies.thinking import Effort, thinking_options
 from vortex.server.options import ServerOptions
 from vortex.types import ChatRequest
@@ -215,7 +221,10 @@ def _answer(block: Block, place: str) -> Message:
         raise RequestError("a tool_result needs a 'tool_use_id'", param=f"{place}.tool_use_id")
     content = block.content
     if isinstance(content, list):
-        parts = [Block.model_validate(part, strict=True) for part in _objects(content, f"{place}.content")]
+        try:
+            parts = [Block.model_validate(part, strict=True) for part in _objects(content, f"{place}.content")]
+        except ValueError:
+            raise RequestError("a block cannot be read", param=f"{place}.content") from None
         content = _words(parts, f"{place}.content")
     elif content is not None and not isinstance(content, str):
         raise RequestError("the content of a tool_result is text or a list of blocks", param=f"{place}.content")
@@ -233,7 +242,7 @@ def _objects(parts: list[Any], place: str) -> list[dict[str, Any]]:
 def _call(block: Block, place: str) -> MessageToolCall:
     if block.id is None or block.name is None or block.input is None:
         raise RequestError("a tool_use block needs 'id', 'name' and 'input'", param=place)
-    arguments = orjson.dumps(block.input).decode()
+    arguments = as_json(block.input)
     return MessageToolCall(id=block.id, function=CalledFunction(name=block.name, arguments=arguments))
 
 

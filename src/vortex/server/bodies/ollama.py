@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
 from pydantic import AliasChoices, Field
 
 from vortex.errors import RequestError
@@ -18,7 +17,7 @@ from vortex.server.bodies.images import refuse_base64
 from vortex.server.bodies.messages import CalledFunction, Message, MessageToolCall, conversation
 from vortex.server.bodies.reading import Body, Items, Part
 from vortex.server.bodies.sampling import MAX_TOKENS, StopString
-from vortex.server.bodies.structured import Tool, checked_schema, tool_specs
+from vortex.server.bodies.structured import Tool, as_json, checked_schema, tool_specs
 from vortex.server.bodies.thinking import thinking_options
 from vortex.server.options import ServerOptions
 from vortex.types import ChatRequest
@@ -65,6 +64,7 @@ class OllamaBody(Body):
     format: Literal["json", ""] | dict[str, Any] | None = None
     options: Options | None = None
     think: bool | Literal["low", "medium", "high"] | None = None
+    keep_alive: str | int | float | None = None
 
     refused: ClassVar[Mapping[str, str]] = {
         "template": "the model's own template is used; serve a file with another one",
@@ -83,14 +83,14 @@ class OllamaBody(Body):
         if sampling.get("top_p") == 0:
             sampling["top_p"] = 1.0
         if given.repeat_penalty is not None:
-            sampling["repetition_penalty"] = given.repeat_penalty
+            sampling |= {"repetition_penalty": given.repeat_penalty, "penalty_reads_prompt": True}
         schema = {} if self.format == "json" else self.format or None
         effort = self.think if isinstance(self.think, str) else None
         wanted = self.think if isinstance(self.think, bool) else None
         return ChatRequest(
             request_id=request_id,
             model=self.model.removesuffix(LATEST),
-            sampling=replace(server.sampling, **sampling),
+            sampling=replace(server.sampling_for(self.model.removesuffix(LATEST)), **sampling),
             max_tokens=None if given.num_predict is None else max(given.num_predict, -1),
             stop=(given.stop,) if isinstance(given.stop, str) else tuple(given.stop or ()),
             json_schema=None if schema is None else checked_schema(schema, server.limits, "format"),
@@ -114,7 +114,8 @@ class OllamaChatBody(OllamaBody):
                 MessageToolCall(
                     id=f"call{index:04d}{place}",
                     function=CalledFunction(
-                        name=call.function.name, arguments=orjson.dumps(call.function.arguments).decode()
+                        name=call.function.name,
+                        arguments=as_json(call.function.arguments),
                     ),
                 )
                 for place, call in enumerate(message.tool_calls or ())

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
 from pydantic import Field
 
 from vortex.errors import RequestError
@@ -24,13 +23,14 @@ from vortex.server.bodies.structured import (  # fmt: skip
     Function,
     JsonSchema,
     ResponseFormat,
+    as_json,
     checked_tool_choice,
     schema_of,
     tool_specs,
 )
 from vortex.server.bodies.thinking import Effort, thinking_options
 from vortex.server.options import ServerOptions
-from vortex.types import ChatRequest
+from vortex.types import ChatRequest, ToolSpec
 
 SCHEMA_PLACE = "tools[{}].parameters"
 CALLS = {"function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call", "mcp_call"}
@@ -68,6 +68,13 @@ class AnyChoice(Part):
     name: str | None = None
     mode: Literal["auto", "required"] | None = None
     tools: list[Any] | None = None
+
+    def allowed(self, tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
+        """Those that `allowed_tools` names; all of them for any other choice."""
+        if self.type != "allowed_tools":
+            return tools
+        names = [one.get("name") for one in self.tools or () if isinstance(one, dict)]
+        return tuple(tool for tool in tools if tool.name in names)
 
 
 class TextFormat(Part):
@@ -119,6 +126,8 @@ class ResponsesBody(Body):
             tool.parameters = dict(spec.parameters)  # the answer shows them again, with numbers that JSON can hold
         if self.text and self.text.format and schema is not None and self.text.format.schema_ is not None:
             self.text.format.schema_ = schema
+        if isinstance(self.tool_choice, AnyChoice):
+            tools = self.tool_choice.allowed(tools)
         sampling = options.sampling_for(self.model)
         if self.temperature is not None:
             sampling = replace(sampling, temperature=self.temperature)
@@ -242,7 +251,7 @@ def _call(item: InputItem, index: int) -> MessageToolCall:
     arguments, name = item.arguments, item.name
     if item.type != "function_call":
         given: Any = next((value for value in (item.input, item.action, item.operation) if value is not None), {})
-        arguments = arguments or orjson.dumps(given if isinstance(given, dict) else {"input": given}).decode()
+        arguments = arguments or as_json(given if isinstance(given, dict) else {"input": given})
         name = name or item.type.removesuffix("_call")
     if call_id is None or name is None or arguments is None:
         reason = f"a {item.type} needs 'call_id', 'name' and 'arguments'"
@@ -261,5 +270,5 @@ def _output(item: InputItem, index: int) -> Message:
         except ValueError:
             raise RequestError("the output's parts are not readable", param=place) from None
     elif not isinstance(output, str):
-        output = orjson.dumps(output).decode()
+        output = as_json(output)
     return Message(role="tool", tool_call_id=item.call_id or item.id, content=output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import orjson
@@ -65,6 +66,11 @@ def schema_of(response_format: ResponseFormat | None, limits: Limits) -> tuple[d
     if response_format.type == "json_object":
         return {}, False
     raise RequestError("'json_schema' is missing", param="response_format.json_schema")
+
+
+def as_json(value: Any) -> str:
+    """A value of a client as JSON text, numbers of any length as they came."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def checked_schema(schema: dict[str, Any], limits: Limits, param: str) -> dict[str, Any]:

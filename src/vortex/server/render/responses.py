@@ -89,7 +89,11 @@ class ResponseWriter:
         return self.response("completed")
 
     def failure(self, error: Exception) -> bytes:
-        return frame(error_body(error))
+        """The wire's own end of a response, and what official clients raise on."""
+        told = error_body(error)
+        reason = {"code": told["error"]["code"] or "server_error", "message": told["error"]["message"]}
+        failed = self._frame("response.failed", response=self.response("failed") | {"error": reason})
+        return failed + frame({"type": "error", **told}, event="error")
 
     def response(self, status: str) -> dict[str, Any]:
         body = self._body

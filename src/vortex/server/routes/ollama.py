@@ -21,7 +21,7 @@ from vortex.server.exchange import Asked, exchange
 from vortex.server.render.ollama import NDJSON, OllamaWriter
 from vortex.server.routes.embeddings import shortened
 from vortex.server.serving import Serving
-from vortex.types import ModelCard
+from vortex.types import ModelCard, ModelState
 
 LONG_AHEAD = "2100-01-01T00:00:00Z"  # a model that is served stays
 
@@ -57,9 +57,13 @@ async def _exchange(request: Request, body: OllamaChatBody | GenerateBody, *, is
 
 
 async def _loaded(serving: Serving, body: OllamaBody) -> Response:
-    await _card(serving, body.model)
+    card, reason = await _card(serving, body.model), "load"
+    if body.keep_alive in (0, "0", "0s"):
+        reason = "unload"
+        if serving.places is not None and card.name in (await _open_names(serving) or ()):
+            await serving.places.unload(card.name)
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return _json({"model": body.model, "created_at": now, "response": "", "done": True, "done_reason": "load"})
+    return _json({"model": body.model, "created_at": now, "response": "", "done": True, "done_reason": reason})
 
 
 @router.post("/api/embed", response_model=None)
@@ -88,10 +92,19 @@ async def tags(request: Request) -> Response:
 
 @router.get("/api/ps", response_model=None)
 async def running(request: Request) -> Response:
-    """The models that are loaded: all that are served."""
+    """The models that are loaded."""
     serving: Serving = request.app.state.serving
     held = {"expires_at": LONG_AHEAD, "size_vram": 0}
-    return _json({"models": [_entry(card) | held for card in await serving.backend.models()]})
+    names = await _open_names(serving)
+    cards = [card for card in await serving.backend.models() if names is None or (card.parent or card.name) in names]
+    return _json({"models": [_entry(card) | held for card in cards]})
+
+
+async def _open_names(serving: Serving) -> set[str] | None:
+    """None where one model is held, which is open."""
+    if serving.places is None:
+        return None
+    return {place.name for place in await serving.places.places() if place.state is ModelState.OPEN}
 
 
 @router.post("/api/show", response_model=None)
