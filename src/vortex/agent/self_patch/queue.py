@@ -16,6 +16,7 @@ from typing import Any
 from vortex.agent.patch import ID_CHARS, Patch, patch_id
 from vortex.errors import AgentStopped, StorageError
 from vortex.records.atomic import atomic_write
+from vortex.records.lock import FileLock
 
 DIFF, NOTES = "patch.diff", "patch.json"
 STATES = ("proposed", "applied", "rejected")
@@ -40,6 +41,10 @@ class Queued:
 class PatchQueue:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def deciding(self) -> FileLock:
+        """Held by whoever applies or rejects a patch, from reading it to marking it."""
+        return FileLock(self.folder.parent / "patches.lock")
 
     def add(self, patch: Patch, **notes: Any) -> Queued:
         """The same diff again is the same patch; its state stays."""

@@ -152,10 +152,11 @@ def reject_patch(
     from vortex.errors import AgentStopped
 
     queue = _queue()
-    one = queue.get(identifier)
-    if one.state == "applied":
-        raise AgentStopped(f"patch {one.id} is applied on {one.notes.get('branch')}; revert it there")
-    marked = queue.mark(one, "rejected", reason=reason)
+    with queue.deciding():
+        one = queue.get(identifier)
+        if one.state == "applied":
+            raise AgentStopped(f"patch {one.id} is applied on {one.notes.get('branch')}; revert it there")
+        marked = queue.mark(one, "rejected", reason=reason)
     if as_json:
         print_json({"id": marked.id, "state": marked.state, "reason": reason})
     else:
@@ -187,7 +188,10 @@ def apply_patch(
             write_answer(one.diff)
             notice(f"nothing is applied yet: read it, then `vortex apply-patch {one.id} --approve`")
         raise typer.Exit(1)
-    applied = apply_queued(Path.cwd(), queue, one)
+    with queue.deciding():
+        one = queue.get(one.id)
+        check(one)
+        applied = apply_queued(Path.cwd(), queue, one)
     if as_json:
         print_json(
             {"id": one.id, "approved": True, "branch": applied.branch, "commit": applied.commit,

@@ -51,10 +51,9 @@ class PatchDesk:
     def _deciding(self, seen: Seen) -> Iterator[Queued]:
         """The patch as it was seen, while nobody else decides about one. Raises AgentStopped."""
         from vortex.agent.patch import patch_id
-        from vortex.records.lock import FileLock
 
         queue = self._queue
-        with FileLock(queue.folder.parent / "patches.lock"):
+        with queue.deciding():
             one = queue.get(seen.id)
             if patch_id(one.diff) != seen.hash or one.id != seen.id:
                 raise AgentStopped(f"patch {one.id} is another than the one you saw; look at it again")
