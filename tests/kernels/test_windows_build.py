@@ -58,7 +58,12 @@ def test_the_program_runs_under_wine_and_its_sets_agree(library: Path, tmp_path:
     own = {"WINEPREFIX": str(tmp_path / "wine"), "WINEDEBUG": "-all", "DISPLAY": ""}
     wine = shutil.which("wine64") or WINE
     ran = subprocess.run(
-        [wine, str(program)], env={**os.environ, **own}, capture_output=True, text=True, timeout=WINE_LIMIT_S, check=False
+        [wine, str(program)],
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        timeout=WINE_LIMIT_S,
+        check=False,
     )
     assert ran.returncode == 0, f"{ran.stdout} {ran.stderr[-500:]}"
     assert ran.stdout.strip().endswith("team of 3")
