@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from vortex.bench.measurement import CheckFailed
 from vortex.bench.report import Report
 from vortex.engine.several import SeveralModels
+from vortex.errors import VortexError
 from vortex.protocols import ChatBackend
 from vortex.types import ChatRequest, Started, TextDelta
 
@@ -65,7 +66,7 @@ class SwapMeasurement:
                     first_s, _ = await _asked(house, name)
                     again_s, _ = await _asked(house, name)
                     swapping[name].append(first_s - again_s)
-                except Exception:
+                except VortexError:  # a refused or failed request; anything else is a defect and ends the measurement
                     failed += 1
         await house.close()
         rows, figures = [], {"models": list(self.names), "turns": self.turns, "failed_requests": failed}
